@@ -1,0 +1,22 @@
+"""One SQL dialect for the whole life of a language model: train, deploy and call it over tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .errors import SQLLLMError
+
+if TYPE_CHECKING:
+    from .session import Session, connect
+
+__version__ = "0.1.0"
+__all__ = ["SQLLLMError", "Session", "__version__", "connect"]
+
+
+def __getattr__(name: str) -> object:
+    # The session pulls in Spark and Ray, so it is loaded on first use.
+    if name in {"Session", "connect"}:
+        from . import session
+
+        return getattr(session, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,146 @@
+"""Every error a user can meet.
+
+    SQLLLMError
+    ├── ScriptError              the script is at fault
+    │   ├── ParseError           not a statement of the dialect
+    │   ├── OptionError          an option is unknown, missing or has a wrong value
+    │   ├── VariableError        a `${variable}` is not set
+    │   ├── TableError           a table or a path is missing, or Spark refused the query
+    │   └── ForbiddenError       allowed only when a setting says so
+    ├── ModelError               a model could not be loaded, is not deployed or did not answer
+    ├── TrainingError            a training run ended without a model
+    ├── SetupError               this machine lacks something: Java, a free port, a running service
+    │   └── PackageError         a Python package is missing or broken
+    └── Cancelled                the user stopped it
+
+Each says what is wrong, where, and what to write instead:
+
+    try:
+        session.run(text)
+    except SQLLLMError as error:
+        print(error)             # message, place with a caret, cure
+        error.place, error.cure  # the same as fields
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any, Self
+
+from .places import Place, mask_secrets
+
+
+class SQLLLMError(Exception):
+    """The root of the tree; `place` is where in the script, `cure` what to write or do instead."""
+
+    def __init__(self, message: str, *, cure: str = "", place: Place | None = None) -> None:
+        # All of it goes to `args`, so that the error survives pickling between processes.
+        super().__init__(message, cure, place)
+        self.message = message
+        self.cure = cure
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.cure, self.place)
+
+    def at(self, place: Place | None) -> Self:
+        """The same error at `place`, unless it knows a place already."""
+        if self.place is None:
+            self.place = place
+        return self
+
+    def __str__(self) -> str:
+        parts = [mask_secrets(self.message)]
+        if self.place is not None:
+            parts.append(f"  at {self.place}\n{self.place.quote()}")
+        if self.cure:
+            parts.append(mask_secrets(self.cure))
+        return "\n".join(parts)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as plain values, for editors and HTTP."""
+        place = self.place
+        return {
+            "error": type(self).__name__,
+            "message": mask_secrets(self.message),
+            "cure": mask_secrets(self.cure),
+            "source": place.source.name if place else None,
+            "line": place.line if place else None,
+            "column": place.column if place else None,
+            "end_line": place.source.position(place.end)[0] if place else None,
+            "end_column": place.source.position(place.end)[1] if place else None,
+        }
+
+
+def _rebuild(kind: type[SQLLLMError], message: str, cure: str, place: Place | None) -> SQLLLMError:
+    return kind(message, cure=cure, place=place)
+
+
+class ScriptError(SQLLLMError):
+    """The script is at fault."""
+
+
+class ParseError(ScriptError):
+    """The text is not a statement of the dialect."""
+
+
+class OptionError(ScriptError):
+    """An option is unknown, missing or has a wrong value."""
+
+
+class VariableError(ScriptError):
+    """A `${variable}` is not set."""
+
+
+class TableError(ScriptError):
+    """A table, a view or a path is missing, or Spark refused the query."""
+
+
+class ForbiddenError(ScriptError):
+    """Something dangerous that no setting allows."""
+
+
+class ModelError(SQLLLMError):
+    """A model could not be loaded, is not deployed or did not answer."""
+
+
+class TrainingError(SQLLLMError):
+    """A training run ended without a model."""
+
+
+class SetupError(SQLLLMError):
+    """This machine lacks something the statement needs."""
+
+
+class PackageError(SetupError):
+    """A Python package is missing or broken."""
+
+    @classmethod
+    def from_import_error(cls, error: ImportError, *, package: str, extra: str) -> PackageError:
+        """Tell an absent package from one that is installed but does not load."""
+        root = (error.name or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and root == package:
+            return cls(f"{package} is not installed.", cure=f"Run: pip install 'sqlllm[{extra}]'")
+        return cls(
+            f"{package} is installed but does not load: {error}",
+            cure=f"Run `sqlllm doctor`, or reinstall it: pip install --force-reinstall 'sqlllm[{extra}]'",
+        )
+
+
+class Cancelled(SQLLLMError):
+    """The user stopped it."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word closest to `word`, or None if none is close."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    close = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def suggest(word: str, known: Sequence[str], *, what: str) -> str:
+    """A cure for an unknown `word`: the nearest known one, then the allowed set."""
+    near = nearest(word, known)
+    allowed = f"Known {what}: {', '.join(sorted(known))}."
+    return f"Did you mean {near}? {allowed}" if near else allowed

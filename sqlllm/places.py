@@ -1,0 +1,94 @@
+"""Scripts and places in them: what an error points at."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cached_property
+
+SECRET_KEY = re.compile(r"(api_?key|secret|token(?!izer|s\b|_ids)|passw(or)?d|access_key|credential)", re.IGNORECASE)
+"""Names whose values are never shown."""
+
+_SECRET_IN_TEXT = re.compile(
+    r"""(?P<key>[\w.`-]*(?:api_?key|secret|token(?!izer|s\b|_ids)|passw(?:or)?d|access_key|credential)[\w.`-]*["']?\s*[=:,]\s*)"""
+    r"""(?P<value>'''.*?'''|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def mask_secrets(text: str) -> str:
+    """`text` with every quoted value of a secret-looking key starred out, its length and line breaks kept."""
+
+    def star(match: re.Match[str]) -> str:
+        value = match["value"]
+        return match["key"] + value[0] + re.sub(r"[^\n]", "*", value[1:-1]) + value[-1]
+
+    return _SECRET_IN_TEXT.sub(star, text)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One script: its text and the name errors show for it (a path, or `<script>`)."""
+
+    text: str = field(repr=False)
+    name: str = "<script>"
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        return [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of `offset`, both counted from 1."""
+        line = bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of line `number` (from 1), without its line break, secrets masked."""
+        start = self._line_starts[number - 1]
+        end = self._line_starts[number] if number < len(self._line_starts) else len(self.text)
+        # Masked over the whole text, so that a value which spans lines is hidden on each of them.
+        return self._masked[start:end].rstrip("\r\n")
+
+    @cached_property
+    def _masked(self) -> str:
+        return mask_secrets(self.text)
+
+    def place(self, start: int, end: int | None = None) -> Place:
+        """The place from `start` up to `end` (offsets; one character if `end` is None)."""
+        return Place(self, start, start + 1 if end is None else end)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A stretch of a script, by offsets into its text."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def line(self) -> int:
+        return self.source.position(self.start)[0]
+
+    @property
+    def column(self) -> int:
+        return self.source.position(self.start)[1]
+
+    @property
+    def text(self) -> str:
+        return self.source.text[self.start : self.end]
+
+    def quote(self) -> str:
+        """The line this place starts in, with carets under the place."""
+        line, column = self.source.position(self.start)
+        shown = self.source.line(line)
+        # A tab is as wide as the terminal makes it, so the caret line repeats it.
+        indent = "".join("\t" if char == "\t" else " " for char in shown[: column - 1])
+        width = max(1, min(self.end - self.start, len(shown) - column + 1))
+        gutter = f"{line} | "
+        return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {indent}{'^' * width}"
+
+    def __str__(self) -> str:
+        line, column = self.source.position(self.start)
+        return f"{self.source.name}:{line}:{column}"

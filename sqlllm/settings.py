@@ -1,0 +1,127 @@
+"""The one typed place for settings.
+
+A value comes from, the later winning: the default here, `sqlllm.toml` in the working folder, the environment
+(`SQLLLM_SERVING__PORT=8000`), `--set`, and `set llm.in_flight = "16";` in a script. Spark and Ray read their own
+configuration besides.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from .errors import OptionError, suggest
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+
+class SparkSettings(_Group):
+    """How to reach or start Spark."""
+
+    master: str = Field("local[*]", description="Spark master URL; `local[*]` runs Spark in this process")
+    remote: str = Field("", description="Spark Connect URL (`sc://host:port`); wins over `master`")
+    driver_memory: str = Field("2g", description="memory of the JVM when Spark runs in this process")
+
+
+class RaySettings(_Group):
+    """How to reach or start Ray."""
+
+    address: str = Field("", description="address of a running Ray cluster; empty starts one that ends with the session")
+    num_cpus: int | None = Field(None, ge=1, description="logical CPUs of an embedded Ray; default: the machine's, at least 4")
+    object_store_memory: int = Field(256 * 2**20, ge=80 * 2**20, description="bytes of an embedded Ray's object store")
+
+
+class ServingSettings(_Group):
+    """The gateway in front of the deployed models."""
+
+    host: str = Field("127.0.0.1", description="interface the gateway listens on")
+    port: int = Field(0, ge=0, le=65535, description="port of the gateway; 0 takes a free one")
+    api_key: SecretStr | None = Field(None, description="bearer key that clients must send; none asks for no key")
+    load_timeout: float = Field(600, gt=0, description="seconds a model may take to load")
+
+
+class LLMSettings(_Group):
+    """How model functions call their model."""
+
+    batch_size: int = Field(32, ge=1, le=1024, description="conversations in one request")
+    in_flight: int = Field(8, ge=1, le=1024, description="requests under way at once, per Spark task")
+    timeout: float = Field(600, gt=0, description="seconds one request may take")
+    max_retries: int = Field(6, ge=0, description="further tries after 429, 503 or a broken connection")
+
+
+class Settings(BaseSettings):
+    """All settings; see the groups."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        validate_assignment=True,
+        env_prefix="SQLLLM_",
+        env_nested_delimiter="__",
+        toml_file="sqlllm.toml",
+    )
+
+    home: Path = Field(
+        default_factory=lambda: Path(os.environ.get("SQLLLM_HOME", "~/.sqlllm")).expanduser(),
+        description="folder of runs, models and histories",
+    )
+    spark: SparkSettings = Field(default_factory=SparkSettings)
+    ray: RaySettings = Field(default_factory=RaySettings)
+    serving: ServingSettings = Field(default_factory=ServingSettings)
+    llm: LLMSettings = Field(default_factory=LLMSettings)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def load(cls, **values: Any) -> Settings:
+        """Settings from file and environment; a wrong value is an OptionError that names it."""
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise _option_error(error) from None
+
+    @classmethod
+    def keys(cls) -> list[str]:
+        """Every key in dotted form, as `set` takes it."""
+        names = []
+        for name, field in cls.model_fields.items():
+            group = field.annotation
+            if isinstance(group, type) and issubclass(group, _Group):
+                names += [f"{name}.{key}" for key in group.model_fields]
+            else:
+                names.append(name)
+        return names
+
+    def assign(self, key: str, value: str) -> None:
+        """Set one dotted key from text, as `set llm.in_flight = "16";` does."""
+        if key not in self.keys():
+            raise OptionError(f"unknown setting {key}", cure=suggest(key, self.keys(), what="settings"))
+        group, _, name = key.rpartition(".")
+        try:
+            setattr(getattr(self, group) if group else self, name, value)
+        except ValidationError as error:
+            raise _option_error(error, key) from None
+
+
+def _option_error(error: ValidationError, key: str = "") -> OptionError:
+    first = error.errors()[0]
+    name = key or ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return OptionError(f"unknown setting {name}", cure=suggest(name, Settings.keys(), what="settings"))
+    return OptionError(f"setting {name}: {first['msg']}")
