@@ -73,8 +73,10 @@ class SQLLLMError(Exception):
         }
 
 
-def _rebuild(kind: type[SQLLLMError], message: str, cure: str, place: Place | None) -> SQLLLMError:
-    return kind(message, cure=cure, place=place)
+def _rebuild(
+    kind: type[SQLLLMError], message: str, cure: str, place: Place | None, more: dict[str, Any] | None = None
+) -> SQLLLMError:
+    return kind(message, cure=cure, place=place, **(more or {}))
 
 
 class ScriptError(SQLLLMError):
@@ -86,7 +88,14 @@ class ParseError(ScriptError):
 
 
 class OptionError(ScriptError):
-    """An option is unknown, missing or has a wrong value."""
+    """An option is unknown, missing or has a wrong value; `key` names it, so that the place can be found."""
+
+    def __init__(self, message: str, *, cure: str = "", place: Place | None = None, key: str = "") -> None:
+        super().__init__(message, cure=cure, place=place)
+        self.key = key
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.cure, self.place, {"key": self.key})
 
 
 class VariableError(ScriptError):
