@@ -19,7 +19,7 @@ CORPUS = (
     "select review, score from reviews where score > 3 order by score desc limit 10",
     "What is the capital of France? The capital of France is Paris. Answer with one word, please.",
     "2026-11-20 21:40:52 twelve thousand three hundred and forty-five 0 1 2 3 4 5 6 7 8 9",
-    "你好，世界。今天天气很好。 こんにちは Grüße naïve café",
+    "你好，世界。今天天气很好。 こんにちは Grüße naïve café",  # noqa: RUF001
 )
 
 
