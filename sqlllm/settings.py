@@ -37,8 +37,8 @@ class SparkSettings(_Group):
 class RaySettings(_Group):
     """How to reach or start Ray."""
 
-    address: str = Field("", description="address of a running Ray cluster; empty starts one that ends with the session")
-    num_cpus: int | None = Field(None, ge=1, description="logical CPUs of an embedded Ray; default: the machine's, at least 4")
+    address: str = Field("", description="address of a Ray cluster; empty starts one that ends with the session")
+    num_cpus: int | None = Field(None, ge=1, description="logical CPUs of an embedded Ray; default: at least 4")
     object_store_memory: int = Field(256 * 2**20, ge=80 * 2**20, description="bytes of an embedded Ray's object store")
 
 
@@ -82,10 +82,14 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings  # the two sources we do not read
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     @classmethod

@@ -1,0 +1,53 @@
+"""The model function: Arrow batches of requests in, JSON answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pyarrow as pa  # PySpark evaluates the hints of `call`, so this import is needed at run time
+
+from .batching import Window
+from .transport import Endpoint, client
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+
+def register(spark: SparkSession, name: str, endpoint: Endpoint) -> None:
+    """Make the deployed model callable as the SQL function `name(array<string>) -> array<string>`.
+
+    Each element of a row's array is a request as `llm_param` makes it; its answer stands at the same index. NULL gives
+    NULL. A request that fails gives an answer with `error`, which `llm_error` shows.
+    """
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    def call(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+        yield from answer_batches(endpoint, batches)
+
+    spark.udf.register(name, arrow_udf(call, "array<string>"))
+
+
+def answer_batches(endpoint: Endpoint, batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
+    """Answer arrays of type list<string>, in order, lengths kept."""
+    arrays: list[pa.Array] = []  # read ahead of the answers
+
+    def requests() -> Iterator[list[str | None]]:
+        for array in batches:
+            arrays.append(array)
+            yield array.flatten().to_pylist()
+
+    for answers in Window(client(endpoint)).answers(requests()):
+        array = arrays.pop(0)
+        yield pa.ListArray.from_arrays(_offsets(array), pa.array(answers, pa.string()))
+
+
+def _offsets(array: pa.Array) -> pa.Array:
+    """Offsets of `array`'s lists into its flattened values, NULL where the list is NULL."""
+    lengths = array.value_lengths().to_pylist()
+    offsets: list[int | None] = []
+    end = 0
+    for length in lengths:
+        offsets.append(None if length is None else end)
+        end += length or 0
+    return pa.array([*offsets, end], pa.int32())

@@ -1,0 +1,165 @@
+"""One row's request (JSON text, the keys of Byzer-LLM) to one conversation, and a choice of the model to an answer.
+
+An answer has Byzer-LLM's fields: `output`, `input`, `metadata`, `history` (with the new turns).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from sqlllm.errors import nearest
+
+Message = dict[str, Any]
+
+
+class RequestError(ValueError):
+    """This row's request cannot be sent; its neighbours can."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(kind, message)
+        self.kind = kind
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a row asks.
+
+    `prompt` is the text of the last turn, `messages` the conversation in OpenAI's shape, and `params` the other fields
+    of the request as JSON: rows that share them can share a request.
+    """
+
+    prompt: str
+    messages: list[Message]
+    params: bytes
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(text)
+    return text.lower() == "true"
+
+
+def _texts(text: str) -> list[str]:
+    """A JSON array of strings, or one string as it stands."""
+    if not text.startswith("["):
+        return [text]
+    values = orjson.loads(text)
+    if not all(isinstance(value, str) for value in values):
+        raise ValueError(text)
+    return list(values)
+
+
+# Our key -> (OpenAI's or vLLM's field, how its text is read).
+PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "temperature": ("temperature", float),
+    "top_p": ("top_p", float),
+    "top_k": ("top_k", int),
+    "min_p": ("min_p", float),
+    "seed": ("seed", int),
+    "max_tokens": ("max_tokens", int),
+    "max_length": ("max_tokens", int),
+    "max_new_tokens": ("max_tokens", int),
+    "min_tokens": ("min_tokens", int),
+    "stop": ("stop", _texts),
+    "stopping_sequences": ("stop", lambda text: text.split(",")),
+    "stop_token_ids": ("stop_token_ids", orjson.loads),
+    "presence_penalty": ("presence_penalty", float),
+    "frequency_penalty": ("frequency_penalty", float),
+    "repetition_penalty": ("repetition_penalty", float),
+    "ignore_eos": ("ignore_eos", _boolean),
+    "response_format": ("response_format", orjson.loads),
+}
+TEXTS = ("instruction", "query", "history", "system_msg", "user_role", "assistant_role")
+_KNOWN = {*PARAMS, *TEXTS}
+
+
+def parse(request: str) -> Conversation | None:
+    """The conversation of one request; None if its instruction is NULL. Raises RequestError."""
+    try:
+        fields = orjson.loads(request)
+    except orjson.JSONDecodeError as error:
+        raise RequestError("invalid_request", f"a request is JSON, as llm_param() makes it: {error}") from None
+    if not isinstance(fields, dict):
+        raise RequestError("invalid_request", "a request is a JSON object, as llm_param(map(...)) makes it")
+    if "error" in fields:  # an earlier turn failed: its reason is this turn's reason
+        raise RequestError(str(fields["error"].get("kind")), str(fields["error"].get("message")))
+    asked = [fields.pop(key) for key in ("query", "instruction") if key in fields]
+    if not asked:
+        raise RequestError("invalid_request", "llm_param needs the key instruction")
+    prompt = next((text for text in asked if text is not None), None)
+    if prompt is None:
+        return None
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise RequestError("empty_prompt", "the instruction is empty")
+    # Roles of one's own, as in `"user_role", "Human"`, name the turns of `history`; the model sees the standard ones.
+    roles = {"user": "user", "assistant": "assistant", "system": "system", "tool": "tool"}
+    roles[(fields.pop("user_role", None) or "user").lower()] = "user"
+    roles[(fields.pop("assistant_role", None) or "assistant").lower()] = "assistant"
+    messages = _history(fields.pop("history", None), roles)
+    if system := fields.pop("system_msg", None):
+        messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
+    messages.append({"role": "user", "content": prompt})
+    return Conversation(prompt, messages, _params(fields))
+
+
+def _history(text: str | None, roles: dict[str, str]) -> list[Message]:
+    if not text:
+        return []
+    try:
+        turns = orjson.loads(text)
+        return [{"role": roles[turn["role"].lower()], "content": turn["content"]} for turn in turns]
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+        raise RequestError(
+            "invalid_request", f'history is a JSON array of {{"role", "content"}} with roles {", ".join(roles)}'
+        ) from None
+
+
+def _params(fields: dict[str, Any]) -> bytes:
+    params: dict[str, Any] = {"temperature": 0.0}  # the same row, the same answer, unless asked otherwise
+    for key, text in fields.items():
+        name = key.removeprefix("generation.").removeprefix("gen.")
+        if name not in PARAMS:
+            near = nearest(name, _KNOWN)
+            hint = f"; did you mean {near}?" if near else ""
+            raise RequestError("invalid_request", f"llm_param does not know the key {key}{hint}")
+        if text is None:
+            continue
+        field, read = PARAMS[name]
+        try:
+            params[field] = read(text)
+        except (ValueError, TypeError):
+            raise RequestError("invalid_request", f"{key} cannot be {text!r}") from None
+    return orjson.dumps(params, option=orjson.OPT_SORT_KEYS)
+
+
+def answer(conversation: Conversation, choice: dict[str, Any], *, request_id: str, milliseconds: float) -> str:
+    """The answer for one choice of a batch, or its error."""
+    if "error" in choice:
+        error = choice["error"]
+        return failure(error.get("code") or error.get("type") or "error", error.get("message") or "no reason given")
+    output = choice["message"].get("content")
+    usage = choice.get("usage") or {}
+    return orjson.dumps(
+        {
+            "output": output,
+            "input": conversation.prompt,
+            "metadata": {
+                "request_id": request_id,
+                "input_tokens_count": usage.get("prompt_tokens"),
+                "generated_tokens_count": usage.get("completion_tokens"),
+                "finish_reason": choice.get("finish_reason"),
+                "time_cost": round(milliseconds),
+            },
+            "history": [*conversation.messages, {"role": "assistant", "content": output}],
+        }
+    ).decode()
+
+
+def failure(kind: str, message: str, attempts: int = 1) -> str:
+    """The answer that says why there is none."""
+    return orjson.dumps({"error": {"kind": kind, "message": message, "attempts": attempts}}).decode()
