@@ -1,1 +1,36 @@
-PY := .venv/bin/python
+# `make demo` and `make test` set everything up themselves; `make` lists the recipes.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help setup demo test test-fast check format bench clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+setup:  ## Java, a virtual environment, torch and vLLM for this machine
+	@PYTHON=$(PYTHON) scripts/setup.sh
+
+demo: setup  ## train a model, deploy it and call it, all from one SQL script
+	@$(BIN)/sqlllm run examples/sql/quickstart.sql
+
+test: check  ## lint, types, import rules and every test
+	$(BIN)/python -m pytest
+
+test-fast: setup  ## the tests that start neither Spark nor Ray nor a model
+	$(BIN)/python -m pytest -m "not slow"
+
+check: setup  ## lint, types and import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup  ## rewrite the Python files in one style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup  ## every benchmark, each with its figures as a last line of JSON
+	@for file in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$file .py) || exit 1; done
+
+clean:  ## remove what setup and the tests made
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,106 @@
+"""Start Spark, quietly, or say in one line why it cannot start."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlllm.errors import PackageError, SetupError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from sqlllm.settings import SparkSettings
+
+JAVA = 17  # the least that Spark 4 runs on
+JAVA_CURE = (
+    "Install it:\n"
+    "  Debian, Ubuntu:  sudo apt-get install -y default-jre-headless\n"
+    "  Fedora:          sudo dnf install -y java-21-openjdk-headless\n"
+    "  macOS:           brew install openjdk@21 && export JAVA_HOME=$(brew --prefix openjdk@21)"
+)
+
+
+def find_java() -> tuple[str, int]:
+    """The Java that Spark would take, and its major version. Raises SetupError if there is none that serves."""
+    home = os.environ.get("JAVA_HOME")
+    java = str(Path(home, "bin", "java")) if home else shutil.which("java")
+    where = f" at JAVA_HOME={home}" if home else ""
+    if not java or not os.access(java, os.X_OK):
+        raise SetupError(f"Spark needs Java {JAVA} or newer; there is none{where}.", cure=JAVA_CURE)
+    shown = subprocess.run([java, "-version"], capture_output=True, text=True, check=False).stderr
+    version = re.search(r'version "(?:1\.)?(\d+)', shown)
+    if not version:
+        raise SetupError(f"{java} does not run: {shown.strip()}", cure=JAVA_CURE)
+    major = int(version[1])
+    if major < JAVA:
+        raise SetupError(f"Spark needs Java {JAVA} or newer; {java} is Java {major}.", cure=JAVA_CURE)
+    return java, major
+
+
+def start_spark(settings: SparkSettings) -> SparkSession:
+    """A Spark session: Spark Connect at `remote`, else a driver in this process for `master`.
+
+    Raises SetupError if Java is missing or Spark does not start.
+    """
+    try:
+        from pyspark.errors import PySparkException
+        from pyspark.sql import SparkSession
+    except ImportError as error:
+        raise PackageError.from_import_error(error, package="pyspark", extra="spark") from error
+    builder = SparkSession.builder.appName("sqlllm")
+    if settings.remote:
+        builder = builder.remote(settings.remote)
+    else:
+        find_java()
+        for key, value in _driver_options(settings).items():
+            builder = builder.config(key, value)
+    # The workers run this interpreter, so that they find the same packages.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    try:
+        with _quiet_jvm() as log:
+            return builder.getOrCreate()
+    except PySparkException as error:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
+        raise SetupError(f"Spark did not start at {settings.remote or settings.master}: {error}\n{tail}".strip()) from error
+
+
+def _driver_options(settings: SparkSettings) -> dict[str, str]:
+    warehouse = Path(tempfile.gettempdir(), f"sqlllm-{os.getuid()}-warehouse")
+    options = {
+        "spark.master": settings.master,
+        "spark.driver.memory": settings.driver_memory,
+        "spark.log.level": "ERROR",
+        "spark.ui.enabled": "false",  # no port to collide on; `set spark.ui.enabled` in spark-defaults.conf wins
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.warehouse.dir": str(warehouse),
+    }
+    if settings.master.startswith("local"):
+        # Loopback: two sessions, and two users, do not meet, and a laptop off the network works.
+        options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        options["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
+    return options
+
+
+@contextmanager
+def _quiet_jvm() -> Iterator[Path]:
+    """Send what the JVM prints to a log file: it inherits our standard error when it is launched."""
+    log = Path(tempfile.gettempdir(), f"sqlllm-{os.getuid()}-spark-{os.getpid()}.log")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    handle = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    os.dup2(handle, 2)
+    try:
+        yield log
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(handle)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sqlllm.udfs.requests import RequestError, answer, failure, parse
+
+
+def ask(**fields: str | None) -> str:
+    return json.dumps(fields)
+
+
+def params_of(**fields: str) -> dict[str, object]:
+    conversation = parse(ask(instruction="hi", **fields))
+    assert conversation is not None
+    return dict(json.loads(conversation.params))
+
+
+def test_an_instruction_is_one_user_turn() -> None:
+    conversation = parse(ask(instruction="hi"))
+    assert conversation is not None
+    assert conversation.messages == [{"role": "user", "content": "hi"}]
+    assert json.loads(conversation.params) == {"temperature": 0.0}
+
+
+def test_query_wins_over_instruction() -> None:
+    conversation = parse(ask(instruction="a", query="b"))
+    assert conversation is not None
+    assert conversation.prompt == "b"
+
+
+@pytest.mark.parametrize("fields", [{"instruction": None}, {"query": None}, {"query": None, "instruction": None}])
+def test_null_asks_nothing(fields: dict[str, None]) -> None:
+    assert parse(json.dumps(fields)) is None
+
+
+def test_system_message_comes_first_and_replaces_that_of_the_history() -> None:
+    history = json.dumps([{"role": "system", "content": "old"}, {"role": "user", "content": "q"}])
+    conversation = parse(ask(instruction="next", history=history, system_msg="new"))
+    assert conversation is not None
+    assert conversation.messages == [
+        {"role": "system", "content": "new"},
+        {"role": "user", "content": "q"},
+        {"role": "user", "content": "next"},
+    ]
+
+
+def test_own_role_names_are_translated() -> None:
+    history = json.dumps([{"role": "Human", "content": "q"}, {"role": "Bot", "content": "a"}])
+    conversation = parse(ask(instruction="next", history=history, user_role="Human", assistant_role="Bot"))
+    assert conversation is not None
+    assert [message["role"] for message in conversation.messages] == ["user", "assistant", "user"]
+
+
+@pytest.mark.parametrize(
+    ("key", "text", "field", "value"),
+    [
+        ("temperature", "0.5", "temperature", 0.5),
+        ("max_length", "12", "max_tokens", 12),
+        ("generation.max_tokens", "7", "max_tokens", 7),
+        ("gen.top_k", "3", "top_k", 3),
+        ("stop", "END", "stop", ["END"]),
+        ("stop", '["a", "b"]', "stop", ["a", "b"]),
+        ("stopping_sequences", "a,b", "stop", ["a", "b"]),
+        ("ignore_eos", "true", "ignore_eos", True),
+        ("response_format", '{"type": "json_object"}', "response_format", {"type": "json_object"}),
+    ],
+)
+def test_parameters(key: str, text: str, field: str, value: object) -> None:
+    assert params_of(**{key: text})[field] == value
+
+
+@pytest.mark.parametrize(
+    ("request_text", "kind", "message"),
+    [
+        ("not json", "invalid_request", "a request is JSON"),
+        ("[1]", "invalid_request", "a JSON object"),
+        (ask(), "invalid_request", "llm_param needs the key instruction"),
+        (ask(instruction=" "), "empty_prompt", "the instruction is empty"),
+        (ask(instruction="x", temprature="1"), "invalid_request", "temprature; did you mean temperature?"),
+        (ask(instruction="x", temperature="hot"), "invalid_request", "temperature cannot be 'hot'"),
+        (ask(instruction="x", ignore_eos="yes"), "invalid_request", "ignore_eos cannot be 'yes'"),
+        (ask(instruction="x", history="oops"), "invalid_request", "history is a JSON array"),
+        (ask(instruction="x", history='[{"role": "wizard", "content": ""}]'), "invalid_request", "roles user"),
+        ('{"error": {"kind": "timeout", "message": "no answer"}}', "timeout", "no answer"),
+    ],
+)
+def test_a_wrong_request_says_why(request_text: str, kind: str, message: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        parse(request_text)
+    assert raised.value.kind == kind
+    assert message in raised.value.message
+
+
+def test_an_answer_carries_the_conversation_on() -> None:
+    conversation = parse(ask(instruction="hi", system_msg="be kind"))
+    assert conversation is not None
+    choice = {
+        "message": {"content": "hello"},
+        "finish_reason": "stop",
+        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
+    }
+    fields = json.loads(answer(conversation, choice, request_id="r", milliseconds=1.2))
+    assert fields["output"] == "hello"
+    assert fields["input"] == "hi"
+    assert fields["history"][-1] == {"role": "assistant", "content": "hello"}
+    assert [turn["role"] for turn in fields["history"]] == ["system", "user", "assistant"]
+    assert fields["metadata"] == {
+        "request_id": "r",
+        "input_tokens_count": 3,
+        "generated_tokens_count": 2,
+        "finish_reason": "stop",
+        "time_cost": 1,
+    }
+
+
+def test_a_failure_says_kind_message_and_attempts() -> None:
+    assert json.loads(failure("timeout", "late", 3)) == {"error": {"kind": "timeout", "message": "late", "attempts": 3}}
