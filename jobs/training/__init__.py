@@ -1,0 +1,12 @@
+"""Training: a table of questions and answers in, a Hugging Face model folder out.
+
+Importing this package loads neither torch, ray nor transformers; `finetune` does, in the run's own processes.
+"""
+
+from __future__ import annotations
+
+from .progress import Progress
+from .sft import Resources, finetune, new_run
+from .spec import FinetuneSpec
+
+__all__ = ["FinetuneSpec", "Progress", "Resources", "finetune", "new_run"]

@@ -1,0 +1,195 @@
+"""Training tables: which columns they have, and each row as prompt and answer.
+
+Every format becomes examples of one shape, TRL's conversational prompt and completion: `prompt` is a list of
+messages, `completion` the one assistant message that carries the loss. A dialogue of n answers becomes n examples,
+each with what was said before as its prompt: so the right tokens are learned with any model's chat template.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlllm.errors import OptionError, TrainingError
+
+Message = dict[str, str]
+Example = dict[str, list[Message]]
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to lay out a training table."""
+
+    name: str
+    columns: tuple[str, ...]
+    optional: tuple[str, ...]
+    convert: Callable[[Row], list[Example]]
+
+    def examples(self, row: Row, number: int) -> list[Example]:
+        """The examples of one row; a wrong row is a TrainingError that names its `number`, counted from 1."""
+        try:
+            return self.convert(row)
+        except _WrongRow as error:
+            shown = ", ".join(f"{name}={_shorten(row[name])}" for name in self.columns)
+            raise TrainingError(f"row {number} of the training table: {error}", cure=f"The row: {shown}") from None
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a checked training table holds."""
+
+    format: str
+    rows: int
+    examples: int
+
+
+class _WrongRow(ValueError):
+    """What is wrong with a row."""
+
+
+def detect(columns: Sequence[str]) -> Format:
+    """The format whose columns are all there; the first of FORMATS if several are."""
+    for candidate in FORMATS:
+        if set(candidate.columns) <= set(columns):
+            return candidate
+    allowed = "; ".join(f"{candidate.name}: {', '.join(candidate.columns)}" for candidate in FORMATS)
+    raise OptionError(
+        f"the training table has the columns {', '.join(columns)}, which are no training format",
+        cure=f"Rename columns in a select so that the table has one of these sets. {allowed}.",
+        key="inputTable",
+    )
+
+
+def files(data: Path) -> list[Path]:
+    """The Parquet files of a folder, in the order that numbers the rows."""
+    return sorted(data.glob("*.parquet"))
+
+
+def check(data: Path) -> Table:
+    """Read every row once, in batches, and refuse the table at its first wrong row."""
+    import pyarrow.parquet as pq
+
+    rows = examples = 0
+    table_format: Format | None = None
+    for path in files(data):
+        with pq.ParquetFile(path) as file:
+            table_format = table_format or detect(file.schema_arrow.names)
+            columns = [name for name in file.schema_arrow.names if name in table_format.columns + table_format.optional]
+            for batch in file.iter_batches(batch_size=1024, columns=columns):
+                for row in batch.to_pylist():
+                    rows += 1
+                    examples += len(table_format.examples(row, rows))
+    if table_format is None or not rows:
+        raise TrainingError("the training table has no rows", cure="Check the select that makes it.")
+    return Table(table_format.name, rows, examples)
+
+
+def _alpaca(row: Row) -> list[Example]:
+    question = _text(row["instruction"], "instruction")
+    if row.get("input") not in (None, ""):
+        question = f"{question}\n{_text(row['input'], 'input')}"
+    messages = [_message("system", _text(row["system"], "system"))] if row.get("system") not in (None, "") else []
+    for number, turn in enumerate(_items(row.get("history") or [], "history"), 1):
+        pair = _items(turn, f"history[{number}]")
+        if len(pair) != 2:
+            raise _WrongRow(f"history[{number}] has {len(pair)} texts, not a question and its answer")
+        messages += _turn(pair[0], pair[1], f"history[{number}]")
+    return [_example([*messages, _message("user", question)], _text(row["output"], "output"))]
+
+
+def _conversation(row: Row) -> list[Example]:
+    messages: list[Message] = []
+    for number, turn in enumerate(_items(row["conversation"], "conversation"), 1):
+        where = f"conversation[{number}]"
+        if not isinstance(turn, Mapping) or not {"human", "assistant"} <= turn.keys():
+            raise _WrongRow(f"{where} has no fields human and assistant")
+        messages += _turn(turn["human"], turn["assistant"], where)
+    return _each_answer(messages, "conversation")
+
+
+def _messages(row: Row) -> list[Example]:
+    return _each_answer(_dialogue(row["messages"], "messages"), "messages")
+
+
+def _prompt_completion(row: Row) -> list[Example]:
+    prompt, completion = row["prompt"], row["completion"]
+    if isinstance(prompt, str) or isinstance(completion, str) or prompt is None or completion is None:
+        return [_example([_message("user", _text(prompt, "prompt"))], _text(completion, "completion"))]
+    answer = _items(completion, "completion")
+    if len(answer) != 1:
+        raise _WrongRow(f"completion has {len(answer)} messages, not one; several answers belong in a column messages")
+    messages = _dialogue([*_items(prompt, "prompt"), *answer], "prompt and completion")
+    return _each_answer(messages, "prompt and completion")[-1:]
+
+
+def _dialogue(value: Any, where: str) -> list[Message]:
+    """Checked messages: an optional system message, then user and assistant in turn."""
+    messages: list[Message] = []
+    for number, item in enumerate(_items(value, where), 1):
+        at = f"{where}[{number}]"
+        if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
+            raise _WrongRow(f"{at} has no fields role and content")
+        role = item["role"]
+        if role not in ("system", "user", "assistant"):
+            raise _WrongRow(f"{at} has the role {role!r}, not system, user or assistant")
+        if role == "system" and messages:
+            raise _WrongRow(f"{at} is a system message; it may only come first")
+        expected = "assistant" if messages and messages[-1]["role"] == "user" else "user"
+        if role not in ("system", expected):
+            raise _WrongRow(f"{at} is from {role}, but {expected} comes next")
+        messages.append(_message(role, _text(item["content"], f"{at}.content")))
+    return messages
+
+
+def _each_answer(messages: list[Message], where: str) -> list[Example]:
+    if not messages or messages[-1]["role"] != "assistant":
+        raise _WrongRow(f"{where} does not end with an answer of the assistant")
+    answers = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
+    return [_example(messages[:place], messages[place]["content"]) for place in answers]
+
+
+def _turn(question: Any, answer: Any, where: str) -> Iterator[Message]:
+    yield _message("user", _text(question, f"the question in {where}"))
+    yield _message("assistant", _text(answer, f"the answer in {where}"))
+
+
+def _example(prompt: list[Message], answer: str) -> Example:
+    return {"prompt": prompt, "completion": [_message("assistant", answer)]}
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}
+
+
+def _text(value: Any, name: str) -> str:
+    if value is None:
+        raise _WrongRow(f"{name} is null")
+    if not isinstance(value, str):
+        raise _WrongRow(f"{name} is {type(value).__name__} {_shorten(value)}, not text: cast it to string")
+    if not value.strip():
+        raise _WrongRow(f"{name} is empty")
+    return value
+
+
+def _items(value: Any, name: str) -> Sequence[Any]:
+    if value is None:
+        raise _WrongRow(f"{name} is null")
+    if not isinstance(value, list):
+        raise _WrongRow(f"{name} is {type(value).__name__} {_shorten(value)}, not an array")
+    return value
+
+
+def _shorten(value: Any, length: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+FORMATS = (
+    Format("messages", ("messages",), (), _messages),
+    Format("conversation", ("conversation",), (), _conversation),
+    Format("prompt/completion", ("prompt", "completion"), (), _prompt_completion),
+    Format("Alpaca", ("instruction", "output"), ("input", "history", "system"), _alpaca),
+)

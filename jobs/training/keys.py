@@ -1,0 +1,140 @@
+"""The `sft.<type>.<key>` options: who owns each key, and which type it takes.
+
+`keys.json` lists the fields of TRL's SFTConfig, PEFT's LoraConfig and Transformers' LlamaConfig that a script may set,
+because asking those packages takes nine seconds of imports; a test holds it against the installed versions.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal, NamedTuple
+
+from sqlllm.errors import OptionError, suggest
+
+Owner = Literal["SFTConfig", "LoraConfig", "LlamaConfig", "FinetuneSpec"]
+
+ALIASES = {"max_seq_length": "max_length", "lora_rank": "r", "lora_r": "r"}
+"""Byzer's and PEFT's other spellings."""
+
+TYPES = ("int", "float", "bool", "str", "list", "dict")
+
+_WHY_REFUSED = {
+    "the run's folder is chosen by localPathPrefix and name": ["output_dir", "run_name", "logging_dir"],
+    "only the answers carry loss, in every format": [
+        "assistant_only_loss", "completion_only_loss", "dataset_kwargs", "dataset_text_field", "label_names",
+        "remove_unused_columns", "length_column_name", "truncation_mode",
+    ],
+    "the devices are chosen by `!byzerllm setup`": [
+        "accelerator_config", "ddp_backend", "local_rank", "parallelism_config", "use_cpu",
+    ],
+    "held-out rows are not evaluated during training yet; keep a split apart and score it with a select": [
+        "batch_eval_metrics", "bf16_full_eval", "do_eval", "do_predict", "eval_accumulation_steps", "eval_delay",
+        "eval_do_concat_batches", "eval_file", "eval_on_start", "eval_packing", "eval_steps", "eval_strategy",
+        "eval_use_gather_object", "fp16_full_eval", "greater_is_better", "include_for_metrics",
+        "load_best_model_at_end", "metric_for_best_model", "per_device_eval_batch_size", "prediction_loss_only",
+    ],
+    "runs cannot be resumed yet": [
+        "enable_jit_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint",
+        "resume_from_checkpoint",
+    ],
+    "quantised training is not supported yet": ["load_in_4bit", "load_in_8bit"],
+    "DeepSpeed and FSDP are not supported yet": ["deepspeed", "fsdp", "fsdp_config"],
+    "nothing is sent to a hub or a tracking service": [
+        "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy", "hub_token", "project",
+        "push_to_hub", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id",
+    ],
+    "code that comes with a model is not run": ["trust_remote_code"],
+    "training is set up by this statement alone": [
+        "chat_template_path", "debug", "disable_tqdm", "do_train", "eos_token", "liger_kernel_config", "log_level",
+        "log_level_replica", "log_on_each_node", "model_init_kwargs", "pad_token", "skip_memory_metrics",
+        "use_liger_kernel",
+    ],
+    "only LoRA adapters of linear layers are supported": [
+        "alora_invocation_tokens", "arrow_config", "auto_mapping", "base_model_name_or_path", "corda_config",
+        "eva_config", "inference_mode", "kasa_config", "loftq_config", "lora_ga_config", "megatron_config",
+        "megatron_core", "monteclora_config", "peft_type", "peft_version", "qalora_group_size", "revision",
+        "runtime_config", "task_type", "use_bdlora", "use_qalora", "velora_config",
+    ],
+}  # fmt: skip
+REFUSED = {key: reason for reason, keys in _WHY_REFUSED.items() for key in keys}
+
+_POSITIVE = frozenset({
+    "gradient_accumulation_steps", "hidden_size", "intermediate_size", "learning_rate", "logging_steps", "lora_alpha",
+    "max_length", "max_position_embeddings", "num_attention_heads", "num_hidden_layers", "num_key_value_heads",
+    "num_train_epochs", "per_device_train_batch_size", "r",
+})  # fmt: skip
+
+_HARMLESS = {"task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "remove_unused_columns": (True, False)}
+"""Byzer's keys that change nothing here with these values: scripts that carry them run."""
+
+
+class Key(NamedTuple):
+    """One setting: the package's class that owns it, and its name there."""
+
+    owner: Owner
+    name: str
+
+
+@cache
+def owners() -> dict[str, tuple[Owner, tuple[str, ...]]]:
+    """Each key's owner and the types it takes."""
+    listed = json.loads((files(__package__) / "keys.json").read_text())
+    known: dict[str, tuple[Owner, tuple[str, ...]]] = {"use_peft": ("FinetuneSpec", ("bool",))}
+    for owner, fields in listed.items():
+        known |= {name: (owner, tuple(types.split())) for name, types in fields.items()}
+    return known
+
+
+def parse(option: str, text: str) -> tuple[Key, Any] | None:
+    """`sft.<type>.<key>` and its text as a key and a typed value; None for a key that changes nothing."""
+    _, kind, spelling = [*option.split(".", 2), "", ""][:3]
+    if kind not in TYPES or not spelling:
+        raise OptionError(
+            f"{option} is not of the form sft.<type>.<key>", cure=suggest(kind, TYPES, what="types"), key=option
+        )
+    return typed(option, spelling, _read(option, kind, text))
+
+
+def typed(option: str, spelling: str, value: Any) -> tuple[Key, Any] | None:
+    """Find the owner of `spelling` and check that it takes such a value."""
+    name = ALIASES.get(spelling, spelling)
+    if value in _HARMLESS.get(name, ()):
+        return None
+    if name in REFUSED:
+        raise OptionError(f"{option}: {REFUSED[name]}", cure="Delete the option.", key=option)
+    if name not in owners():
+        raise OptionError(
+            f"{option}: unknown key {spelling}", cure=suggest(spelling, [*owners(), *ALIASES], what="keys"), key=option
+        )
+    owner, types = owners()[name]
+    kind = type(value).__name__
+    if kind == "int" and "int" not in types and "float" in types:
+        value, kind = float(value), "float"
+    if kind not in types:
+        raise OptionError(
+            f"{option}: {spelling} takes {' or '.join(types)}, not {kind} {value!r}",
+            cure=f"Write `sft.{types[0]}.{spelling}`.",
+            key=option,
+        )
+    if name in _POSITIVE and not value > 0:
+        raise OptionError(f"{option}: {spelling} must be above 0, not {value!r}", key=option)
+    return Key(owner, name), value
+
+
+def _read(option: str, kind: str, text: str) -> Any:
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.strip().lower()]
+        if kind in ("list", "dict"):
+            value = json.loads(text)
+            if type(value).__name__ == kind:
+                return value
+            raise ValueError
+        return {"int": int, "float": float, "str": str}[kind](text)
+    except (ValueError, KeyError):
+        forms = {"bool": "true or false", "list": 'JSON such as ["a", "b"]', "dict": 'JSON such as {"a": 1}'}
+        raise OptionError(
+            f"{option}: {text!r} is no {kind}", cure=f"Write {forms.get(kind, f'one {kind}')}.", key=option
+        ) from None

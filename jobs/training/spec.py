@@ -1,0 +1,219 @@
+"""What `run table as LLM` with `sft/*` may say: every option once, checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from sqlllm.errors import OptionError, suggest
+
+from . import keys
+
+Method = Literal["lora", "full", "scratch"]
+
+MODEL_TYPES = ("auto", "baichuan", "chatglm2", "falcon", "llama", "llama2", "qwen", "zephyr")
+"""The seeds' `sft/<x>`; the model's own config.json says what it is, so all mean the same."""
+
+_COMMON = {
+    "lr_scheduler_type": "cosine", "warmup_steps": 0.05, "max_grad_norm": 1.0, "weight_decay": 0.0,
+    "max_length": 1024, "logging_steps": 5, "save_strategy": "no", "gradient_checkpointing": False, "seed": 42,
+}  # fmt: skip
+DEFAULTS: dict[Method, dict[str, Any]] = {
+    "lora": {
+        **_COMMON, "num_train_epochs": 3.0, "learning_rate": 2e-4, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 4, "r": 16, "lora_alpha": 32, "lora_dropout": 0.05,
+        "target_modules": "all-linear",
+    },
+    "full": {
+        **_COMMON, "num_train_epochs": 3.0, "learning_rate": 2e-5, "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 4,
+    },
+    "scratch": {
+        **_COMMON, "num_train_epochs": 10.0, "learning_rate": 3e-3, "per_device_train_batch_size": 64,
+        "gradient_accumulation_steps": 1, "max_length": 512, "vocab_size": 1024, "hidden_size": 128,
+        "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 4, "tie_word_embeddings": True,
+    },
+}  # fmt: skip
+"""What each way of training takes unless the statement says otherwise."""
+
+
+class FinetuneSpec(BaseModel):
+    """One fine-tuning statement. Build it with `from_options`, which speaks SQL's spellings in its errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = Field("", description="name of the run and its folder; default `sft-` and the time")
+    local_path_prefix: Path | None = Field(
+        None, alias="localPathPrefix", description="folder of the runs; default `runs` in the settings' home"
+    )
+    local_model_dir: Path | None = Field(
+        None,
+        alias="localModelDir",
+        description="Hugging Face folder to start from; empty trains a small Llama from scratch",
+    )
+    pretrained_model_type: str = Field(
+        "sft/auto", alias="pretrainedModelType", description="`sft/auto`; Byzer's `sft/llama2` and so on mean the same"
+    )
+    input_table: str = Field(
+        "", alias="inputTable", description="table to learn from; default the table of `run ... as LLM`"
+    )
+    output_table: str = Field("", alias="outputTable", description="name for the row that the statement gives")
+    skip_copy_pretrained_model: bool = Field(
+        False, alias="skipCopyPretrainedModel",
+        description="after LoRA, leave the adapter alone in `final` instead of the merged model",
+    )  # fmt: skip
+    keep_partition_num: bool = Field(
+        False, alias="keepPartitionNum", description="write the table with its own partitions; the training is the same"
+    )
+    method: Method = Field("scratch", description="lora, full or scratch; follows from localModelDir and use_peft")
+    training: dict[str, Any] = Field(default_factory=dict, description="fields of TRL's SFTConfig")
+    lora: dict[str, Any] = Field(default_factory=dict, description="fields of PEFT's LoraConfig")
+    llama: dict[str, Any] = Field(default_factory=dict, description="fields of Transformers' LlamaConfig")
+    options: dict[str, str] = Field(default_factory=dict, repr=False, description="the statement's options as written")
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        """Read the options of one statement; a wrong one is an OptionError that names its key."""
+        plain: dict[str, Any] = {}
+        settings: dict[keys.Key, Any] = {}
+        if config := options.get("config", "").strip():
+            settings |= _from_config(config)
+        for option, text in options.items():
+            if option.startswith("sft."):
+                if found := keys.parse(option, text):
+                    settings[found[0]] = found[1]
+            elif option in _FIXED:
+                _check_fixed(option, text)
+            elif option in _PLAIN:
+                plain[option] = _bool(option, text) if option in _FLAGS else text.strip()
+            elif option != "config":
+                known = [*_PLAIN, *_FIXED, "config", "sft.<type>.<key>"]
+                raise OptionError(f"unknown option {option}", cure=suggest(option, known, what="options"), key=option)
+        _check_type(plain.get("pretrainedModelType") or "sft/auto")
+        for option in ("localPathPrefix", "localModelDir"):
+            plain[option] = Path(plain[option]).expanduser().absolute() if plain.get(option) else None
+        method = _method(plain["localModelDir"], settings.pop(keys.Key("FinetuneSpec", "use_peft"), None))
+        given = {key: value for key, value in plain.items() if value != ""}
+        return cls(**given, **_sorted(method, settings), options=dict(options))
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if name and (not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-"):
+            raise OptionError(
+                f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name"
+            )
+        return name or f"sft-{datetime.now():%Y%m%d-%H-%M-%S}"
+
+    @model_validator(mode="after")
+    def _shape(self) -> Self:
+        shape = self.llama
+        if not shape:
+            return self
+        heads = shape["num_attention_heads"]
+        for value, of in ((shape["hidden_size"], "hidden_size"), (heads, "num_attention_heads")):
+            parts = "num_attention_heads" if of == "hidden_size" else "num_key_value_heads"
+            if value % shape.get(parts, heads) or (
+                of == "hidden_size" and value // heads % 2 and "head_dim" not in shape
+            ):
+                raise OptionError(
+                    f"{of} {value} must be a multiple of {parts}{' times 2' if of == 'hidden_size' else ''}",
+                    key=f"sft.int.{of}",
+                )
+        return self
+
+
+_PLAIN = {
+    field.alias or name: name for name, field in FinetuneSpec.model_fields.items() if field.alias or name == "name"
+}
+_FLAGS = ("skipCopyPretrainedModel", "keepPartitionNum")
+_FIXED: dict[str, tuple[tuple[str, ...], str]] = {
+    "action": (("finetune",), 'Only action="finetune" trains.'),
+    "detached": (
+        ("false",),
+        'Runs in the background are not supported yet: write detached="false"; the statement ends when training does.',
+    ),
+    "model": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
+    "modelTable": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
+    "model_type": (("casual_lm", "causal_lm", ""), 'Only causal language models are trained: write "causal_lm".'),
+    "data_dir": (("",), "Load the folder as a table and name it in inputTable."),
+}
+"""Options with one meaning here: the values that are accepted, and what to write instead of any other."""
+
+
+def _from_config(text: str) -> dict[keys.Key, Any]:
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise OptionError(
+            f"config is not JSON: {error}", cure="Write config='{\"key\": value}'.", key="config"
+        ) from None
+    if not isinstance(config, dict):
+        raise OptionError("config is not a JSON object", cure="Write config='{\"key\": value}'.", key="config")
+    found = (keys.typed("config", name, value) for name, value in config.items())
+    return dict(setting for setting in found if setting)
+
+
+def _check_fixed(option: str, text: str) -> None:
+    values, cure = _FIXED[option]
+    if text.strip().lower() not in values:
+        raise OptionError(f"{option}={text!r} is not supported", cure=cure, key=option)
+
+
+def _check_type(text: str) -> None:
+    kind, _, model = text.partition("/")
+    if kind == "sfft":
+        raise OptionError(
+            "pretraining (sfft) is not supported yet",
+            cure='Write pretrainedModelType="sft/auto"; without localModelDir it trains from scratch.',
+            key="pretrainedModelType",
+        )
+    if kind != "sft" or model not in MODEL_TYPES:
+        known = [f"sft/{name}" for name in MODEL_TYPES]
+        raise OptionError(
+            f"unknown pretrainedModelType {text}", cure=suggest(text, known, what="types"), key="pretrainedModelType"
+        )
+
+
+def _bool(option: str, text: str) -> bool:
+    values = {"true": True, "false": False, "": False}
+    if text.strip().lower() not in values:
+        raise OptionError(f"{option}: {text!r} is neither true nor false", key=option)
+    return values[text.strip().lower()]
+
+
+def _method(base: Path | None, use_peft: bool | None) -> Method:
+    if base is None:
+        if use_peft:
+            raise OptionError(
+                "use_peft needs a model to adapt", cure="Name one in localModelDir.", key="sft.bool.use_peft"
+            )
+        return "scratch"
+    if not (base / "config.json").is_file():
+        raise OptionError(
+            f"localModelDir {base} is not a Hugging Face model folder: it has no config.json",
+            cure="Name a model's folder, or leave localModelDir out to train from scratch.",
+            key="localModelDir",
+        )
+    return "full" if use_peft is False else "lora"
+
+
+def _sorted(method: Method, settings: Mapping[keys.Key, Any]) -> dict[str, Any]:
+    """The settings by owner over the method's defaults; a key that the method has no use for is an error."""
+    needs = {"LoraConfig": ("lora", "adapts a model: name one in localModelDir, and leave use_peft true"),
+             "LlamaConfig": ("scratch", "describes a new model: leave localModelDir out")}  # fmt: skip
+    fields: dict[str, dict[str, Any]] = {"SFTConfig": {}, "LoraConfig": {}, "LlamaConfig": {}}
+    for name, value in DEFAULTS[method].items():
+        fields[keys.owners()[name][0]][name] = value
+    for key, value in settings.items():
+        if key.owner in needs and needs[key.owner][0] != method:
+            raise OptionError(f"{key.name} {needs[key.owner][1]}", key=key.name)
+        fields[key.owner][key.name] = value
+    return {
+        "method": method, "training": fields["SFTConfig"], "lora": fields["LoraConfig"], "llama": fields["LlamaConfig"],
+    }  # fmt: skip
