@@ -1,0 +1,175 @@
+"""Start Ray in this process, or join a running cluster.
+
+An embedded Ray belongs to this process alone: it has its own folder, which only this user may enter, and its own
+token. Two scripts, or two users, on one machine do not meet. When the process ends, by whatever signal, everything it
+started ends with it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlllm.errors import PackageError, SetupError
+
+if TYPE_CHECKING:
+    from sqlllm.settings import RaySettings
+
+# Read by Ray when it is imported or when its processes start; the user's own value wins.
+_ENVIRONMENT = {
+    # Ends what a worker has started, such as vLLM's engine, with the worker.
+    "RAY_process_group_cleanup_enabled": "true",
+    # Else a warning in every process about a default that Ray will change.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+_MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
+_reaper: subprocess.Popen[bytes] | None = None
+
+
+def start(settings: RaySettings) -> None:
+    """Start or join Ray; does nothing when this process already has it.
+
+    Joins the cluster at `settings.address`, else at `RAY_ADDRESS`, else starts one. Call it from a thread that lives
+    as long as Ray is needed: the kernel ends Ray's processes with the thread that started them.
+
+    Raises: SetupError if there is no cluster at the address, if it refuses the token, or if Ray does not start.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise PackageError.from_import_error(error, package="ray", extra="ray") from error
+    if ray.is_initialized():
+        return
+    address = settings.address or os.environ.get("RAY_ADDRESS", "")
+    if address in ("", "local"):
+        _start_embedded(settings)
+    else:
+        _join(address)
+
+
+def stop() -> None:
+    """Leave a joined cluster, or end the embedded one and wait until its processes are gone."""
+    import ray
+
+    ray.shutdown(wait_for_processes=True)
+    _sweep()
+
+
+def _start_embedded(settings: RaySettings) -> None:
+    import ray
+
+    folder = _folder()
+    if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token(folder))
+    _start_reaper(f"{_MARK}={folder}")
+    atexit.register(stop)  # does nothing after an earlier stop
+    on_terminate = signal.getsignal(signal.SIGTERM)
+    os.environ[_MARK] = str(folder)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=settings.num_cpus or max(4, os.cpu_count() or 1),
+            object_store_memory=settings.object_store_memory,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=str(folder / "ray"),  # Ray opens its folder to everyone; ours around it stays closed
+        )
+    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
+        raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
+    finally:
+        # Only Ray's processes carry it, not the others that this process starts (Spark's JVM).
+        del os.environ[_MARK]
+        if threading.current_thread() is threading.main_thread():
+            # Ray's handler prints a C++ stack trace.
+            signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _start_reaper(mark: str) -> None:
+    """Start the process that outlives this one and ends what Ray leaves behind."""
+    global _reaper
+    script = Path(__file__).with_name("reaper.py")
+    # A session of its own: Ctrl-C in the terminal must not end it first.
+    _reaper = subprocess.Popen(
+        [sys.executable, "-I", "-S", str(script), mark], stdin=subprocess.PIPE, start_new_session=True
+    )
+
+
+def _sweep() -> None:
+    """Let the reaper end what is left, and wait for it."""
+    global _reaper
+    if _reaper is not None:
+        _reaper.communicate()
+        _reaper = None
+
+
+def _join(address: str) -> None:
+    import ray
+    from ray.exceptions import AuthenticationError
+
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except AuthenticationError as error:
+        raise SetupError(
+            f"the Ray cluster at {address} asks for another token",
+            cure="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=<the cluster's token file>.",
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        raise SetupError(
+            f"no Ray cluster answers at {address}: {error}",
+            cure="Correct ray.address (or RAY_ADDRESS), or leave it empty to run Ray in this process.",
+        ) from error
+
+
+@cache
+def _folder() -> Path:
+    """This process's folder; those of ended processes are removed first.
+
+    Short, because the path of a Unix socket below it may have 107 characters: hence /tmp and not $TMPDIR.
+    """
+    prefix = f"sqlllm-{os.getuid()}-"
+    for old in Path("/tmp").glob(f"{prefix}*/lock"):  # noqa: S108 (mkdtemp below makes it private)
+        if not old.is_symlink() and old.parent.stat().st_uid == os.getuid() and _lock(old) is not None:
+            shutil.rmtree(old.parent, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    # Locked before it gets its name, so that nobody takes it for an old one. The lock lives as long as the process.
+    unnamed = folder / "lock.new"
+    unnamed.touch(mode=0o600)
+    _lock(unnamed)
+    return unnamed.rename(folder / "lock").parent
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a file for the rest of this process; None if a living process holds it."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _token(folder: Path) -> Path:
+    """The file of this process's Ray token, readable by this user only."""
+    path = folder / "token"
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(32))
+    return path
