@@ -1,0 +1,44 @@
+"""Cells: `--%python` and its kin, in a notebook or in a file."""
+
+from __future__ import annotations
+
+from ..errors import OptionError, ParseError, suggest
+from .clauses import Cursor
+from .statements import Cell, Option, Options
+from .text import Text
+from .tokens import CELL_KINDS, HEADER_LINE, SQL_CELLS
+
+_KINDS = {kind.lower(): kind for kind in CELL_KINDS}
+
+
+def parse_cell(cursor: Cursor) -> Cell | None:
+    """The cell of a CELL token; None if the header says that SQL follows."""
+    token, source = cursor.tokens[cursor.index], cursor.source
+    cursor.index += 1
+    end, kind, params = token.start, "", dict[str, Option]()
+    position = source.text.rfind("\n", 0, token.start) + 1
+    while (line := HEADER_LINE.match(source.text, position, token.end)) is not None:
+        end, position = line.end(), line.end() + 1
+        key, key_place = line["key"], source.place(line.start("key"), line.end("key"))
+        if line["value"] is None:
+            if not kind and key.lower() not in _KINDS:
+                raise ParseError(
+                    f"unknown cell kind {key}", cure=suggest(key, CELL_KINDS, what="kinds"), place=key_place
+                )
+            kind = kind or key.lower()
+            continue
+        if key in params:
+            raise OptionError(f"cell parameter {key} is given twice", place=key_place, key=key)
+        value = line["value"].rstrip()
+        place = source.place(line.start("value"), line.start("value") + len(value))
+        params[key] = Option(key, cursor.make(value, place, place.start), key_place)
+    place = source.place(token.start, end)
+    if not kind:
+        raise ParseError("this cell header names no kind", cure="Write --%python or another kind above.", place=place)
+    if kind in SQL_CELLS:
+        return None
+    start = min(end + 1, token.end)
+    raw, body = source.text[start : token.end], source.place(start, token.end)
+    # `$` and braces belong to Python: `f"${price}"` is a dollar sign and a value.
+    text = Text(raw, body, (raw,)) if kind == "python" else cursor.make(raw, body, start)
+    return Cell(place=source.place(token.start, token.end), kind=kind, params=Options(params), body=text)
