@@ -2,6 +2,7 @@
 
     SQLLLMError
     ├── ScriptError              the script is at fault
+    │   ├── ScriptErrors         several at once, in `errors`
     │   ├── ParseError           not a statement of the dialect
     │   ├── OptionError          an option is unknown, missing or has a wrong value
     │   ├── VariableError        a `${variable}` is not set
@@ -81,6 +82,27 @@ def _rebuild(
 
 class ScriptError(SQLLLMError):
     """The script is at fault."""
+
+
+class ScriptErrors(ScriptError):
+    """Every error that a script has; the place and the cure are the first one's."""
+
+    errors: tuple[ScriptError, ...] = ()
+
+    @classmethod
+    def of(cls, errors: Sequence[ScriptError]) -> ScriptError:
+        """One error for all; the error itself if it is alone."""
+        if len(errors) == 1:
+            return errors[0]
+        several = cls(f"the script has {len(errors)} errors", place=errors[0].place)
+        several.errors = tuple(errors)
+        return several
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScriptErrors.of, (self.errors,)
+
+    def __str__(self) -> str:
+        return "\n\n".join([self.message, *map(str, self.errors)])
 
 
 class ParseError(ScriptError):

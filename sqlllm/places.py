@@ -12,7 +12,7 @@ SECRET_KEY = re.compile(r"(api_?key|secret|token(?!izer|s\b|_ids)|passw(or)?d|ac
 
 _SECRET_IN_TEXT = re.compile(
     r"""(?P<key>[\w.`-]*(?:api_?key|secret|token(?!izer|s\b|_ids)|passw(?:or)?d|access_key|credential)[\w.`-]*["']?\s*[=:,]\s*)"""
-    r"""(?P<value>'''.*?'''|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)""",
+    r"""(?P<quote>'''|\"\"\"|["'`])(?P<value>(?:\\.|(?!(?P=quote)).)*)(?P=quote)""",
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -21,8 +21,7 @@ def mask_secrets(text: str) -> str:
     """`text` with every quoted value of a secret-looking key starred out, its length and line breaks kept."""
 
     def star(match: re.Match[str]) -> str:
-        value = match["value"]
-        return match["key"] + value[0] + re.sub(r"[^\n]", "*", value[1:-1]) + value[-1]
+        return match["key"] + match["quote"] + re.sub(r"[^\n]", "*", match["value"]) + match["quote"]
 
     return _SECRET_IN_TEXT.sub(star, text)
 

@@ -60,6 +60,12 @@ class LLMSettings(_Group):
     max_retries: int = Field(6, ge=0, description="further tries after 429, 503 or a broken connection")
 
 
+class AllowSettings(_Group):
+    """What a script may not do unless it is allowed here, outside the script."""
+
+    shell: bool = Field(False, description='`set ... where type="shell"`')
+
+
 class Settings(BaseSettings):
     """All settings; see the groups."""
 
@@ -79,6 +85,7 @@ class Settings(BaseSettings):
     ray: RaySettings = Field(default_factory=RaySettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
     llm: LLMSettings = Field(default_factory=LLMSettings)
+    allow: AllowSettings = Field(default_factory=AllowSettings)
 
     @classmethod
     def settings_customise_sources(
@@ -101,7 +108,7 @@ class Settings(BaseSettings):
             raise _option_error(error) from None
 
     @classmethod
-    def keys(cls) -> list[str]:
+    def key_names(cls) -> list[str]:
         """Every key in dotted form, as `set` takes it."""
         names = []
         for name, field in cls.model_fields.items():
@@ -114,8 +121,8 @@ class Settings(BaseSettings):
 
     def assign(self, key: str, value: str) -> None:
         """Set one dotted key from text, as `set llm.in_flight = "16";` does."""
-        if key not in self.keys():
-            raise OptionError(f"unknown setting {key}", cure=suggest(key, self.keys(), what="settings"))
+        if key not in self.key_names():
+            raise OptionError(f"unknown setting {key}", cure=suggest(key, self.key_names(), what="settings"))
         group, _, name = key.rpartition(".")
         try:
             setattr(getattr(self, group) if group else self, name, value)
@@ -127,5 +134,5 @@ def _option_error(error: ValidationError, key: str = "") -> OptionError:
     first = error.errors()[0]
     name = key or ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return OptionError(f"unknown setting {name}", cure=suggest(name, Settings.keys(), what="settings"))
+        return OptionError(f"unknown setting {name}", cure=suggest(name, Settings.key_names(), what="settings"))
     return OptionError(f"setting {name}: {first['msg']}")

@@ -70,7 +70,9 @@ def start_spark(settings: SparkSettings) -> SparkSession:
             return builder.getOrCreate()
     except PySparkException as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
-        raise SetupError(f"Spark did not start at {settings.remote or settings.master}: {error}\n{tail}".strip()) from error
+        raise SetupError(
+            f"Spark did not start at {settings.remote or settings.master}: {error}\n{tail}".strip()
+        ) from error
 
 
 def _driver_options(settings: SparkSettings) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""Where people meet SQLLLM: the command line and what it prints."""

@@ -1,0 +1,62 @@
+"""The `sqlllm` command. One file per command; each is loaded only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from sqlllm import __version__
+from sqlllm.errors import Cancelled, SQLLLMError
+
+EXIT_ERROR = 1  # the script, the model or the machine is at fault
+EXIT_USAGE = 2  # the command line is (click's own code)
+EXIT_CANCELLED = 130  # Ctrl-C, as shells count it
+
+COMMANDS = {
+    "run": "run a script",
+    "check": "report every error of scripts, without running them",
+    "fmt": "rewrite scripts in one style",
+    "doctor": "what this machine has, what is missing or broken, and the cure",
+}
+
+
+class _Lazy(click.Group):
+    """Commands by name, so that `--help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="sqlllm")
+def cli() -> None:
+    """One SQL dialect for the whole life of a language model: train, deploy and call it over tables."""
+
+
+def main() -> None:
+    """The console script: a user's mistake ends in its message and an exit code, never in a stack trace."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except SQLLLMError as error:
+        click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+        code = EXIT_CANCELLED if isinstance(error, Cancelled) else EXIT_ERROR
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped", err=True)
+        code = EXIT_CANCELLED
+    sys.exit(code)

@@ -1,0 +1,71 @@
+"""`sqlllm run`: run a script and show its last table."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from sqlllm.console import progress, render
+from sqlllm.dialect import parse
+from sqlllm.errors import Cancelled, OptionError, ScriptErrors
+from sqlllm.session import Session
+from sqlllm.settings import Settings
+
+
+@click.command("run")
+@click.argument("script", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a variable or a setting first.")
+@click.option(
+    "--format", "form", type=click.Choice(render.FORMATS), default="table", help="How to show the last table."
+)
+def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
+    """Run SCRIPT (`-` reads standard input) and show its last table.
+
+    Exits with 1 if the script or the machine is at fault, with 130 after Ctrl-C.
+    """
+    text, name = read(script)
+    parsed = parse(text, name)
+    if parsed.errors:  # before Spark starts
+        raise ScriptErrors.of(parsed.errors)
+    out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+    observer = progress.observer(out, Console(stderr=True))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
+    session = Session(Settings.load(), observer=observer)
+    try:
+        for assignment in assignments:
+            assign(session, assignment)
+        result = session.run_all(parsed.statements)
+        if result is not None:
+            observer.step("computing the last table")
+            render.show(result, form, out)
+    except KeyboardInterrupt:
+        raise Cancelled("stopped") from None
+    finally:
+        observer.stop()
+        # A second Ctrl-C must not leave processes behind.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        session.close()
+
+
+def read(script: Path) -> tuple[str, str]:
+    """The text of a script and its name in errors."""
+    if str(script) == "-":
+        return sys.stdin.read(), "<stdin>"
+    try:
+        return script.read_text(encoding="utf-8"), str(script)
+    except FileNotFoundError:
+        raise click.ClickException(f"there is no script {script}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"cannot read {script}: {error}") from None
+
+
+def assign(session: Session, assignment: str) -> None:
+    """`key=value`: a setting if there is one of that name, else a variable that the script's own `set` leaves alone."""
+    key, equals, value = assignment.partition("=")
+    if not equals:
+        raise OptionError(f"--set {assignment}: there is no `=`", cure="Write --set key=value.")
+    session.override(key, value)

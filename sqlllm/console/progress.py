@@ -1,0 +1,125 @@
+"""What a person sees while a script runs: a live line on a terminal, plain lines elsewhere. All on standard error."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from sqlllm.places import mask_secrets
+from sqlllm.session import Observer
+
+if TYPE_CHECKING:
+    from sqlllm.dialect.statements import Statement
+    from sqlllm.jobs import training
+
+_PLAIN_EVERY = 5.0  # seconds between training lines where there is no terminal
+
+
+def headline(statement: Statement, width: int = 72) -> str:
+    """The statement on one line, secrets masked."""
+    text = " ".join(mask_secrets(statement.place.text).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def speed(progress: training.Progress) -> str:
+    """Loss, speed and time left of a training run."""
+    return f"loss {progress.loss:.4f}  {progress.tokens_per_second:,.0f} tok/s  {progress.eta:.0f} s left"
+
+
+class TerminalObserver(Observer):
+    """A spinner with the running statement, a bar while training, and a line for each statement that took its time."""
+
+    def __init__(self, out: Console, err: Console) -> None:
+        self._out = out
+        self._err = err
+        self._bar = Progress(
+            SpinnerColumn(style="cyan"),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
+            TimeElapsedColumn(),
+            console=err,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+
+    def started(self, statement: Statement) -> None:
+        self._begin(headline(statement, 48))
+
+    def finished(self, statement: Statement, seconds: float) -> None:
+        self.stop()
+        if seconds >= 0.5:
+            line = Text.assemble(("✓ ", "green"), headline(statement), (f"  {seconds:.1f} s", "dim"))
+            self._err.print(line, overflow="ellipsis", no_wrap=True)
+
+    def step(self, text: str) -> None:
+        if self._task is None:
+            self._begin(text)
+        else:
+            self._bar.update(self._task, detail=text)
+
+    def training(self, progress: training.Progress) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=progress.step, total=progress.total_steps, detail=speed(progress))
+
+    def printed(self, text: str) -> None:
+        self._out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def warned(self, text: str) -> None:
+        self._err.print(Text.assemble(("note: ", "yellow"), text))
+
+    def stop(self) -> None:
+        """Take the live line away."""
+        if self._task is not None:
+            self._bar.stop()
+            self._bar.remove_task(self._task)
+            self._task = None
+
+    def _begin(self, text: str) -> None:
+        self.stop()
+        self._task = self._bar.add_task(text, total=None, detail="")
+        self._bar.start()
+
+
+class PlainObserver(Observer):
+    """A line per event, for logs and pipes."""
+
+    def __init__(self, out: Console, err: Console) -> None:
+        self._out = out
+        self._err = err
+        self._started = time.monotonic()
+        self._last = 0.0
+
+    def started(self, statement: Statement) -> None:
+        self._line(headline(statement))
+
+    def step(self, text: str) -> None:
+        self._line(f"  {text}")
+
+    def training(self, progress: training.Progress) -> None:
+        now = time.monotonic()
+        if now - self._last >= _PLAIN_EVERY or progress.step == progress.total_steps:
+            self._last = now
+            self._line(f"  step {progress.step}/{progress.total_steps}  {speed(progress)}")
+
+    def printed(self, text: str) -> None:
+        self._out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def warned(self, text: str) -> None:
+        self._line(f"  note: {text}")
+
+    def stop(self) -> None:
+        """Nothing to take away."""
+
+    def _line(self, text: str) -> None:
+        seconds = time.monotonic() - self._started
+        self._err.print(f"{seconds:6.1f} s  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def observer(out: Console, err: Console) -> TerminalObserver | PlainObserver:
+    """The observer that fits where standard error goes."""
+    return TerminalObserver(out, err) if err.is_terminal else PlainObserver(out, err)

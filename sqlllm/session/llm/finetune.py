@@ -1,0 +1,58 @@
+"""action="finetune": train a model on a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect import Text
+from sqlllm.dialect.statements import Run
+from sqlllm.errors import OptionError
+from sqlllm.jobs import cluster, training
+
+from ..tables import Result, table_named
+from .setup import resources
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_SCHEMA = (
+    "name string, kind string, state string, folder string, model string, rows bigint, steps bigint, loss double,"
+    " tokens bigint, seconds double"
+)
+
+
+def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Write the table into the run's folder, train, and give one row about the run."""
+    spec = training.FinetuneSpec.from_options(options)
+    table = run.options["inputTable"].value if spec.input_table else run.table
+    if _is_dummy(table):
+        raise OptionError(
+            "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
+        )
+    frame = table_named(session, table)
+    session.observer.step("starting Ray")
+    cluster.start(session.settings.ray)
+    record = training.new_run(spec, session.settings.home)
+    session.observer.step("writing the training table")
+    frame.write.parquet(str(record.data))
+    session.observer.step(f"training {record.name}")
+    wanted = resources(session)
+    gpus = int(wanted.gpus or 0) if _has_gpus() else 0
+    record = training.finetune(
+        spec,
+        record,
+        on_progress=session.observer.training,
+        resources=training.Resources(num_workers=gpus or wanted.workers, use_gpu=gpus > 0),
+    )
+    row = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
+    return Result(session.table([row], _SCHEMA), place=run.place)
+
+
+def _is_dummy(table: Text) -> bool:
+    return table.raw.lower() == "command"
+
+
+def _has_gpus() -> bool:
+    import ray
+
+    return "GPU" in ray.cluster_resources()  # type: ignore[no-untyped-call]

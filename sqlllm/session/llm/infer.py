@@ -1,0 +1,79 @@
+"""action="infer": deploy a model and register its function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect.statements import Run
+from sqlllm.errors import OptionError, suggest
+from sqlllm.jobs.serving import ModelSpec
+from sqlllm.udfs import model
+from sqlllm.udfs.transport import Endpoint
+
+from ..tables import Result
+from .setup import resources
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+# Byzer-LLM's keys that have one meaning here: what they may say, and what to write instead of anything else.
+_FIXED = {
+    "action": (("infer",), ""),
+    "modelTable": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
+    "model": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
+    "reconnect": (("false",), "A deployment lives as long as its session: deploy it in this script."),
+}
+_UNUSED = ("localPathPrefix", "modelWaitServerReadyTimeout", "dataWaitServerReadyTimeout")
+_KNOWN = (
+    "udfName",
+    "localModelDir",
+    "pretrainedModelType",
+    "inferBackend",
+    "infer_backend",
+    *_FIXED,
+    *_UNUSED,
+    "backend.*",
+)
+_BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's spellings
+
+
+def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
+    spec = _spec(session, options)
+    deployed = session.serving.deploy(spec, on_progress=session.observer.step)
+    settings = session.settings
+    endpoint = Endpoint(
+        url=deployed.endpoint,
+        model=spec.name,
+        api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
+        **settings.llm.model_dump(),
+    )
+    model.register(session.spark, spec.name, endpoint)
+    session.models.add(spec.name.lower())
+    row = deployed._asdict()
+    schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
+    return Result(session.table([row], schema), place=run.place)
+
+
+def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
+    for key, value in options.items():
+        if key in _FIXED and value not in _FIXED[key][0]:
+            raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
+        if key not in _KNOWN and not key.startswith("backend."):
+            raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
+    for key in ("udfName", "localModelDir"):
+        if not options.get(key):
+            raise OptionError(f"infer needs {key}", cure=f'Write: {key}="..."')
+    wanted = resources(session)
+    backend = options.get("infer_backend") or options.get("inferBackend") or wanted.backend or ""
+    return ModelSpec(
+        name=options["udfName"],
+        engine=_BACKENDS.get(backend, backend),
+        model_path=Path(options["localModelDir"]).expanduser().absolute(),
+        replicas=wanted.workers,
+        gpus_per_worker=wanted.gpus,
+        cpus_per_worker=wanted.cpus,
+        concurrency=wanted.concurrency,
+        engine_options={key: value for key, value in options.items() if key.startswith("backend.")},
+    )

@@ -1,0 +1,31 @@
+"""What a session tells its console while it works; this one tells nobody."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlllm.dialect.statements import Statement
+    from sqlllm.jobs.training import Progress
+
+
+class Observer:
+    """Override what the console shows. Calls may come from any thread."""
+
+    def started(self, statement: Statement) -> None:
+        """A statement begins."""
+
+    def finished(self, statement: Statement, seconds: float) -> None:
+        """It ended without an error."""
+
+    def step(self, text: str) -> None:
+        """A long step of the statement begins: starting Ray, loading weights."""
+
+    def training(self, progress: Progress) -> None:
+        """A training run logged."""
+
+    def printed(self, text: str) -> None:
+        """The script prints a line."""
+
+    def warned(self, text: str) -> None:
+        """Something the user should know, that is no error."""

@@ -1,0 +1,89 @@
+"""Spark's errors as ours: one message, at its place in the script."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from sqlllm import errors
+from sqlllm.errors import SQLLLMError, TableError, nearest
+
+if TYPE_CHECKING:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import DataFrame, SparkSession
+
+    from sqlllm.dialect import RenderedSql
+    from sqlllm.places import Place
+
+# PySpark logs each of its errors with a stack trace before it raises it; we say it once.
+for _name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+_OURS = re.compile(r"sqlllm\.errors\.(\w+): (.+?)(?:\n\s*\n|\n\s+at |\Z)", re.DOTALL)
+_POSITION = re.compile(r"line (\d+),? pos(?:ition)? (\d+)")
+
+
+def run_sql(spark: SparkSession, sql: RenderedSql) -> DataFrame:
+    """`spark.sql`, with errors at their place in the script."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return spark.sql(sql.text)
+    except PySparkException as error:
+        translated = _translate(error, spark)
+        translated.place = _place(error, sql)
+        raise translated from None
+
+
+@contextmanager
+def errors_at(place: Place | None) -> Iterator[None]:
+    """Spark's errors within become ours, at `place`."""
+    try:
+        yield
+    except Exception as error:
+        # Imported here: a statement that needs no Spark must not load it.
+        import sys
+
+        if "pyspark" not in sys.modules:
+            raise
+        from pyspark.errors import PySparkException
+
+        if not isinstance(error, PySparkException):
+            raise
+        raise _translate(error).at(place) from None
+
+
+def _translate(error: PySparkException, spark: SparkSession | None = None) -> SQLLLMError:
+    text = str(error)
+    if ours := _OURS.search(text):  # raised by a model function in a Python worker
+        kind = getattr(errors, ours[1], SQLLLMError)
+        message, _, cure = ours[2].strip().partition("\n")
+        return kind(message, cure=cure)
+    message = re.sub(r"^\[[\w.]+\] ", "", text).split(" SQLSTATE:")[0].split("\n\n")[0].split("\nJVM stacktrace")[0]
+    message, _, more = message.partition("\n")
+    if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND" and spark is not None:
+        name = str((error.getMessageParameters() or {}).get("relationName", "")).replace("`", "")
+        known = [table.name for table in spark.catalog.listTables()]
+        near = nearest(name, known)
+        hint = f"Did you mean {near}? " if near else ""
+        return TableError(f"there is no table {name}", cure=f"{hint}Tables: {', '.join(sorted(known)) or 'none yet'}.")
+    if "Traceback" in text:  # a user's Python function: its own last line says it
+        lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "\t"))]
+        return TableError(f"a Python function failed: {lines[-1]}")
+    return TableError(message.strip(), cure=more.strip())
+
+
+def _place(error: PySparkException, sql: RenderedSql) -> Place:
+    for context in error.getQueryContext():
+        try:
+            start, stop = context.startIndex(), context.stopIndex()
+        except Exception:  # noqa: BLE001 - of a context without a position Spark raises what Py4J makes of it
+            break
+        if 0 <= start <= stop < len(sql.text):
+            return sql.place_at(start, stop + 1)
+    if at := _POSITION.search(str(error)):
+        return sql.place_of(int(at[1]), int(at[2]) + 1)
+    return sql.place

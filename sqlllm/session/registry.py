@@ -1,0 +1,77 @@
+"""Who runs what: one handler per kind of statement, one per `!command`, one per module of `run`.
+
+A handler is a function of the session and the statement; it gives the statement's table, or None. Other packages add
+modules of `run ... as Name` through the entry point group `sqlllm.modules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlllm.dialect import statements
+from sqlllm.errors import ParseError, suggest
+
+if TYPE_CHECKING:
+    from .session import Session
+    from .tables import Result
+
+Handler = Callable[["Session", Any], "Result | None"]
+F = TypeVar("F", bound=Handler)
+
+_STATEMENTS: dict[type[statements.Statement], Handler] = {}
+_COMMANDS: dict[str, Handler] = {}
+_MODULES: dict[str, Handler] = {}
+
+
+def statement(kind: type[statements.Statement]) -> Callable[[F], F]:
+    """Register the handler of a kind of statement."""
+
+    def register(handler: F) -> F:
+        _STATEMENTS[kind] = handler
+        return handler
+
+    return register
+
+
+def command(*names: str) -> Callable[[F], F]:
+    """Register the handler of `!name`, under each of its names."""
+
+    def register(handler: F) -> F:
+        _COMMANDS.update(dict.fromkeys(names, handler))
+        return handler
+
+    return register
+
+
+def module(name: str) -> Callable[[F], F]:
+    """Register the handler of `run ... as name`."""
+
+    def register(handler: F) -> F:
+        _MODULES[name.lower()] = handler
+        return handler
+
+    return register
+
+
+def handler_of(kind: type[statements.Statement]) -> Handler:
+    """The handler of a kind of statement; the parser makes no other kinds than those registered."""
+    return _STATEMENTS[kind]
+
+
+def commands() -> dict[str, Handler]:
+    """The built-in `!commands` by name."""
+    return _COMMANDS
+
+
+def find_module(run: statements.Run, name: str) -> Handler:
+    """The handler of `run ... as name`, built in or from an entry point; ParseError if there is none."""
+    if handler := _MODULES.get(name.lower()):
+        return handler
+    others = {point.name.lower(): point for point in entry_points(group="sqlllm.modules")}
+    if point := others.get(name.lower()):
+        plugged: Handler = point.load()
+        return plugged
+    known = sorted({*_MODULES, *others})
+    raise ParseError(f"unknown module {name}", cure=suggest(name, known, what="modules"), place=run.module.place)

@@ -1,0 +1,33 @@
+"""select ... as table; and Spark's own statements."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect.statements import Select, Sql
+
+from . import queries
+from .registry import statement
+from .tables import Result
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_CALL = re.compile(r"\b(\w+)`?\s*\(")
+
+
+@statement(Select)
+def select(session: Session, select: Select) -> Result:
+    sql = select.sql.render(session.variables)
+    frame = queries.run_sql(session.spark, sql)
+    if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
+        frame = frame.persist()  # a model answers once, however often the table is read
+    if select.table is None:
+        return Result(frame, place=select.place)
+    return session.name_table(frame, select.table.resolve(session.variables), select.place)
+
+
+@statement(Sql)
+def sql(session: Session, sql: Sql) -> Result:
+    return Result(queries.run_sql(session.spark, sql.sql.render(session.variables)), place=sql.place)

@@ -1,0 +1,150 @@
+"""The session: what a script runs in."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlllm.dialect import Variables, parse
+from sqlllm.errors import OptionError, ScriptErrors, SQLLLMError
+from sqlllm.settings import Settings
+
+from . import queries, registry
+from .observer import Observer
+from .spark import start_spark
+from .tables import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pyspark.sql import DataFrame, SparkSession
+
+    from sqlllm.dialect.statements import Statement
+    from sqlllm.jobs.serving import Serving
+    from sqlllm.places import Place
+
+
+class Session:
+    """One user's variables, tables and models. Spark and Ray start when a statement first needs them.
+
+    Not for several threads at once. Close it, or use it as a context manager: that ends what it started.
+    """
+
+    def __init__(
+        self, settings: Settings | None = None, *, spark: SparkSession | None = None, observer: Observer | None = None
+    ) -> None:
+        self.settings = settings or Settings.load()
+        self.observer = observer or Observer()
+        self.variables = Variables(home=str(Path.home()), owner=getpass.getuser())
+        self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
+        self.setup: dict[str, str] = {}  # of `!byzerllm setup`
+        self.models: set[str] = set()  # functions that call a model, in lower case
+        self._given_spark = spark
+        self._started = time.monotonic()
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """Spark, with the llm_* functions registered."""
+        from sqlllm.udfs import functions
+
+        if self._given_spark is None:
+            self.observer.step("starting Spark")
+        spark = self._given_spark or start_spark(self.settings.spark)
+        functions.register(spark)
+        return spark
+
+    @cached_property
+    def serving(self) -> Serving:
+        """The gateway and its models, on Ray."""
+        from sqlllm.jobs.serving import Serving
+
+        self.observer.step("starting Ray")
+        serving = Serving(self.settings)
+        serving.start()
+        return serving
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the session was made."""
+        return time.monotonic() - self._started
+
+    def run(self, text: str, name: str = "<script>") -> Result | None:
+        """Run a script and return its last table.
+
+        Nothing runs if the script does not parse: ScriptErrors then holds every error. An error in a statement stops
+        the script there; what ran before stands.
+        """
+        script = parse(text, name)
+        if script.errors:
+            raise ScriptErrors.of(script.errors)
+        try:
+            return self.run_all(script.statements)
+        finally:
+            self.variables.end_request()
+
+    def run_all(self, statements: Sequence[Statement]) -> Result | None:
+        """Run parsed statements in order and return the last table."""
+        last: Result | None = None
+        for statement in statements:
+            last = self.execute(statement) or last
+        return last
+
+    def execute(self, statement: Statement) -> Result | None:
+        """Run one statement; an error names its place."""
+        self.variables.set("elapsed_seconds", f"{self.elapsed:.0f}")
+        self.observer.started(statement)
+        started = time.monotonic()
+        try:
+            with queries.errors_at(statement.place):
+                result = registry.handler_of(type(statement))(self, statement)
+        except SQLLLMError as error:
+            options = getattr(statement, "options", {})
+            if isinstance(error, OptionError) and error.key in options:
+                error.at(options[error.key].key_place)
+            error.at(statement.place)
+            raise
+        self.observer.finished(statement, time.monotonic() - started)
+        return result
+
+    def override(self, name: str, value: str) -> None:
+        """Set a setting or a variable that scripts leave alone, as `--set` does."""
+        if name in Settings.key_names():
+            self.settings.assign(name, value)
+        else:
+            self.variables.set(name, value, scope="session")
+        self.overridden.add(name)
+
+    def table(self, rows: Sequence[dict[str, Any]], schema: str) -> DataFrame:
+        """A small table from rows made here; `schema` is Spark's DDL."""
+        names = [column.split()[0].strip("`") for column in schema.split(", ")]
+        return self.spark.createDataFrame([tuple(row[name] for name in names) for row in rows], schema)
+
+    def name_table(self, frame: DataFrame, name: str, place: Place | None) -> Result:
+        """Make `frame` the table `name` of later statements."""
+        frame.createOrReplaceTempView(name)
+        return Result(frame, name, place)
+
+    def close(self) -> None:
+        """End what this session started: its models, its Ray, its Spark."""
+        if serving := self.__dict__.pop("serving", None):
+            serving.close()
+        if (spark := self.__dict__.pop("spark", None)) and self._given_spark is None:
+            spark.stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def connect(**settings: Any) -> Session:
+    """A session with these settings over those of file and environment: `connect(ray={"num_cpus": 8})`."""
+    return Session(Settings.load(**settings))
+
+
+# The handlers register themselves.
+from . import commands, llm, load, run, save, select, variables  # noqa: E402, F401

@@ -1,0 +1,51 @@
+"""Tables: what a statement gives, and those it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sqlllm.errors import TableError, nearest
+
+from . import queries
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, Row
+
+    from sqlllm.dialect import Text
+    from sqlllm.places import Place
+
+    from .session import Session
+
+
+@dataclass(frozen=True)
+class Result:
+    """A statement's table. It is computed when its rows are asked for."""
+
+    frame: DataFrame
+    name: str = ""
+    place: Place | None = field(default=None, repr=False)
+
+    @property
+    def columns(self) -> list[str]:
+        return self.frame.columns
+
+    def rows(self, limit: int | None = None) -> list[Row]:
+        """The rows, at most `limit`; an error in them names the statement that made the table."""
+        with queries.errors_at(self.place):
+            return self.frame.collect() if limit is None else self.frame.take(limit)
+
+
+def table_named(session: Session, name: Text) -> DataFrame:
+    """The table `name`; a TableError at its place, with the nearest one, if there is none."""
+    wanted = name.resolve(session.variables)
+    catalog = session.spark.catalog
+    if catalog.tableExists(wanted):
+        return session.spark.table(wanted)
+    known = sorted(table.name for table in catalog.listTables())
+    near = nearest(wanted, known)
+    raise TableError(
+        f"there is no table {wanted}",
+        cure=(f"Did you mean {near}? " if near else "") + f"Tables: {', '.join(known) or 'none yet'}.",
+        place=name.place,
+    )

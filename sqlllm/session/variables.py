@@ -1,0 +1,143 @@
+"""set key = value where type="...": variables, settings, Spark's configuration."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect.statements import Set
+from sqlllm.errors import ForbiddenError, OptionError, TableError, suggest
+from sqlllm.settings import Settings
+
+from . import queries
+from .registry import statement
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_OPTIONS = ("type", "scope", "visibility", "mode")
+
+
+@statement(Set)
+def set_(session: Session, set_: Set) -> None:
+    options = set_.options.resolve(session.variables)
+    for key in options:
+        if key not in _OPTIONS:
+            raise OptionError(f"unknown option {key}", cure=suggest(key, _OPTIONS, what="options"), key=key)
+    kind = options.get("type", "text")
+    if kind not in _TYPES:
+        known = sorted(_TYPES)
+        raise OptionError(f"unknown type {kind}", cure=suggest(kind, known, what="types"), key="type")
+    key = set_.key.resolve(session.variables)
+    if key in session.overridden:
+        return
+    _TYPES[kind](session, set_, key, options)
+
+
+def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    if key not in Settings.key_names():
+        default = options.get("type") == "defaultParam"
+        session.variables.set(key, set_.value, scope=_scope(options), visibility=_visibility(options), default=default)
+        return
+    if key.startswith("allow."):
+        raise ForbiddenError(
+            f"a script cannot set {key}", cure=f"Set it outside: --set {key}=..., or in sqlllm.toml.", place=set_.key.place
+        )
+    session.settings.assign(key, set_.value.resolve(session.variables))
+
+
+def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
+    with queries.errors_at(set_.place):
+        session.spark.conf.set(key, set_.value.resolve(session.variables))
+
+
+def _sql(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    with queries.errors_at(set_.value.place):
+        row = session.spark.sql(set_.value.resolve(session.variables, in_select=True)).first()
+    value = "" if row is None or row[0] is None else str(row[0])
+    session.variables.set(key, value, scope=_scope(options), visibility=_visibility(options))
+
+
+def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    if not session.settings.allow.shell:
+        raise ForbiddenError(
+            'type="shell" runs commands on the driver, so it is off',
+            cure="Allow it with --set allow.shell=true, or SQLLLM_ALLOW__SHELL=true.",
+        )
+    command = set_.value.resolve(session.variables)
+    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - allowed above
+    if shown.returncode:
+        raise TableError(f"the command ended with {shown.returncode}: {shown.stderr.strip()}", place=set_.value.place)
+    session.variables.set(
+        key, shown.stdout.strip(), scope=_scope(options), visibility=_visibility(options)
+    )
+
+
+def _scope(options: dict[str, str]) -> str:
+    return options.get("scope", "request")
+
+
+def _visibility(options: dict[str, str]) -> str:
+    return options.get("visibility", "all")
+
+
+_TYPES:
+        known = sorted(_TYPES)
+        raise OptionError(f"unknown type {kind}", cure=suggest(kind, known, what="types"), key="type")
+    key = set_.key.resolve(session.variables)
+    if key in session.overridden:
+        return
+    _TYPES[kind](session, set_, key, options)
+
+
+def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    if key not in Settings.key_names():
+        default = options.get("type") == "defaultParam"
+        session.variables.set(key, set_.value, scope=_scope(options), visibility=_visibility(options), default=default)
+        return
+    if key.startswith("allow."):
+        raise ForbiddenError(
+            f"a script cannot set {key}", cure=f"Set it outside: --set {key}=..., or in sqlllm.toml.", place=set_.key.place
+        )
+    session.settings.assign(key, set_.value.resolve(session.variables))
+
+
+def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
+    with queries.errors_at(set_.place):
+        session.spark.conf.set(key, set_.value.resolve(session.variables))
+
+
+def _sql(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    with queries.errors_at(set_.value.place):
+        row = session.spark.sql(set_.value.resolve(session.variables, in_select=True)).first()
+    value = "" if row is None or row[0] is None else str(row[0])
+    session.variables.set(key, value, scope=_scope(options), visibility=_visibility(options))
+
+
+def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    if not session.settings.allow.shell:
+        raise ForbiddenError(
+            'type="shell" runs commands on the driver, so it is off',
+            cure="Allow it with --set allow.shell=true, or SQLLLM_ALLOW__SHELL=true.",
+        )
+    command = set_.value.resolve(session.variables)
+    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - allowed above
+    if shown.returncode:
+        raise TableError(f"the command ended with {shown.returncode}: {shown.stderr.strip()}", place=set_.value.place)
+    session.variables.set(
+        key, shown.stdout.strip(), scope=_scope(options), visibility=_visibility(options)
+    )
+
+
+def _scope(options: dict[str, str]) -> dict[str, str]:
+    return {key: options[key] for key in ("scope", "visibility") if key in options}
+
+
+_TYPES: dict[str, Callable[[Session, Set, str, dict[str, str]], None]] = {
+    "text": _text,
+    "defaultParam": _text,
+    "conf": _conf,
+    "sql": _sql,
+    "shell": _shell,
+}

@@ -1,0 +1,143 @@
+-- case: a misspelt keyword
+select 1 as a as t; laod json.`x` as u;
+-- error:
+-- at <script>:1:21
+-- load
+
+-- case: a table that does not exist
+select 1 as a as people; select * from peopel as t;
+-- error:
+-- there is no table peopel
+-- <script>:1:40
+-- Did you mean people?
+
+-- case: a table that save does not find
+save overwrite nobody as json.`${out}/x`;
+-- error:
+-- there is no table nobody
+-- <script>:1:16
+
+-- case: a column that does not exist, on its own line
+select 1 as a as t;
+select a,
+       upper(b) as c
+from t as u;
+-- error:
+-- <script>:3:14
+
+-- case: a path that does not exist
+load json.`/nowhere/x.json` as t;
+-- error:
+-- Path does not exist
+-- <script>:1:11
+
+-- case: a format that does not exist
+load jason.`x` as t;
+-- error:
+-- jason
+-- <script>:1:
+
+-- case: a variable that is not set
+set folder = "x"; load json.`${foldr}/y` as t;
+-- error:
+-- variable foldr is not set
+-- <script>:1:30
+-- Did you mean folder?
+
+-- case: an error when rows are computed names its select
+select id / 0 as x from range(3) as t;
+-- error:
+-- Division by zero
+-- <script>:1:
+
+-- case: an unknown module
+select 1 as a as t; run t as LLN.``;
+-- error:
+-- unknown module LLN
+-- <script>:1:30
+
+-- case: an unknown action
+run command as LLM.`` where action="infr";
+-- error:
+-- unknown action infr
+-- <script>:1:36
+-- Did you mean infer?
+
+-- case: an unknown option of infer
+run command as LLM.`` where action="infer" and udfNmae="x" and localModelDir="/m";
+-- error:
+-- unknown option udfNmae
+-- <script>:1:48
+-- Did you mean udfName?
+
+-- case: infer without a function name
+run command as LLM.`` where action="infer" and localModelDir="/m";
+-- error:
+-- infer needs udfName
+
+-- case: finetune without a table
+run command as LLM.`` where action="finetune" and pretrainedModelType="sft/auto";
+-- error:
+-- finetune needs a table to learn from
+
+-- case: an unknown option of finetune
+select 1 as a as t; run t as LLM.`` where `sft.int.num_train_epoch`="3";
+-- error:
+-- num_train_epoch
+-- <script>:1:43
+-- num_train_epochs
+
+-- case: an unknown setup key
+!byzerllm setup "maxCocurrency=2";
+-- error:
+-- unknown setup key maxCocurrency
+-- Did you mean maxConcurrency?
+
+-- case: an unknown setup
+!byzerllm setup singel;
+-- error:
+-- unknown setup singel
+-- Did you mean single?
+
+-- case: an unknown command
+!byzerlm setup single;
+-- error:
+-- unknown command !byzerlm
+-- Did you mean byzerllm?
+
+-- case: an unknown type of variable
+set a = "x" where type="sqll";
+-- error:
+-- unknown type sqll
+-- Did you mean sql?
+
+-- case: the shell is off
+set a = "ls" where type="shell";
+-- error:
+-- runs commands on the driver, so it is off
+-- allow.shell
+
+-- case: a script cannot allow itself the shell
+set allow.shell = "true";
+-- error:
+-- a script cannot set allow.shell
+
+-- case: an unknown setting
+set llm.in_fligt = "3"; select ${llm.in_fligt} as a as t;
+-- rows:
+-- [{"a": 3}]
+
+-- case: a setting out of range
+set llm.in_flight = "0";
+-- error:
+-- llm.in_flight
+-- greater than or equal to 1
+
+-- case: two errors are found at once
+laod json.`x` as t;
+select 1 as a as b;
+sav overwrite b as json.`x`;
+-- error:
+-- the script has 2 errors
+-- <script>:1:1
+-- <script>:3:1

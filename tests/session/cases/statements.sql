@@ -1,0 +1,73 @@
+-- case: load, select and the last table
+load json.`${data}/people.json` as people;
+select name, age + 1 as next from people where age > 30 order by age as older;
+-- rows:
+-- [{"name": "Bo", "next": 42}, {"name": "Cy", "next": 52}]
+
+-- case: a leading and, backquoted keys, comments inside the clause
+load csv.`${data}/people.csv` where
+-- the first line names the columns
+and header="true" /* and types are guessed */ and `inferSchema`="true"
+as people;
+select sum(age) as years from people as total;
+-- rows:
+-- [{"years": 112}]
+
+-- case: a select without a name is the last table
+select 1 as one;
+-- rows:
+-- [{"one": 1}]
+
+-- case: variables in a table name, in a literal and as an expression
+set t = "numbers"; set it's_in = "x" where type="defaultParam";
+-- error:
+-- unclosed
+
+-- case: a value keeps its quotes inside a literal
+set who = '''O'Brien "the; -- second" \n ${x}''' where type="text";
+select '${who}' as who as t;
+-- error:
+-- variable x is not set
+
+-- case: text values reach a literal unchanged
+set who = '''O'Brien "the; -- second" {{y}} \ end''';
+select '${who}' as a, "${who}" as b as t;
+-- rows:
+-- [{"a": "O'Brien \"the; -- second\" {{y}} \\ end", "b": "O'Brien \"the; -- second\" {{y}} \\ end"}]
+
+-- case: set from a query
+set top = '''select max(id) from range(5)''' where type="sql";
+select ${top} * 2 as twice as t;
+-- rows:
+-- [{"twice": 8}]
+
+-- case: a default parameter does not replace what is set
+set a = "1"; set a = "2" where type="defaultParam";
+select '${a}' as a as t;
+-- rows:
+-- [{"a": "1"}]
+
+-- case: Spark's configuration
+set spark.sql.session.timeZone = "UTC" where type="conf";
+select current_timezone() as zone as t;
+-- rows:
+-- [{"zone": "UTC"}]
+
+-- case: save and load again
+load json.`${data}/people.json` as people;
+save overwrite people as parquet.`${out}/people` partitionBy age;
+load parquet.`${out}/people` as again;
+select count(*) as n, max(age) as oldest from again as t;
+-- rows:
+-- [{"n": 3, "oldest": 51}]
+
+-- case: prompts from columns
+select llm_prompt('{0} is {1:old} {2:here}', array('Bo', '41')) as p as t;
+-- rows:
+-- [{"p": "Bo is 41 here"}]
+
+-- case: setup in every spelling
+!byzerllm setup single; !byzerllm setup "num_gpus=0"; !llm setup "maxConcurrency=2"; !byzerllm setup "infer_backend=ray/vllm";
+select 1 as one as t;
+-- rows:
+-- [{"one": 1}]
