@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -41,19 +42,18 @@ def run_sql(spark: SparkSession, sql: RenderedSql) -> DataFrame:
 @contextmanager
 def errors_at(place: Place | None) -> Iterator[None]:
     """Spark's errors within become ours, at `place`."""
+    if "pyspark" not in sys.modules:  # a statement that needs no Spark must not load it
+        yield
+        return
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
     try:
         yield
-    except Exception as error:
-        # Imported here: a statement that needs no Spark must not load it.
-        import sys
-
-        if "pyspark" not in sys.modules:
-            raise
-        from pyspark.errors import PySparkException
-
-        if not isinstance(error, PySparkException):
-            raise
+    except PySparkException as error:
         raise _translate(error).at(place) from None
+    except Py4JJavaError as error:  # what PySpark has no class for
+        raise TableError(_first_words(str(error.java_exception.getMessage())), place=place) from None
 
 
 def _translate(error: PySparkException, spark: SparkSession | None = None) -> SQLLLMError:
@@ -62,8 +62,7 @@ def _translate(error: PySparkException, spark: SparkSession | None = None) -> SQ
         kind = getattr(errors, ours[1], SQLLLMError)
         message, _, cure = ours[2].strip().partition("\n")
         return kind(message, cure=cure)
-    message = re.sub(r"^\[[\w.]+\] ", "", text).split(" SQLSTATE:")[0].split("\n\n")[0].split("\nJVM stacktrace")[0]
-    message, _, more = message.partition("\n")
+    message, _, more = _first_words(text).partition("\n")
     if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND" and spark is not None:
         name = str((error.getMessageParameters() or {}).get("relationName", "")).replace("`", "")
         known = [table.name for table in spark.catalog.listTables()]
@@ -74,6 +73,11 @@ def _translate(error: PySparkException, spark: SparkSession | None = None) -> SQ
         lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "\t"))]
         return TableError(f"a Python function failed: {lines[-1]}")
     return TableError(message.strip(), cure=more.strip())
+
+
+def _first_words(text: str) -> str:
+    """Spark's message without its class, its state and what the JVM adds."""
+    return re.sub(r"^\[[\w.]+\] ", "", text).split(" SQLSTATE:")[0].split("\n\n")[0].split("\nJVM stacktrace")[0]
 
 
 def _place(error: PySparkException, sql: RenderedSql) -> Place:

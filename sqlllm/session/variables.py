@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Set
 from sqlllm.errors import ForbiddenError, OptionError, TableError, suggest
 from sqlllm.settings import Settings
@@ -37,14 +38,12 @@ def set_(session: Session, set_: Set) -> None:
 
 def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
     if key not in Settings.key_names():
-        default = options.get("type") == "defaultParam"
-        session.variables.set(key, set_.value, scope=_scope(options), visibility=_visibility(options), default=default)
-        return
-    if key.startswith("allow."):
-        raise ForbiddenError(
-            f"a script cannot set {key}", cure=f"Set it outside: --set {key}=..., or in sqlllm.toml.", place=set_.key.place
-        )
-    session.settings.assign(key, set_.value.resolve(session.variables))
+        _assign(session, key, set_.value, options)
+    elif key.startswith("allow."):
+        cure = f"Set it outside: --set {key}=..., or in sqlllm.toml."
+        raise ForbiddenError(f"a script cannot set {key}", cure=cure, place=set_.key.place)
+    else:
+        session.settings.assign(key, set_.value.resolve(session.variables))
 
 
 def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
@@ -55,8 +54,7 @@ def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> No
 def _sql(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
     with queries.errors_at(set_.value.place):
         row = session.spark.sql(set_.value.resolve(session.variables, in_select=True)).first()
-    value = "" if row is None or row[0] is None else str(row[0])
-    session.variables.set(key, value, scope=_scope(options), visibility=_visibility(options))
+    _assign(session, key, "" if row is None or row[0] is None else str(row[0]), options)
 
 
 def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
@@ -66,72 +64,20 @@ def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> No
             cure="Allow it with --set allow.shell=true, or SQLLLM_ALLOW__SHELL=true.",
         )
     command = set_.value.resolve(session.variables)
-    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - allowed above
+    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - allowed
     if shown.returncode:
         raise TableError(f"the command ended with {shown.returncode}: {shown.stderr.strip()}", place=set_.value.place)
+    _assign(session, key, shown.stdout.strip(), options)
+
+
+def _assign(session: Session, key: str, value: Text | str, options: dict[str, str]) -> None:
     session.variables.set(
-        key, shown.stdout.strip(), scope=_scope(options), visibility=_visibility(options)
+        key,
+        value,
+        scope=options.get("scope", "request"),
+        visibility=options.get("visibility", "all"),
+        default=options.get("type") == "defaultParam",
     )
-
-
-def _scope(options: dict[str, str]) -> str:
-    return options.get("scope", "request")
-
-
-def _visibility(options: dict[str, str]) -> str:
-    return options.get("visibility", "all")
-
-
-_TYPES:
-        known = sorted(_TYPES)
-        raise OptionError(f"unknown type {kind}", cure=suggest(kind, known, what="types"), key="type")
-    key = set_.key.resolve(session.variables)
-    if key in session.overridden:
-        return
-    _TYPES[kind](session, set_, key, options)
-
-
-def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
-    if key not in Settings.key_names():
-        default = options.get("type") == "defaultParam"
-        session.variables.set(key, set_.value, scope=_scope(options), visibility=_visibility(options), default=default)
-        return
-    if key.startswith("allow."):
-        raise ForbiddenError(
-            f"a script cannot set {key}", cure=f"Set it outside: --set {key}=..., or in sqlllm.toml.", place=set_.key.place
-        )
-    session.settings.assign(key, set_.value.resolve(session.variables))
-
-
-def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
-    with queries.errors_at(set_.place):
-        session.spark.conf.set(key, set_.value.resolve(session.variables))
-
-
-def _sql(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
-    with queries.errors_at(set_.value.place):
-        row = session.spark.sql(set_.value.resolve(session.variables, in_select=True)).first()
-    value = "" if row is None or row[0] is None else str(row[0])
-    session.variables.set(key, value, scope=_scope(options), visibility=_visibility(options))
-
-
-def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
-    if not session.settings.allow.shell:
-        raise ForbiddenError(
-            'type="shell" runs commands on the driver, so it is off',
-            cure="Allow it with --set allow.shell=true, or SQLLLM_ALLOW__SHELL=true.",
-        )
-    command = set_.value.resolve(session.variables)
-    shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - allowed above
-    if shown.returncode:
-        raise TableError(f"the command ended with {shown.returncode}: {shown.stderr.strip()}", place=set_.value.place)
-    session.variables.set(
-        key, shown.stdout.strip(), scope=_scope(options), visibility=_visibility(options)
-    )
-
-
-def _scope(options: dict[str, str]) -> dict[str, str]:
-    return {key: options[key] for key in ("scope", "visibility") if key in options}
 
 
 _TYPES: dict[str, Callable[[Session, Set, str, dict[str, str]], None]] = {

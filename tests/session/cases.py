@@ -1,4 +1,7 @@
-"""Cases in `cases/*.sql`: a script after `-- case: name`, then `-- rows:` (JSON) or `-- error:`, each line a comment."""
+"""Cases in `cases/*.sql`: a script after `-- case: name`, then what is expected, in comment lines.
+
+`-- rows:` is followed by the rows of the last table as JSON, `-- error:` by lines that the error must hold.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent / "cases"
 _CASE = re.compile(
-    r"^-- case: (?P<name>.+)\n(?P<script>.*?)^-- (?P<kind>rows|error):\n(?P<expected>(?:--.*\n?)*)", re.M | re.S
+    r"^-- case: (?P<name>[^\n]+)\n(?P<script>.*?)^-- (?P<kind>rows|error):\n(?P<expected>(?:--[^\n]*\n?)*)", re.M | re.S
 )
 
 

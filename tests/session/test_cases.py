@@ -32,16 +32,18 @@ def session(spark: SparkSession, tmp_path: Path) -> Iterator[Session]:
         spark.catalog.dropTempView(table.name)
 
 
+def rows_of(session: Session, script: str) -> list[dict[str, object]]:
+    result = session.run(script)
+    return [row.asDict() for row in result.rows()] if result else []
+
+
 @pytest.mark.parametrize("case", cases.load("statements.sql") + cases.load("errors.sql"), ids=str)
 def test_case(case: cases.Case, session: Session) -> None:
     if case.kind == "rows":
-        result = session.run(case.script)
-        assert result is not None
-        assert [row.asDict() for row in result.rows()] == json.loads(case.expected)
+        assert rows_of(session, case.script) == json.loads(case.expected)
         return
     with pytest.raises(SQLLLMError) as raised:
-        if (result := session.run(case.script)) is not None:
-            result.rows()
+        rows_of(session, case.script)
     for line in case.expected.splitlines():
         assert line in str(raised.value)
     assert "Traceback" not in str(raised.value)

@@ -141,3 +141,16 @@ sav overwrite b as json.`x`;
 -- the script has 2 errors
 -- <script>:1:1
 -- <script>:3:1
+
+-- case: a string that is not closed is reported where it opens
+set t = "numbers"; set it's_in = "x" where type="defaultParam";
+-- error:
+-- this string is not closed
+-- <script>:1:26
+
+-- case: a value that needs another variable names it
+set who = "it is ${x}";
+select '${who}' as who as t;
+-- error:
+-- who needs ${x}, which is not set
+-- <script>:2:9
