@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .branches import Condition, Definition, Expression, typed
+from .format import format_script
 from .macros import expand, render
 from .parser import Script, parse
 from .sql import SqlText
@@ -30,7 +32,10 @@ from .variables import Variables
 __all__ = [
     "Branch",
     "Cell",
+    "Condition",
     "Connect",
+    "Definition",
+    "Expression",
     "If",
     "Include",
     "Load",
@@ -53,6 +58,8 @@ __all__ = [
     "Unregister",
     "Variables",
     "expand",
+    "format_script",
     "parse",
     "render",
+    "typed",
 ]

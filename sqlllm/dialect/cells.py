@@ -38,7 +38,8 @@ def parse_cell(cursor: Cursor) -> Cell | None:
     if kind in SQL_CELLS:
         return None
     start = min(end + 1, token.end)
-    raw, body = source.text[start : token.end], source.place(start, token.end)
+    raw = source.text[start : token.end].rstrip()
+    body = source.place(start, max(start + len(raw), start + 1))
     # `$` and braces belong to Python: `f"${price}"` is a dollar sign and a value.
     text = Text(raw, body, (raw,)) if kind == "python" else cursor.make(raw, body, start)
     return Cell(place=source.place(token.start, token.end), kind=kind, params=Options(params), body=text)

@@ -1,4 +1,4 @@
-"""Placeholders (`{}`, `{0}`, `{0:default}`, `{-1:next(named,uuid())}`, `{:all}`) and macros, which are scripts with them.
+"""Placeholders (`{}`, `{0}`, `{0:default}`, `{-1:next(named,uuid())}`, `{:all}`) and macros: scripts with placeholders.
 
 A macro's arguments become variables of its script and its placeholders references to them. So an argument is inserted
 by value, whatever it holds, and cannot end the quotes around its placeholder.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import ParseError, ScriptError
-from .branches import Condition
+from .branches import Condition, parse_condition
 from .statements import Branch, If, Macro, Statement
 
 DEEPEST = 64
@@ -14,7 +14,7 @@ DEEPEST = 64
 @dataclass
 class _Open:
     opener: Macro
-    conditions: list[Macro]
+    conditions: list[tuple[Macro, Condition]]
     bodies: list[list[Statement]] = field(default_factory=lambda: [[]])
     has_else: bool = False
 
@@ -34,9 +34,7 @@ class Nesting:
             (self._open[-1].bodies[-1] if self._open else self._statements).append(statement)
             return
         assert isinstance(statement, Macro)
-        if statement.name in {"if", "elif"}:
-            _one_condition(statement)
-        elif statement.args:
+        if statement.args and statement.name not in {"if", "elif"}:
             raise ParseError(f"!{statement.name} takes no argument", place=statement.args[0].place)
         step(self, statement)
 
@@ -51,11 +49,11 @@ class Nesting:
     def _if(self, macro: Macro) -> None:
         if len(self._open) >= DEEPEST:
             raise ParseError(f"!if is nested more than {DEEPEST} deep", place=macro.place)
-        self._open.append(_Open(macro, [macro]))
+        self._open.append(_Open(macro, [(macro, self._condition(macro))]))
 
     def _elif(self, macro: Macro) -> None:
         block = self._innermost(macro)
-        block.conditions.append(macro)
+        block.conditions.append((macro, self._condition(macro)))
         block.bodies.append([])
 
     def _else(self, macro: Macro) -> None:
@@ -65,6 +63,13 @@ class Nesting:
 
     def _then(self, macro: Macro) -> None:
         self._innermost(macro)
+
+    def _condition(self, macro: Macro) -> Condition:
+        if len(macro.args) != 1:
+            place = macro.args[1].place if macro.args else macro.place
+            cure = f"Write !{macro.name} ''':a > 1 and :b == \"x\"''';"
+            raise ParseError(f"!{macro.name} takes one condition", cure=cure, place=place)
+        return parse_condition(macro.args[0], self._errors)
 
     def _innermost(self, macro: Macro) -> _Open:
         if not self._open:
@@ -79,20 +84,12 @@ class Nesting:
         block = self._open.pop()
         otherwise = tuple(block.bodies.pop()) if block.has_else else ()
         branches = tuple(
-            Branch(place=condition.place, condition=Condition(condition.args[0]), statements=tuple(body))
-            for condition, body in zip(block.conditions, block.bodies, strict=True)
+            Branch(place=macro.place, condition=condition, statements=tuple(body))
+            for (macro, condition), body in zip(block.conditions, block.bodies, strict=True)
         )
         start = block.opener.place
         place = start.source.place(start.start, max(start.end, macro.place.end))
         self.add(If(place=place, branches=branches, otherwise=otherwise))
-
-
-def _one_condition(macro: Macro) -> None:
-    if len(macro.args) != 1:
-        place = macro.args[1].place if macro.args else macro.place
-        raise ParseError(
-            f"!{macro.name} takes one condition", cure=f"Write !{macro.name} ''':a > 1 and :b == \"x\"''';", place=place
-        )
 
 
 _STEPS = {"if": Nesting._if, "elif": Nesting._elif, "else": Nesting._else, "then": Nesting._then, "fi": Nesting._finish}

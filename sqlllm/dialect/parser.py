@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ..errors import ParseError, ScriptError, nearest, suggest
 from ..places import Source
@@ -39,6 +40,13 @@ class Script:
     statements: tuple[Statement, ...]
     errors: tuple[ScriptError, ...] = field(repr=False)
 
+    @cached_property
+    def warnings(self) -> tuple[ParseError, ...]:
+        """What looks wrong in the SQL of selects. Spark has the last word: these stop no run."""
+        from .checks import check  # sqlglot takes as long to import as a long script to parse
+
+        return tuple(check(self.statements))
+
 
 def parse(text: str, name: str = "<script>") -> Script:
     """Parse a script; what is wrong is in `errors`, in the order of the script. Never raises on any text."""
@@ -51,7 +59,7 @@ def parse(text: str, name: str = "<script>") -> Script:
         while not cursor.at_end():
             start = cursor.index
             try:
-                if statement := _statement(cursor):
+                if statement := parse_statement(cursor):
                     nesting.add(statement)
             except ScriptError as error:
                 # An unclosed string is reported where it opens; what it breaks further on is no news.
@@ -64,7 +72,8 @@ def parse(text: str, name: str = "<script>") -> Script:
     return Script(source, statements, tuple(errors))
 
 
-def _statement(cursor: Cursor) -> Statement | None:
+def parse_statement(cursor: Cursor) -> Statement | None:
+    """The statement at the cursor, up to and with its `;`; None for an empty one. Raises ScriptError."""
     token, start = cursor.peek(), cursor.index
     if token is None:
         cursor.index += 1  # a `;` on its own

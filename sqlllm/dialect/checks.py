@@ -1,0 +1,96 @@
+"""SQL mistakes in selects, found before Spark starts, by sqlglot's Spark dialect.
+
+Spark accepts more than sqlglot knows, so what is found here is advice: it never stops a run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+import sqlglot
+from sqlglot import parser
+from sqlglot.errors import ErrorLevel, ParseError, TokenError
+
+from ..errors import PackageError, nearest
+from ..errors import ParseError as ScriptParseError
+from .statements import If, Select, Statement
+from .text import Reference, RenderedSql
+from .tokens import Kind
+
+
+def check(statements: Iterable[Statement]) -> list[ScriptParseError]:
+    """What looks wrong in the selects of `statements`, each at its place in the script. Raises PackageError."""
+    _require_pure_python()
+    found = []
+    for statement in statements:
+        if isinstance(statement, If):
+            for branch in statement.branches:
+                found += check(branch.statements)
+            found += check(statement.otherwise)
+        elif isinstance(statement, Select) and (error := _check(statement)):
+            found.append(error)
+    return found
+
+
+def _check(select: Select) -> ScriptParseError | None:
+    sql = select.sql.render(_Stand())
+    try:
+        sqlglot.parse_one(sql.text, read="spark", error_level=ErrorLevel.IMMEDIATE)
+    except (ParseError, TokenError, RecursionError) as error:
+        if any(token.kind is Kind.VARIABLE for token in select.sql.tokens):
+            return None  # what stands there when it runs may well be right
+        return _translate(error, sql)
+    return None
+
+
+class _Stand:
+    """A value for every variable."""
+
+    def lookup(self, reference: Reference, *, in_select: bool = False) -> str:
+        return "x"
+
+
+def _translate(error: Exception, sql: RenderedSql) -> ScriptParseError:
+    details = error.errors[0] if isinstance(error, ParseError) and error.errors else None
+    if details is None or details.get("line") is None:
+        message = "the SQL is nested too deeply" if isinstance(error, RecursionError) else "the SQL cannot be read"
+        return ScriptParseError(message, place=sql.place)
+    lines = sql.text.split("\n")
+    line, column = details["line"], details["col"]  # of the end of the token
+    end = sum(len(text) + 1 for text in lines[: line - 1]) + column
+    start = max(end - max(len(details["highlight"] or ""), 1), 0)
+    place = sql.place_at(min(start, len(sql.text) - 1), end)
+    return ScriptParseError(_describe(details), cure=_did_you_mean(sql.text[:end]), place=place)
+
+
+def _describe(details: dict[str, Any]) -> str:
+    description, token = str(details["description"]), details["highlight"]
+    if "Unexpected token" in description:
+        return f"SQL: `{token}` is unexpected here"
+    if "Required keyword" in description:
+        return f"SQL: something is missing at `{token}`"
+    return f"SQL: {description[:1].lower()}{description[1:].rstrip('.')}"
+
+
+def _did_you_mean(sql: str) -> str:
+    """A misspelt keyword reads as an alias, so the parser stumbles over the word after it: look at both."""
+    for word in reversed(re.findall(r"\w+", sql)[-2:]):
+        near = nearest(word, _CLAUSES) if len(word) > 2 else None
+        if near and near != word.lower():
+            return f"Did you mean {near} in place of {word}?"
+    return ""
+
+
+_CLAUSES = ("select", "from", "where", "group", "order", "having", "join", "union", "limit", "between", "distinct")
+
+
+@cache
+def _require_pure_python() -> None:
+    if not str(parser.__file__).endswith(".py"):
+        raise PackageError(
+            "sqlllm needs sqlglot in pure Python, but its compiled twin is installed",
+            cure="Run: pip uninstall sqlglotc",
+        )

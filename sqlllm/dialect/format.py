@@ -1,0 +1,91 @@
+"""One style for every script. Comments stay, the statements stay equal, and formatting twice is formatting once.
+
+Line breaks inside SQL are the author's; indentation follows brackets and clauses. Strings are never touched.
+"""
+
+from __future__ import annotations
+
+from ..errors import ScriptErrors
+from ..places import Source
+from .clauses import Cursor
+from .layout import INDENT, layout
+from .parser import parse, parse_statement
+from .statements import Cell, Macro
+from .tokens import HEADER_LINE, Kind, Token, Tokenizer
+
+
+def format_script(text: str) -> str:
+    """The script in the house style. Raises ScriptErrors if it does not parse."""
+    script = parse(text)
+    if script.errors:
+        raise ScriptErrors.of(script.errors)
+    writer, tokenizer = _Writer(script.source), Tokenizer(script.source)
+    while tokens := tokenizer.statement(comments=True):
+        writer.write(tokens)
+    return writer.text()
+
+
+class _Writer:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._out: list[str] = []
+        self._depth = 0  # of `!if`
+        self._end = 0  # of what was written, in the source
+
+    def text(self) -> str:
+        text = "".join(self._out).strip("\n")
+        return text + "\n" if text else ""
+
+    def write(self, tokens: list[Token]) -> None:
+        """Write one statement with the comments before it and in it."""
+        if tokens[0].kind is Kind.CELL:
+            self._cell(tokens[0])
+            return
+        start = next((index for index, token in enumerate(tokens) if token.kind is not Kind.COMMENT), len(tokens))
+        self._comments(tokens[:start])
+        tokens = tokens[start:]
+        if tokens and tokens[0].kind is not Kind.END:
+            self._statement(tokens)
+
+    def _statement(self, tokens: list[Token]) -> None:
+        end = len(tokens)
+        while tokens[end - 1].kind in {Kind.COMMENT, Kind.END}:
+            end -= 1
+        after = [token for token in tokens[end:] if token.kind is Kind.COMMENT]
+        tokens = [*tokens[:end], Token(Kind.END, ";", tokens[end - 1].end, tokens[end - 1].end)]
+        significant = [token for token in tokens if token.kind is not Kind.COMMENT]
+        statement = parse_statement(Cursor(self._source, significant, []))
+        assert statement is not None
+        step = statement.name if isinstance(statement, Macro) else ""
+        self._depth -= step in {"elif", "else", "fi"}
+        before = self._new_line(tokens[0])
+        self._put(before, layout(self._source.text, statement, tokens, INDENT * self._depth), tokens[-1])
+        self._depth += step in {"if", "elif", "else"}
+        self._comments(after)
+
+    def _comments(self, comments: list[Token]) -> None:
+        for comment in comments:
+            same_line = self._out and "\n" not in self._gap(comment)
+            self._put("  " if same_line else self._new_line(comment), comment.text.rstrip(), comment)
+
+    def _cell(self, token: Token) -> None:
+        cell = parse_statement(Cursor(self._source, [token], []))
+        lines: list[str] = []
+        at = self._source.text.rfind("\n", 0, token.start) + 1
+        while line := HEADER_LINE.match(self._source.text, at, token.end):
+            lines.append(f"--%{line['key']}" + ("" if line["value"] is None else f"={line['value'].rstrip()}"))
+            at = line.end() + 1
+        if isinstance(cell, Cell):
+            lines.append(cell.body.raw)
+        self._put("\n\n" if self._out else "", "\n".join(lines), token)
+
+    def _put(self, before: str, text: str, token: Token) -> None:
+        self._out += [before, text]
+        self._end = token.end
+
+    def _new_line(self, token: Token) -> str:
+        breaks = 2 if self._gap(token).count("\n") > 1 else 1
+        return ("\n" * breaks if self._out else "") + INDENT * self._depth
+
+    def _gap(self, token: Token) -> str:
+        return self._source.text[self._end : token.start]
