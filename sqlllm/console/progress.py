@@ -12,9 +12,12 @@ from rich.text import Text
 from sqlllm.places import mask_secrets
 from sqlllm.session import Observer
 
+from . import render
+
 if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs import training
+    from sqlllm.session import Result
 
 _PLAIN_EVERY = 5.0  # seconds between training lines where there is no terminal
 
@@ -69,6 +72,9 @@ class TerminalObserver(Observer):
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def shown(self, result: Result) -> None:
+        render.show(result, "table", self._out)
+
     def warned(self, text: str) -> None:
         self._err.print(Text.assemble(("note: ", "yellow"), text))
 
@@ -108,6 +114,9 @@ class PlainObserver(Observer):
 
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def shown(self, result: Result) -> None:
+        render.show(result, "table", self._out)
 
     def warned(self, text: str) -> None:
         self._line(f"  note: {text}")

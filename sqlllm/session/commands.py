@@ -9,10 +9,10 @@ from sqlllm.errors import ParseError, suggest
 
 from . import registry
 from .llm import setup
+from .tables import Result, table_named
 
 if TYPE_CHECKING:
     from .session import Session
-    from .tables import Result
 
 
 @registry.statement(Macro)
@@ -42,3 +42,14 @@ def byzerllm(session: Session, macro: Macro) -> Result | None:
 @registry.command("println")
 def println(session: Session, macro: Macro) -> None:
     session.observer.printed(" ".join(argument.resolve(session.variables) for argument in macro.args))
+
+
+@registry.command("head")
+def head(session: Session, macro: Macro) -> None:
+    """`!head table 5;` shows the table's first rows; 10 if no number is given."""
+    if not 1 <= len(macro.args) <= 2:
+        raise ParseError("!head takes a table and a number of rows", cure="Write !head my_table 5;", place=macro.place)
+    count = macro.args[1].resolve(session.variables) if len(macro.args) == 2 else "10"
+    if not count.isdecimal():
+        raise ParseError(f"{count} is not a number of rows", cure="Write !head my_table 5;", place=macro.args[1].place)
+    session.observer.shown(Result(table_named(session, macro.args[0]).limit(int(count)), place=macro.place))

@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs.training import Progress
 
+    from .tables import Result
+
 
 class Observer:
     """Override what the console shows. Calls may come from any thread."""
@@ -26,6 +28,9 @@ class Observer:
 
     def printed(self, text: str) -> None:
         """The script prints a line."""
+
+    def shown(self, result: Result) -> None:
+        """The script shows a table."""
 
     def warned(self, text: str) -> None:
         """Something the user should know, that is no error."""

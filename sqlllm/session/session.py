@@ -72,7 +72,7 @@ class Session:
         return time.monotonic() - self._started
 
     def run(self, text: str, name: str = "<script>") -> Result | None:
-        """Run a script and return its last table.
+        """Run a script and return the table of its last statement, if that gives one.
 
         Nothing runs if the script does not parse: ScriptErrors then holds every error. An error in a statement stops
         the script there; what ran before stands.
@@ -86,10 +86,10 @@ class Session:
             self.variables.end_request()
 
     def run_all(self, statements: Sequence[Statement]) -> Result | None:
-        """Run parsed statements in order and return the last table."""
+        """Run parsed statements in order and return the last one's table."""
         last: Result | None = None
         for statement in statements:
-            last = self.execute(statement) or last
+            last = self.execute(statement)
         return last
 
     def execute(self, statement: Statement) -> Result | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ _KNOWN = (
     *_UNUSED,
     "backend.*",
 )
+_OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
 _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's spellings
 
 
@@ -51,7 +53,7 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     )
     model.register(session.spark, spec.name, endpoint)
     session.models.add(spec.name.lower())
-    row = deployed._asdict()
+    row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
     return Result(session.table([row], schema), place=run.place)
 
@@ -66,14 +68,19 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         if not options.get(key):
             raise OptionError(f"infer needs {key}", cure=f'Write: {key}="..."')
     wanted = resources(session)
-    backend = options.get("infer_backend") or options.get("inferBackend") or wanted.backend or ""
-    return ModelSpec(
-        name=options["udfName"],
-        engine=_BACKENDS.get(backend, backend),
-        model_path=Path(options["localModelDir"]).expanduser().absolute(),
-        replicas=wanted.workers,
-        gpus_per_worker=wanted.gpus,
-        cpus_per_worker=wanted.cpus,
-        concurrency=wanted.concurrency,
-        engine_options={key: value for key, value in options.items() if key.startswith("backend.")},
-    )
+    backend = options.get("infer_backend") or options.get("inferBackend") or wanted.backend
+    values = {
+        "name": options["udfName"],
+        "engine": _BACKENDS.get(backend, backend) if backend else None,
+        "model_path": str(Path(options["localModelDir"]).expanduser().absolute()),
+        "replicas": wanted.workers,
+        "gpus_per_worker": wanted.gpus,
+        "cpus_per_worker": wanted.cpus,
+        "concurrency": wanted.concurrency,
+        "engine_options": {key: value for key, value in options.items() if key.startswith("backend.")},
+    }
+    try:
+        return ModelSpec.parse(**{key: value for key, value in values.items() if value is not None})
+    except OptionError as error:
+        error.key = _OPTIONS.get(error.key, error.key)
+        raise
