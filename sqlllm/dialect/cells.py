@@ -6,9 +6,9 @@ from ..errors import OptionError, ParseError, suggest
 from .clauses import Cursor
 from .statements import Cell, Option, Options
 from .text import Text
-from .tokens import CELL_KINDS, HEADER_LINE, SQL_CELLS
+from .tokens import CELL_KINDS, SQL_CELLS, header_lines
 
-_KINDS = {kind.lower(): kind for kind in CELL_KINDS}
+_KINDS = frozenset(kind.lower() for kind in CELL_KINDS)
 
 
 def parse_cell(cursor: Cursor) -> Cell | None:
@@ -16,16 +16,15 @@ def parse_cell(cursor: Cursor) -> Cell | None:
     token, source = cursor.tokens[cursor.index], cursor.source
     cursor.index += 1
     end, kind, params = token.start, "", dict[str, Option]()
-    position = source.text.rfind("\n", 0, token.start) + 1
-    while (line := HEADER_LINE.match(source.text, position, token.end)) is not None:
-        end, position = line.end(), line.end() + 1
+    for line in header_lines(source.text, token.start):
+        end = line.end()
         key, key_place = line["key"], source.place(line.start("key"), line.end("key"))
         if line["value"] is None:
-            if not kind and key.lower() not in _KINDS:
+            if key.lower() not in _KINDS:
                 raise ParseError(
                     f"unknown cell kind {key}", cure=suggest(key, CELL_KINDS, what="kinds"), place=key_place
                 )
-            kind = kind or key.lower()
+            kind = key.lower()
             continue
         if key in params:
             raise OptionError(f"cell parameter {key} is given twice", place=key_place, key=key)

@@ -20,6 +20,9 @@ from .statements import If, Select, Statement
 from .text import Reference, RenderedSql
 from .tokens import Kind
 
+# What sqlglot raises by mistake over some wrong SQL (`map("a")`): no advice then.
+_STUMBLES = (AssertionError, AttributeError, IndexError, KeyError, TypeError)
+
 
 def check(statements: Iterable[Statement]) -> list[ScriptParseError]:
     """What looks wrong in the selects of `statements`, each at its place in the script. Raises PackageError."""
@@ -39,6 +42,8 @@ def _check(select: Select) -> ScriptParseError | None:
     sql = select.sql.render(_Stand())
     try:
         sqlglot.parse_one(sql.text, read="spark", error_level=ErrorLevel.IMMEDIATE)
+    except _STUMBLES:
+        return None
     except (ParseError, TokenError, RecursionError) as error:
         if any(token.kind is Kind.VARIABLE for token in select.sql.tokens):
             return None  # what stands there when it runs may well be right

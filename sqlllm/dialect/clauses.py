@@ -224,4 +224,4 @@ class Cursor:
         return not text[text.rfind("\n", 0, token.start) + 1 : token.start].strip()
 
 
-_BARE = frozenset({Kind.WORD, Kind.VARIABLE, Kind.SYMBOL})
+_BARE = frozenset({Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT})

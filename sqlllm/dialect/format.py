@@ -11,7 +11,7 @@ from .clauses import Cursor
 from .layout import INDENT, layout
 from .parser import parse, parse_statement
 from .statements import Cell, Macro
-from .tokens import HEADER_LINE, Kind, Token, Tokenizer
+from .tokens import HEADER_LINE, Kind, Token, Tokenizer, header_lines
 
 
 def format_script(text: str) -> str:
@@ -66,15 +66,16 @@ class _Writer:
     def _comments(self, comments: list[Token]) -> None:
         for comment in comments:
             same_line = self._out and "\n" not in self._gap(comment)
-            self._put("  " if same_line else self._new_line(comment), comment.text.rstrip(), comment)
+            text = comment.text.rstrip()
+            if not same_line and HEADER_LINE.match(text):
+                text = f"-- {text[2:]}"  # at the start of a line it would open a cell
+            self._put("  " if same_line else self._new_line(comment), text, comment)
 
     def _cell(self, token: Token) -> None:
         cell = parse_statement(Cursor(self._source, [token], []))
         lines: list[str] = []
-        at = self._source.text.rfind("\n", 0, token.start) + 1
-        while line := HEADER_LINE.match(self._source.text, at, token.end):
+        for line in header_lines(self._source.text, token.start):
             lines.append(f"--%{line['key']}" + ("" if line["value"] is None else f"={line['value'].rstrip()}"))
-            at = line.end() + 1
         if isinstance(cell, Cell):
             lines.append(cell.body.raw)
         self._put("\n\n" if self._out else "", "\n".join(lines), token)

@@ -19,7 +19,7 @@ _SQL_CLAUSES = frozenset(
 )  # fmt: skip
 _CLOSERS = frozenset(")]}")
 _OPENERS = frozenset("([{")
-_RAW = frozenset({Kind.WORD, Kind.VARIABLE, Kind.SYMBOL})
+_RAW = frozenset({Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT})
 
 
 def layout(text: str, statement: Statement, tokens: list[Token], indent: str) -> str:
@@ -28,7 +28,7 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
     if isinstance(statement, Select | Sql):
         style = _SqlStyle(text, statement, tokens)
     elif isinstance(statement, Macro):
-        style = _MacroStyle(text)
+        style = _MacroStyle(text, tokens[0].start)
     else:
         tokens = _normalise(statement, tokens)
         style = _ClauseStyle(text, statement, tokens)
@@ -37,10 +37,10 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
         breaks = text.count("\n", before.end, token.start)
         if token.kind is Kind.END:
             glue = ""
-        elif before.kind is Kind.COMMENT:
-            glue = "\n"
         elif token.kind is Kind.COMMENT:
             glue = "\n" if breaks else "  "
+        elif before.kind is Kind.COMMENT and breaks:
+            glue = "\n"
         else:
             glue = style.glue(before, token)
         style.seen(before)
@@ -73,9 +73,12 @@ class _Style:
 class _MacroStyle(_Style):
     """One line; raw arguments are what touches."""
 
+    def __init__(self, text: str, opening: int) -> None:
+        super().__init__(text)
+        self._opening = opening
+
     def glue(self, before: Token, token: Token) -> str:
-        touching = before.end == token.start and before.kind in _RAW and token.kind in _RAW
-        return "" if touching or before.text == "!" else " "
+        return "" if before.start == self._opening or _touch(before, token) else " "
 
 
 class _SqlStyle(_Style):
@@ -156,8 +159,7 @@ class _ClauseStyle(_Style):
             return " " if self._set and token.start <= self._bare[0] else ""
         if "." in (before.text, token.text) or token.text == ",":
             return ""
-        touching = before.end == token.start and before.kind in _RAW and token.kind in _RAW
-        return "" if touching and before.text != "," else " "
+        return "" if _touch(before, token) and before.text != "," else " "
 
     def level(self, token: Token) -> int:
         return 0 if token.start >= self._last and self._keyword(token) in {"as", "partitionBy"} else 1
@@ -187,6 +189,11 @@ class _ClauseStyle(_Style):
 _KEYWORDS = {word.lower(): word for word in ("as", "into", "where", "and", "partitionBy")}
 
 
+def _touch(before: Token, token: Token) -> bool:
+    """Whether the two are one name or one raw argument; an added `where` has no width and touches nothing."""
+    return before.end == token.start < token.end and before.kind in _RAW and token.kind in _RAW
+
+
 def _options(statement: Statement) -> list[Option]:
     options = getattr(statement, "options", Options())
     return list(options.values())
@@ -201,11 +208,11 @@ def _normalise(statement: Statement, tokens: list[Token]) -> list[Token]:
     for token in tokens:
         word = token.text.lower() if token.kind is Kind.WORD else ""
         if token.start == first and options:
-            at = kept[-1].end
-            comments = 0
-            while kept[-1 - comments].kind is Kind.COMMENT:
-                comments += 1
-            kept.insert(len(kept) - comments, Token(Kind.WORD, "where", at, at))
+            before = len(kept)
+            while kept[before - 1].kind is Kind.COMMENT:
+                before -= 1
+            at = kept[before - 1].end
+            kept.insert(before, Token(Kind.WORD, "where", at, at))
         if not (head <= token.start < first and word in {"where", "options", "and"}):
             kept.append(token)
     return kept

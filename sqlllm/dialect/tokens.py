@@ -137,12 +137,11 @@ class Tokenizer:
     def _cell(self, start: int, end: int) -> tuple[Kind, int]:
         """Kind and end of what a `--%` or `#%` line opens: the header lines and, but for SQL, the body."""
         text = self._text
-        if not HEADER_LINE.match(text, text.rfind("\n", 0, start) + 1):
+        lines = header_lines(text, start)
+        if not lines:
             return (Kind.COMMENT, end) if text[start] == "-" else (Kind.SYMBOL, start + 1)
-        while line := HEADER_LINE.match(text, end + 1):
-            end = line.end()
-        kinds = [line["key"] for line in HEADER_LINE.finditer(text, start, end) if line["value"] is None]
-        if kinds[:1] and kinds[0].lower() in SQL_CELLS:
+        end = lines[-1].end()
+        if any(line["value"] is None and line["key"].lower() in SQL_CELLS for line in lines):
             return Kind.CELL, end
         following = _NEXT_CELL.search(text, end)
         return Kind.CELL, following.start() if following else len(text)
@@ -157,6 +156,23 @@ HEADER_LINE = re.compile(
     r"^[ \t]*(?:--|#)%[ \t]*(?P<key>[A-Za-z_][\w.-]*)[ \t]*(?:=[ \t]*(?P<value>[^\n]*))?\r?$", re.MULTILINE
 )
 """One line of a cell header: `--%kind` or `--%key=value`; `#%` means the same."""
+
+
+def header_lines(text: str, start: int) -> list[re.Match[str]]:
+    """The lines of the cell header that begins in the line of offset `start`; none if it is no header."""
+    lines: list[re.Match[str]] = []
+    at, kind = text.rfind("\n", 0, start) + 1, False
+    while line := HEADER_LINE.match(text, at):
+        names_kind = line["value"] is None
+        if kind and names_kind and line["key"].lower() in _CELL_KINDS:
+            break  # the next cell
+        kind |= names_kind
+        lines.append(line)
+        at = line.end() + 1
+    return lines
+
+
+_CELL_KINDS = frozenset(kind.lower() for kind in CELL_KINDS)
 _NEXT_CELL = re.compile(
     r"^[ \t]*(?:(?:--|#)%[ \t]*[\w.-]+[ \t]*=[^\n]*\n[ \t]*){0,20}"
     rf"(?:--|#)%[ \t]*(?:{'|'.join(CELL_KINDS)})[ \t\r]*$",
