@@ -11,8 +11,8 @@ from .text import Text
 from .tokens import Kind, Token
 
 CLAUSE_WORDS = frozenset({"as", "into", "where", "options", "and", "partitionby"})
-QUOTED = frozenset({Kind.STRING, Kind.BLOCK})
-_NAME_PARTS = frozenset({Kind.WORD, Kind.VARIABLE})
+STRINGS = (Kind.STRING, Kind.BLOCK)
+_NAME_PARTS = (Kind.WORD, Kind.VARIABLE)
 
 
 class Cursor:
@@ -99,7 +99,7 @@ class Cursor:
     def value(self, key: str) -> Text:
         """A quoted value; a bare one is an error that parsing survives. Raises ParseError if there is none."""
         token = self.peek()
-        if token is not None and token.kind in QUOTED:
+        if token is not None and token.kind in STRINGS:
             self.index += 1
             return self.text(token)
         if token is None or token.kind is Kind.UNCLOSED or self.word() in CLAUSE_WORDS:
@@ -195,7 +195,7 @@ class Cursor:
     def _raise(self, expected: str, known: tuple[str, ...]) -> str:
         raise self.unexpected(expected, known)
 
-    def _run(self, kinds: frozenset[Kind]) -> Text:
+    def _run(self, kinds: tuple[Kind, ...]) -> Text:
         start = self.index
         self.index += 1
         while (
@@ -224,4 +224,4 @@ class Cursor:
         return not text[text.rfind("\n", 0, token.start) + 1 : token.start].strip()
 
 
-_BARE = frozenset({Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT})
+_BARE = (Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT)

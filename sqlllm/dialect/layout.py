@@ -19,7 +19,7 @@ _SQL_CLAUSES = frozenset(
 )  # fmt: skip
 _CLOSERS = frozenset(")]}")
 _OPENERS = frozenset("([{")
-_RAW = frozenset({Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT})
+_RAW = (Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT)
 
 
 def layout(text: str, statement: Statement, tokens: list[Token], indent: str) -> str:

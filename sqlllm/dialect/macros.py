@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from ..errors import ParseError
 from ..places import Source
 from .text import REFERENCE
-from .tokens import Kind, Tokenizer
+from .tokens import QUOTED, Kind, Tokenizer
 
 _PLACEHOLDER = r"\{(?P<index>-?\d+)?(?::(?P<rest>(?:[^{}]|\{[^{}]*\})*))?\}"
 _ONE = re.compile(_PLACEHOLDER)
@@ -112,6 +112,6 @@ def _quoted(body: str) -> list[tuple[Kind, int, int]]:
         found += [
             (token.kind, token.start, token.end)
             for token in tokens
-            if token.kind in {Kind.STRING, Kind.BLOCK, Kind.BACKQUOTED, Kind.COMMENT}
+            if token.kind in QUOTED or token.kind is Kind.COMMENT
         ]
     return found

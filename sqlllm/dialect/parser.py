@@ -9,7 +9,7 @@ from functools import cached_property
 from ..errors import ParseError, ScriptError, nearest, suggest
 from ..places import Source
 from .cells import parse_cell
-from .clauses import CLAUSE_WORDS, QUOTED, Cursor
+from .clauses import CLAUSE_WORDS, STRINGS, Cursor
 from .nesting import Nesting
 from .sql import SqlText
 from .statements import (
@@ -176,7 +176,7 @@ def _set(cursor: Cursor, start: int) -> Set:
     token = cursor.peek()
     if token is None or cursor.word() in CLAUSE_WORDS:
         raise cursor.unexpected(f"a value for {key}")
-    if token.kind in QUOTED:
+    if token.kind in STRINGS:
         cursor.index += 1
         value = cursor.text(token)
     else:
@@ -236,7 +236,7 @@ def _macro(cursor: Cursor, start: int) -> Macro:
     while (following := cursor.peek()) is not None:
         if following.kind is Kind.UNCLOSED:
             break
-        if following.kind in QUOTED:
+        if following.kind in STRINGS:
             cursor.index += 1
             args.append(cursor.text(following))
         else:

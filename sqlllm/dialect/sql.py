@@ -9,7 +9,7 @@ from functools import cached_property
 from ..errors import ParseError
 from ..places import Place, Source
 from .text import Lookup, Reference, RenderedSql, broken_reference, reference, split
-from .tokens import Kind, Token, Tokenizer
+from .tokens import QUOTED, Kind, Token, Tokenizer
 
 _NEEDS_WORK = re.compile(r"\$\{|'''|\"\"\"")
 _UNESCAPED = {quote: re.compile(rf"\\.|{quote}", re.DOTALL) for quote in "'\""}
@@ -60,13 +60,10 @@ class SqlText:
             return
         source = self.place.source
         for token, following in zip(self.tokens, (*self.tokens[1:], None), strict=True):
-            if token.kind in _QUOTED:
+            if token.kind in QUOTED:
                 split(token.content, source.place(token.start, token.end), token.content_start, errors)
             elif token.text == "$" and following and following.text == "{" and following.start == token.end:
                 errors.append(broken_reference(source, token.start, source.text[token.start : self.place.end]))
-
-
-_QUOTED = frozenset({Kind.STRING, Kind.BLOCK, Kind.BACKQUOTED})
 
 
 class _Renderer:
@@ -83,7 +80,7 @@ class _Renderer:
             if token.kind is Kind.COMMENT:
                 continue
             special = token.kind is Kind.VARIABLE or token.kind is Kind.BLOCK or token.text == "\\${"
-            if not special and not (token.kind in _QUOTED and "${" in token.text):
+            if not special and not (token.kind in QUOTED and "${" in token.text):
                 continue
             self._copy(source.text[done : token.start], done)
             done = token.end

@@ -95,10 +95,11 @@ class Tokenizer:
         """The tokens up to and with the next `;`, or one CELL token; empty at the end of the script."""
         text, match, tokens = self._text, _PATTERN.match, list[Token]()
         while found := match(text, self._position):
-            assert found.lastgroup is not None
-            kind, (start, end) = _KINDS[found.lastgroup], found.span(found.lastgroup)
+            group = found.lastgroup
+            assert group is not None
+            kind, (start, end) = _KINDS[group], found.span(group)
             if kind is Kind.WORD or kind is Kind.SYMBOL:
-                tokens.append(Token(kind, found[kind.name], start, end))
+                tokens.append(Token(kind, found[group], start, end))
                 self._position = end
                 continue
             if kind is Kind.CELL:
@@ -107,7 +108,7 @@ class Tokenizer:
                     return tokens
             elif kind is Kind.UNCLOSED:
                 end = self._unclosed(start, text[start:end])
-            elif kind in _QUOTED and (cut := self._runaway(start, end)):
+            elif kind in QUOTED and (cut := self._runaway(start, end)):
                 kind, end = Kind.UNCLOSED, self._unclosed(start, text[start], cut)
             self._position = end
             if comments or kind is not Kind.COMMENT:
@@ -147,7 +148,8 @@ class Tokenizer:
         return Kind.CELL, following.start() if following else len(text)
 
 
-_QUOTED = frozenset({Kind.STRING, Kind.BLOCK, Kind.BACKQUOTED})
+# Tuples, because they compare by identity first: a set would hash an Enum in Python.
+QUOTED = (Kind.STRING, Kind.BLOCK, Kind.BACKQUOTED)
 CELL_KINDS = (
     "sql", "byzer", "mlsql", "python", "chat", "string", "visualize", "direct-jdbc", "deployModel", "deployScript",
     "deployPythonModel", "kylin", "openmldb",
