@@ -56,11 +56,10 @@ def start(settings: RaySettings) -> None:
         raise PackageError.from_import_error(error, package="ray", extra="ray") from error
     if ray.is_initialized():
         return
-    address = settings.address or os.environ.get("RAY_ADDRESS", "")
-    if address in ("", "local"):
-        _start_embedded(settings)
+    if where := address(settings):
+        _join(where)
     else:
-        _join(address)
+        _start_embedded(settings)
 
 
 def stop() -> None:
@@ -69,6 +68,12 @@ def stop() -> None:
 
     ray.shutdown(wait_for_processes=True)
     _sweep()
+
+
+def address(settings: RaySettings) -> str:
+    """The address of the cluster to join; empty if Ray is to run as part of this process."""
+    where = settings.address or os.environ.get("RAY_ADDRESS", "")
+    return "" if where == "local" else where
 
 
 def _start_embedded(settings: RaySettings) -> None:

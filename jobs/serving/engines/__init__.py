@@ -1,0 +1,82 @@
+"""Engines: what turns a model folder into answers.
+
+An engine is an entry point of the group `sqlllm.engines`, the built-in ones too. It names an `Engine`, whose module must
+be light to import: it is also read in the session's process, where options are checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Protocol, cast
+
+from sqlllm.errors import OptionError, suggest
+
+from ..spec import ModelSpec
+
+
+class Model(Protocol):
+    """A loaded model. Requests are OpenAI's as plain values, answers are JSON; a refusal is a RequestError."""
+
+    async def chat(self, request: dict[str, Any]) -> bytes:
+        """Answer one conversation."""
+
+    async def chat_batch(self, request: dict[str, Any]) -> bytes:
+        """Answer many: one choice per conversation, a bad one as a choice with `error`."""
+
+    async def completions(self, request: dict[str, Any]) -> bytes:
+        """Continue one prompt or several."""
+
+    def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
+        """`chat` or `completions` as server-sent events; refuses before the first one."""
+
+    async def check_health(self) -> None:
+        """Raise if the model can no longer answer."""
+
+
+class Engine(Protocol):
+    """How to check options and to load a model."""
+
+    name: ClassVar[str]
+
+    @staticmethod
+    def parse(options: Mapping[str, str]) -> dict[str, Any]:
+        """The options with typed values; an unknown or wrong one is an OptionError."""
+
+    @staticmethod
+    def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:
+        """What Ray sets aside for one worker: `ray_actor_options` and `placement_group_bundles` of Serve."""
+
+    @staticmethod
+    async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> Model:
+        """Load the model, in the worker; a failure is a ModelError with the engine's own reason."""
+
+
+def get_engine(name: str) -> type[Engine]:
+    """The engine called `name`; OptionError if there is none."""
+    found = _entry_points()
+    if name not in found:
+        known = list(found)
+        raise OptionError(f"unknown engine {name}", key="engine", cure=suggest(name, known, what="engines"))
+    return cast("type[Engine]", found[name].load())
+
+
+@cache
+def _entry_points() -> dict[str, Any]:
+    return {point.name: point for point in entry_points(group="sqlllm.engines")}
+
+
+def parse_value(text: str, annotation: str) -> Any:
+    """The value that `text` stands for, for a field with this type annotation (`int | None`, `bool`, `dict[...]`)."""
+    import json
+
+    if "str" in annotation and not any(kind in annotation for kind in ("int", "float", "bool", "list", "dict", "set")):
+        return text
+    lower = text.strip().lower()
+    if lower in ("none", "null"):
+        return None
+    try:
+        return json.loads(lower if lower in ("true", "false") else text)
+    except json.JSONDecodeError:
+        return text

@@ -1,0 +1,231 @@
+"""vLLM, through `ray.serve.llm.LLMServer`, on GPUs and on the CPU."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from sqlllm.errors import ModelError, OptionError, PackageError, suggest
+
+from ..protocol import (
+    CONTEXT_LENGTH_EXCEEDED,
+    RequestError,
+    batch_response,
+    check_fields,
+    check_messages,
+    conversations,
+    failed_choice,
+    new_id,
+    usage,
+)
+from ..spec import ModelSpec
+from . import parse_value
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+# Set by this package or by Ray.
+_RESERVED = {"model", "served_model_name", "distributed_executor_backend"}
+_GIB = 2**30
+
+
+class VLLM:
+    """The engine `vllm`."""
+
+    name: ClassVar[str] = "vllm"
+
+    @staticmethod
+    def parse(options: Mapping[str, str]) -> dict[str, Any]:
+        """Arguments of vLLM's `AsyncEngineArgs`, as the installed version spells them."""
+        known = _arguments()
+        values = {}
+        for key, text in options.items():
+            if key not in known:
+                cure = suggest(key, sorted(known), what="options of vLLM")
+                raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
+            values[key] = parse_value(text, known[key])
+        if isinstance(values.get("quantization"), str):  # AWQ and GPTQ, as scripts write them
+            values["quantization"] = values["quantization"].lower()
+        return values
+
+    @staticmethod
+    def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:
+        """One bundle per process of the engine; the server itself, in the first one, needs no GPU."""
+        bundles: list[dict[str, float]] = [{"CPU": spec.cpus_per_worker}]
+        if gpus:
+            bundles[0]["GPU"] = min(gpus, 1)
+            processes = options.get("tensor_parallel_size", int(gpus)) * options.get("pipeline_parallel_size", 1)
+            bundles += [{"GPU": 1.0}] * (processes - 1)
+        return {"ray_actor_options": {"num_cpus": spec.cpus_per_worker}, "placement_group_bundles": bundles}
+
+    @staticmethod
+    async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> VLLMModel:
+        """Start the engine's processes and load the model."""
+        if not gpus:
+            options = _cpu_defaults(spec) | options
+        elif gpus >= 1:
+            options = {"tensor_parallel_size": int(gpus)} | options
+        # Before vLLM is imported: it reads the environment then.
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        try:
+            from ray.llm._internal.common.callbacks.base import CallbackBase
+            from ray.serve.llm import LLMConfig
+            from ray.serve.llm.deployment import LLMServer
+        except ImportError as error:
+            raise PackageError.from_import_error(error, package="vllm", extra="vllm") from error
+
+        class LocalFolder(CallbackBase):
+            """The model lies in a folder: spare the task that downloads it (10 s)."""
+
+            async def on_before_node_init(self) -> None:
+                self.ctx.run_init_node = False
+
+        config = LLMConfig(
+            model_loading_config={"model_id": spec.name, "model_source": spec.model_path},
+            engine_kwargs=options,
+            accelerator_config=None if gpus else {"kind": "cpu"},
+            placement_group_config={"bundles": VLLM.resources(spec, options, gpus)["placement_group_bundles"]},
+            callback_config={"callback_class": LocalFolder},
+            experimental_configs={"stream_batching_interval_ms": 10},
+            log_engine_metrics=False,
+        )
+        server = LLMServer.sync_init(config)
+        try:
+            await server.start()
+        except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
+            raise ModelError(_reason(error)) from error
+        return VLLMModel(server, spec.name)
+
+
+class VLLMModel:
+    """A running vLLM engine."""
+
+    def __init__(self, server: Any, name: str) -> None:
+        from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
+
+        self._server = server
+        self._name = name
+        self._requests: dict[str, type[BaseModel]] = {"chat": ChatCompletionRequest, "completions": CompletionRequest}
+
+    async def chat(self, request: dict[str, Any]) -> bytes:
+        """Answer one conversation."""
+        check_messages(request.get("messages"))
+        response = await self._answer("chat", request)
+        return response.model_dump_json().encode()
+
+    async def completions(self, request: dict[str, Any]) -> bytes:
+        """Continue one prompt or several."""
+        response = await self._answer("completions", request)
+        return response.model_dump_json().encode()
+
+    async def chat_batch(self, request: dict[str, Any]) -> bytes:
+        """Answer all conversations at once: the engine batches them as its memory allows."""
+        batch = conversations(request)
+        id = new_id("chatcmpl")  # noqa: A001 (OpenAI's name)
+        choices = [self._choice(index, id, request, messages) for index, messages in enumerate(batch)]
+        return batch_response(self._name, await asyncio.gather(*choices))
+
+    async def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
+        """Server-sent events as vLLM writes them."""
+        if route == "chat":
+            check_messages(request.get("messages"))
+        async for events in await self._start(route, request):
+            for event in events:
+                if not isinstance(event, str):
+                    raise _refusal(event)
+            yield "".join(events).encode()
+
+    async def check_health(self) -> None:
+        """Raise if the engine's process has died."""
+        await self._server.check_health()
+
+    async def _choice(self, index: int, id: str, shared: dict[str, Any], messages: Any) -> dict[str, Any]:  # noqa: A002
+        # Its own request id: Serve's is the same for the whole batch, and the engine needs one per conversation.
+        try:
+            check_messages(messages)
+            answer = await self._answer("chat", shared | {"messages": messages, "request_id": f"{id}-{index}"})
+        except RequestError as error:
+            return failed_choice(index, error)
+        choice = answer.choices[0]
+        result = {
+            "index": index,
+            "message": {"role": "assistant", "content": choice.message.content},
+            "finish_reason": choice.finish_reason,
+            "usage": usage(answer.usage.prompt_tokens, answer.usage.completion_tokens or 0),
+        }
+        if choice.message.reasoning:
+            result["message"]["reasoning_content"] = choice.message.reasoning
+        if choice.logprobs is not None:
+            result["logprobs"] = choice.logprobs.model_dump()
+        return result
+
+    async def _answer(self, route: str, request: dict[str, Any]) -> Any:
+        async for response in await self._start(route, request):
+            if hasattr(response, "error"):
+                raise _refusal(response)
+            return response
+        raise RequestError("the engine gave no answer", status=500)
+
+    async def _start(self, route: str, request: dict[str, Any]) -> AsyncIterator[Any]:
+        from pydantic import ValidationError
+
+        kind = self._requests[route]
+        check_fields(request, kind.model_fields)
+        if route == "completions":
+            request = {"max_tokens": None} | request  # to the context's end, as for chat, and not vLLM's 16
+        try:
+            typed = kind.model_validate(request)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+            param = ".".join(str(part) for part in first["loc"][:1])
+            raise RequestError(f"{param}: {first['msg']}" if param else first["msg"], param=param or None) from None
+        answers: AsyncIterator[Any] = await getattr(self._server, route)(typed)
+        return answers
+
+
+def _refusal(response: Any) -> RequestError:
+    """vLLM's error response as ours."""
+    error = response.error
+    code = CONTEXT_LENGTH_EXCEEDED if "context length" in error.message else None
+    return RequestError(error.message, status=int(error.code), param=error.param, code=code)
+
+
+@cache
+def _arguments() -> dict[str, str]:
+    """The names and annotations of vLLM's engine arguments, read from its source: importing vLLM takes 10 s."""
+    found = find_spec("vllm")
+    if found is None or found.origin is None:
+        raise PackageError("vllm is not installed.", cure="Run: pip install 'sqlllm[vllm]', or use another engine.")
+    tree = ast.parse((Path(found.origin).parent / "engine" / "arg_utils.py").read_text())
+    return {
+        field.target.id: ast.unparse(field.annotation)
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs")
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if not field.target.id.startswith("_") and field.target.id not in _RESERVED
+    }
+
+
+def _cpu_defaults(spec: ModelSpec) -> dict[str, Any]:
+    """Defaults of vLLM that do not suit a CPU."""
+    # Binding threads to cores, vLLM's default, makes two models on one machine fight for the same cores.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    options: dict[str, Any] = {"enforce_eager": True}  # compiling needs a C++ compiler and minutes
+    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        options["kv_cache_memory_bytes"] = _GIB
+    config = json.loads((Path(spec.model_path) / "config.json").read_bytes())
+    if (config.get("dtype") or config.get("torch_dtype")) == "float32":
+        options["dtype"] = "float32"  # as saved; vLLM's "auto" would round it to 16 bits
+    return options
+
+
+def _reason(error: BaseException) -> str:
+    return str(error)

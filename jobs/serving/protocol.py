@@ -1,0 +1,140 @@
+"""OpenAI's request and response shapes as plain values: what the gateway and all engines share."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+
+from sqlllm.errors import nearest
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+# OpenAI's bookkeeping fields; they say nothing about the answer.
+IGNORED_FIELDS = frozenset(
+    {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
+)
+CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+
+
+class RequestError(Exception):
+    """A request that cannot be answered: `status` is HTTP's, the rest is OpenAI's error object."""
+
+    def __init__(
+        self, message: str, *, status: int = 400, kind: str = "", param: str | None = None, code: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.kind = kind or _KINDS.get(status, "api_error")
+        self.param = param
+        self.code = code or _CODES.get(status)
+
+    def to_dict(self) -> dict[str, Any]:
+        """OpenAI's error object."""
+        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+
+    def to_json(self) -> bytes:
+        """The body of the response."""
+        return orjson.dumps({"error": self.to_dict()})
+
+
+_KINDS = {
+    400: "invalid_request_error",
+    401: "invalid_request_error",
+    404: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+}
+_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "queue_full", 503: "model_unavailable"}
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """The JSON object of a request's body."""
+    try:
+        request = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(f"the body is not JSON: {error}") from None
+    if not isinstance(request, dict):
+        raise RequestError("the body must be a JSON object")
+    return request
+
+
+def check_fields(request: Mapping[str, Any], known: Iterable[str]) -> None:
+    """Refuse a field that would have no effect."""
+    unknown = request.keys() - known - IGNORED_FIELDS
+    if unknown:
+        name = min(unknown)
+        near = nearest(name, known)
+        raise RequestError(f"unknown field {name}" + (f"; did you mean {near}?" if near else ""), param=name)
+
+
+def check_messages(messages: object) -> list[dict[str, Any]]:
+    """The conversation, if it is one: a non-empty list of objects with a known role and a content."""
+    if not isinstance(messages, list) or not messages:
+        raise RequestError("messages must be a list with at least one message", param="messages")
+    for index, message in enumerate(messages):
+        where = f"messages[{index}]"
+        if not isinstance(message, dict):
+            raise RequestError(f"{where} must be an object with role and content", param="messages")
+        role = message.get("role")
+        if role not in ROLES:
+            raise RequestError(f"{where}.role is {role!r}; known roles: {', '.join(sorted(ROLES))}", param="messages")
+        content = message.get("content")
+        may_be_absent = role == "assistant" and (message.get("tool_calls") or message.get("function_call"))
+        if not isinstance(content, str | list) and not (content is None and may_be_absent):
+            raise RequestError(f"{where}.content must be text or a list of parts", param="messages")
+    return messages
+
+
+def conversations(request: dict[str, Any]) -> list[Any]:
+    """Take `messages` out of a batch request: a list of conversations, not yet looked into."""
+    batch = request.pop("messages", None)
+    if not isinstance(batch, list) or not batch:
+        raise RequestError("messages must be a list of conversations, at least one", param="messages")
+    if request.get("stream"):
+        raise RequestError("a batch cannot be streamed; send the conversations one by one", param="stream")
+    if request.get("n") not in (None, 1):
+        raise RequestError("a batch gives one choice per conversation; n must be 1", param="n")
+    return batch
+
+
+def new_id(prefix: str) -> str:
+    """A fresh response id, such as `chatcmpl-...`."""
+    return f"{prefix}-{uuid.uuid4().hex}"
+
+
+def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+    """OpenAI's usage object."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+    }
+
+
+def response(kind: str, id: str, model: str, choices: list[dict[str, Any]], **more: Any) -> dict[str, Any]:  # noqa: A002 (OpenAI's name)
+    """A response of kind `chat.completion`, `text_completion` or `chat.completion.chunk`."""
+    return {"id": id, "object": kind, "created": int(time.time()), "model": model, "choices": choices, **more}
+
+
+def batch_response(model: str, choices: list[dict[str, Any]]) -> bytes:
+    """The answers of a batch; `usage` is the sum over its choices."""
+    counts = [choice["usage"] for choice in choices if "usage" in choice]
+    total = usage(sum(c["prompt_tokens"] for c in counts), sum(c["completion_tokens"] for c in counts))
+    return orjson.dumps(response("chat.completion", new_id("chatcmpl"), model, choices, usage=total))
+
+
+def failed_choice(index: int, error: RequestError) -> dict[str, Any]:
+    """The choice of a conversation that cannot be answered; its neighbours are."""
+    return {"index": index, "message": None, "finish_reason": "error", "error": error.to_dict()}
+
+
+def sse(event: Mapping[str, Any]) -> bytes:
+    """One server-sent event."""
+    return b"data: " + orjson.dumps(event) + b"\n\n"
+
+
+SSE_DONE = b"data: [DONE]\n\n"

@@ -1,0 +1,57 @@
+"""The Serve deployment of one model, whatever its engine."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from sqlllm.errors import SQLLLMError
+
+from .engines import Model, get_engine
+from .protocol import RequestError, parse_body
+from .spec import ModelSpec
+
+# Marks the engine's reason in the traceback that Serve reports when a server does not start.
+REASON = "cannot load the model: "
+
+
+class LoadError(Exception):
+    """What a server that does not start says to Serve."""
+
+
+class ModelServer:
+    """Answers the gateway's calls: bodies in, status and bodies out."""
+
+    model: Model
+
+    async def __init__(self, spec: dict[str, Any], gpus: float) -> None:  # type: ignore[misc]  # Serve awaits it
+        self._spec = ModelSpec(**spec)
+        self._gpus = gpus
+        engine = get_engine(self._spec.engine)
+        try:
+            self.model = await engine.load(self._spec, engine.parse(self._spec.engine_options), gpus)
+        except SQLLLMError as error:
+            raise LoadError(REASON + str(error)) from None
+
+    async def call(self, route: str, body: bytes) -> tuple[int, bytes]:
+        """Answer `chat`, `chat_batch` or `completions`: HTTP status and JSON."""
+        try:
+            return 200, await getattr(self.model, route)(parse_body(body))
+        except RequestError as error:
+            return error.status, error.to_json()
+
+    async def stream(self, route: str, body: bytes) -> AsyncIterator[tuple[int, bytes]]:
+        """Answer as server-sent events; a refusal is the only item, with its status."""
+        try:
+            async for events in self.model.stream(route, parse_body(body)):
+                yield 200, events
+        except RequestError as error:
+            yield error.status, error.to_json()
+
+    async def describe(self) -> dict[str, Any]:
+        """The spec that this server was deployed with."""
+        return self._spec.model_dump()
+
+    async def check_health(self) -> None:
+        """Serve replaces a server for which this raises."""
+        await self.model.check_health()
