@@ -1,0 +1,35 @@
+"""How benchmarks print: a table for people, one JSON object as the last line for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+
+def machine() -> str:
+    """The machine in a few words."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return f"{os.cpu_count()} cores, {pages * size / 2**30:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows; numbers stand to the right."""
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = rows and isinstance(rows[0][index], (int, float))
+        shown.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        shown.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row))
+    Console(width=120).print(shown)
+
+
+def last_line(figures: dict[str, Any]) -> None:
+    """The figures, as the last line."""
+    print(json.dumps({**figures, "machine": machine()}))

@@ -1,0 +1,122 @@
+"""The command as a user runs it: in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SQLLLM = [sys.executable, "-c", "from sqlllm.console.cli import main; main()"]
+
+
+def sqlllm(*arguments: str, cwd: Path, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SQLLLM, *arguments], cwd=cwd, input=stdin, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> Path:
+    (tmp_path / "bad.sql").write_text("select 1 as a as t;\n  laod json.`x` as u;\nset = 3;\n")
+    return tmp_path
+
+
+def test_check_reports_every_error_with_its_place(bad: Path) -> None:
+    shown = sqlllm("check", "bad.sql", cwd=bad)
+    assert shown.returncode == 1
+    assert "bad.sql:2:3: " in shown.stdout
+    assert "bad.sql:3:" in shown.stdout
+    assert "2 |   laod json.`x` as u;\n  |   ^^^^\n" in shown.stdout
+    assert shown.stderr == ""
+
+
+def test_check_for_editors(bad: Path) -> None:
+    errors = json.loads(sqlllm("check", "--json", "bad.sql", cwd=bad).stdout)
+    assert (errors[0]["source"], errors[0]["line"], errors[0]["column"]) == ("bad.sql", 2, 3)
+
+
+def test_check_of_many_good_scripts_says_nothing(tmp_path: Path) -> None:
+    for name in ("a.sql", "b.sql"):
+        (tmp_path / name).write_text("select 1 as a as t;")
+    shown = sqlllm("check", "a.sql", "b.sql", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_script_that_is_not_there(command: str, tmp_path: Path) -> None:
+    shown = sqlllm(command, "nope.sql", cwd=tmp_path)
+    assert shown.returncode == 1
+    assert shown.stderr == "Error: there is no script nope.sql\n"
+
+
+def test_run_does_not_start_anything_for_a_script_that_does_not_parse(bad: Path) -> None:
+    shown = sqlllm("run", "bad.sql", cwd=bad, JAVA_HOME="/nowhere")
+    assert shown.returncode == 1
+    assert "the script has 2 errors" in shown.stderr
+    assert "Java" not in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_missing_java_is_one_error_with_the_command_that_installs_it(tmp_path: Path) -> None:
+    shown = sqlllm("run", "-", cwd=tmp_path, stdin="select 1 as a as t;", JAVA_HOME="/nowhere")
+    assert shown.returncode == 1
+    assert "Spark needs Java 17 or newer; there is none at JAVA_HOME=/nowhere." in shown.stderr
+    assert "sudo apt-get install -y default-jre-headless" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_old_java_is_named(tmp_path: Path) -> None:
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\necho 'openjdk version \"11.0.2\" 2019-01-15' >&2\n")
+    java.chmod(0o755)
+    shown = sqlllm("run", "-", cwd=tmp_path, stdin="select 1 as a as t;", JAVA_HOME=str(tmp_path))
+    assert f"Spark needs Java 17 or newer; {java} is Java 11." in shown.stderr
+
+
+def test_a_wrong_setting_in_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sqlllm.toml").write_text("[llm]\nin_fligt = 3\n")
+    shown = sqlllm("run", "-", cwd=tmp_path, stdin="select 1 as a as t;")
+    assert shown.returncode == 1
+    assert "unknown setting llm.in_fligt" in shown.stderr
+    assert "Did you mean llm.in_flight?" in shown.stderr
+
+
+def test_set_without_a_value(tmp_path: Path) -> None:
+    shown = sqlllm("run", "-", "--set", "x", cwd=tmp_path, stdin="select 1 as a as t;")
+    assert "--set x: there is no `=`" in shown.stderr
+
+
+def test_help_lists_the_commands(tmp_path: Path) -> None:
+    shown = sqlllm("--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    for command in ("run", "check", "fmt", "doctor"):
+        assert f"\n  {command} " in shown.stdout
+
+
+@pytest.mark.slow
+def test_run_gives_json_csv_and_a_table(tmp_path: Path) -> None:
+    script = "set b = \"1\"; select 1 as a, '${b}' as b, cast(null as string) as c, array(1.5, 2) as d from range(1);"
+    (tmp_path / "a.sql").write_text(script)
+    as_json = sqlllm("run", "a.sql", "--format", "json", "--set", 'b=x,"y', cwd=tmp_path)
+    assert json.loads(as_json.stdout) == [{"a": 1, "b": 'x,"y', "c": None, "d": ["1.5", "2.0"]}]
+    as_csv = sqlllm("run", "a.sql", "--format", "csv", "--set", 'b=x,"y', cwd=tmp_path)
+    assert as_csv.stdout == 'a,b,c,d\n1,"x,""y",,"[""1.5"", ""2.0""]"\n'
+    table = sqlllm("run", "a.sql", cwd=tmp_path)
+    assert "NULL" in table.stdout
+    assert "Traceback" not in as_json.stderr + as_csv.stderr + table.stderr
+
+
+@pytest.mark.slow
+def test_doctor_finds_what_is_there(tmp_path: Path) -> None:
+    shown = sqlllm("doctor", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stdout
+    assert "pyspark       found" in shown.stdout
+    missing = sqlllm("doctor", cwd=tmp_path, JAVA_HOME="/nowhere")
+    assert missing.returncode == 1
+    assert "java          missing" in missing.stdout
+    assert "sudo apt-get install" in missing.stdout
