@@ -51,8 +51,7 @@ def typed(value: str) -> int | float | str:
 
 def parse_condition(text: Text, errors: list[ScriptError]) -> Condition:
     """The condition that `text`, a quoted macro argument, spells; raises ParseError if it spells none."""
-    source, place = text.place.source, text.place
-    offset = place.start + (place.end - place.start - len(text.raw)) // 2
+    source, place, offset = text.place.source, text.place, text.start
     tokenizer = Tokenizer(Source(text.raw))
     statements = []
     while tokens := tokenizer.statement():

@@ -40,5 +40,5 @@ def parse_cell(cursor: Cursor) -> Cell | None:
     raw = source.text[start : token.end].rstrip()
     body = source.place(start, max(start + len(raw), start + 1))
     # `$` and braces belong to Python: `f"${price}"` is a dollar sign and a value.
-    text = Text(raw, body, (raw,)) if kind == "python" else cursor.make(raw, body, start)
+    text = Text(raw, body, start, (raw,)) if kind == "python" else cursor.make(raw, body, start)
     return Cell(place=source.place(token.start, token.end), kind=kind, params=Options(params), body=text)

@@ -18,11 +18,11 @@ _NAME_PARTS = (Kind.WORD, Kind.VARIABLE)
 class Cursor:
     """A position in the tokens of one statement; the last token may be its `;`."""
 
-    def __init__(self, source: Source, tokens: list[Token], errors: list[ScriptError]) -> None:
+    def __init__(self, source: Source, tokens: list[Token]) -> None:
         self.source = source
         self.tokens = tokens
         self.index = 0
-        self.errors = errors
+        self.errors: list[ScriptError] = []  # those that parsing survives
 
     # --- looking -----------------------------------------------------------------------------------------------
 
@@ -37,6 +37,11 @@ class Cursor:
         """The next token in lower case if it is a word, else an empty string."""
         token = self.peek()
         return token.text.lower() if token is not None and token.kind is Kind.WORD else ""
+
+    def at(self, symbol: str) -> bool:
+        """Whether the next token is this one character."""
+        token = self.peek()
+        return token is not None and token.text == symbol
 
     def at_end(self) -> bool:
         """Whether all tokens are used up."""
@@ -57,22 +62,28 @@ class Cursor:
         self.index += 1
         return word
 
-    def expect(self, *words: str) -> str:
-        """Take one of the keywords `words`; raises ParseError."""
-        return self.accept(*words) or self._raise(" or ".join(f"`{word}`" for word in words), words)
+    def expect(self, *words: str, then: str = "") -> str:
+        """Take one of the keywords `words`; raises ParseError, which says what comes `then`."""
+        if word := self.accept(*words):
+            return word
+        raise self.unexpected(" or ".join(f"`{word}`" for word in words) + then, words)
 
     def expect_symbol(self, symbol: str, what: str = "") -> None:
         """Take one character; raises ParseError."""
-        token = self.peek()
-        if token is None or token.text != symbol or token.kind is not Kind.SYMBOL:
+        if not self.at(symbol):
             raise self.unexpected(what or f"`{symbol}`")
         self.index += 1
 
-    def end(self, expected: str = "`;`") -> None:
+    def end(self, expected: str, keywords: Container[str]) -> None:
         """Take the end of the statement; raises ParseError if something else follows."""
-        if self.peek() is not None:
+        token = self.peek()
+        if token is None:
+            self.index += 1
+        elif token.text.lower() in keywords and self._opens_line(token):
+            end = self.tokens[self.index - 1].end
+            raise ParseError("this statement has no `;`", cure="Add `;` here.", place=self.source.place(end - 1, end))
+        else:
             raise self.unexpected(expected)
-        self.index += 1
 
     def name(self, what: str) -> Text:
         """A bare name (letters, digits, `_`, `${variables}`) or a backquoted one; raises ParseError."""
@@ -88,7 +99,7 @@ class Cursor:
         """A name, or several joined by `.`; raises ParseError."""
         start = self.index
         name = self.name(what)
-        while self._at_dot():
+        while self.at("."):
             self.index += 1
             name = self.name(what)
         if self.index - start > 1 and name.place.start != self.tokens[start].start:
@@ -129,7 +140,12 @@ class Cursor:
             start = self.index
             key = self.path("an option").raw
             key_place = self.place(start)
-            self.expect_symbol("=", f'`="..."` after option {key}')
+            if not self.at("="):
+                near = nearest(key, ("where", "options", "and", "as")) if key_place.text[0] != "`" else None
+                error = self.unexpected(f'`="..."` after option {key}')
+                error.cure = f"Did you mean {near} in place of {key}?" if near else error.cure
+                raise error
+            self.index += 1
             option = Option(key, self.value(key), key_place)
             if key in options:
                 self.errors.append(
@@ -192,9 +208,6 @@ class Cursor:
 
     # --- inside ------------------------------------------------------------------------------------------------
 
-    def _raise(self, expected: str, known: tuple[str, ...]) -> str:
-        raise self.unexpected(expected, known)
-
     def _run(self, kinds: tuple[Kind, ...]) -> Text:
         start = self.index
         self.index += 1
@@ -206,10 +219,6 @@ class Cursor:
             self.index += 1
         place = self.place(start)
         return self.make(place.text, place, place.start)
-
-    def _at_dot(self) -> bool:
-        token = self.peek()
-        return token is not None and token.text == "."
 
     def _at_option(self) -> bool:
         token = self.peek()

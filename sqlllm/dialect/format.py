@@ -54,7 +54,7 @@ class _Writer:
         after = [token for token in tokens[end:] if token.kind is Kind.COMMENT]
         tokens = [*tokens[:end], Token(Kind.END, ";", tokens[end - 1].end, tokens[end - 1].end)]
         significant = [token for token in tokens if token.kind is not Kind.COMMENT]
-        statement = parse_statement(Cursor(self._source, significant, []))
+        statement = parse_statement(Cursor(self._source, significant))
         assert statement is not None
         step = statement.name if isinstance(statement, Macro) else ""
         self._depth -= step in {"elif", "else", "fi"}
@@ -72,7 +72,7 @@ class _Writer:
             self._put("  " if same_line else self._new_line(comment), text, comment)
 
     def _cell(self, token: Token) -> None:
-        cell = parse_statement(Cursor(self._source, [token], []))
+        cell = parse_statement(Cursor(self._source, [token]))
         lines: list[str] = []
         for line in header_lines(self._source.text, token.start):
             lines.append(f"--%{line['key']}" + ("" if line["value"] is None else f"={line['value'].rstrip()}"))

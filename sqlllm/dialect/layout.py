@@ -30,7 +30,7 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
     elif isinstance(statement, Macro):
         style = _MacroStyle(text, tokens[0].start)
     else:
-        tokens = _normalise(statement, tokens)
+        tokens = _normalise(text, statement, tokens)
         style = _ClauseStyle(text, statement, tokens)
     out = [style.spell(tokens[0])]
     for before, token in pairwise(tokens):
@@ -176,7 +176,7 @@ class _ClauseStyle(_Style):
 
     def _keyword(self, token: Token) -> str:
         """The token as a keyword is written, or an empty string."""
-        if token.kind is not Kind.WORD or self._is_bare(token):
+        if token.kind is not Kind.WORD or self._is_bare(token) or _ends_name(self._text, token):
             return ""
         word = token.text.lower()
         if token.start < self._modes_end and word in SAVE_MODES:
@@ -199,14 +199,19 @@ def _options(statement: Statement) -> list[Option]:
     return list(options.values())
 
 
-def _normalise(statement: Statement, tokens: list[Token]) -> list[Token]:
+def _ends_name(text: str, token: Token) -> bool:
+    """Whether a word goes on after a variable: `${x}as` is one name."""
+    return text[token.start - 1 : token.start] == "}"
+
+
+def _normalise(text: str, statement: Statement, tokens: list[Token]) -> list[Token]:
     """Options begin with `where`, without a leading `and`; without options there is no `where`."""
     options = _options(statement)
     first = min((option.key_place.start for option in options), default=tokens[-1].end)
     head = statement.value.place.end if isinstance(statement, Set) else 0
     kept: list[Token] = []
     for token in tokens:
-        word = token.text.lower() if token.kind is Kind.WORD else ""
+        word = token.text.lower() if token.kind is Kind.WORD and not _ends_name(text, token) else ""
         if token.start == first and options:
             before = len(kept)
             while kept[before - 1].kind is Kind.COMMENT:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import ParseError, ScriptError
-from .branches import Condition, parse_condition
+from .branches import Condition, Expression, parse_condition
+from .sql import SqlText
 from .statements import Branch, If, Macro, Statement
 
 DEEPEST = 64
@@ -65,11 +66,16 @@ class Nesting:
         self._innermost(macro)
 
     def _condition(self, macro: Macro) -> Condition:
-        if len(macro.args) != 1:
+        """The condition of `macro`. One that cannot be read still opens a branch, so that its `!fi` finds it."""
+        try:
+            if len(macro.args) == 1:
+                return parse_condition(macro.args[0], self._errors)
             place = macro.args[1].place if macro.args else macro.place
             cure = f"Write !{macro.name} ''':a > 1 and :b == \"x\"''';"
             raise ParseError(f"!{macro.name} takes one condition", cure=cure, place=place)
-        return parse_condition(macro.args[0], self._errors)
+        except ParseError as error:
+            self._errors.append(error)
+            return Condition((), Expression(SqlText("", macro.place), ()))
 
     def _innermost(self, macro: Macro) -> _Open:
         if not self._open:

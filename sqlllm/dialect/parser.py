@@ -55,17 +55,18 @@ def parse(text: str, name: str = "<script>") -> Script:
     tokenizer = Tokenizer(source)
     nesting = Nesting(errors)
     while tokens := tokenizer.statement():
-        cursor = Cursor(source, tokens, errors)
+        cursor = Cursor(source, tokens)
         while not cursor.at_end():
             start = cursor.index
             try:
                 if statement := parse_statement(cursor):
                     nesting.add(statement)
             except ScriptError as error:
-                # An unclosed string is reported where it opens; what it breaks further on is no news.
-                if not any(token.kind is Kind.UNCLOSED for token in tokens):
-                    errors.append(error)
+                cursor.errors.append(error)
                 cursor.recover(start, _RESUME)
+        # An unclosed string is reported where it opens; what it breaks further on is no news.
+        if not any(token.kind is Kind.UNCLOSED for token in tokens):
+            errors += cursor.errors
     statements = nesting.close()
     errors += tokenizer.errors
     errors.sort(key=lambda error: error.place.start if error.place else 0)
@@ -85,7 +86,7 @@ def parse_statement(cursor: Cursor) -> Statement | None:
         raise _unknown(cursor)
     cursor.index += 1
     statement = parse_one(cursor, start)
-    cursor.end(_BEFORE_END.get(type(statement), "`;`"))
+    cursor.end(_BEFORE_END.get(type(statement), "`;`"), _RESUME)
     return statement
 
 
@@ -103,7 +104,7 @@ def _unknown(cursor: Cursor) -> ParseError:
 def _load(cursor: Cursor, start: int) -> Load:
     of, path = _format_and_path(cursor)
     options = cursor.options()
-    cursor.expect("as")
+    cursor.expect("as", then=" and a table name")
     table = cursor.name("a table name")
     return Load(place=cursor.place(start), format=of, path=path, options=options, table=table)
 
@@ -117,13 +118,13 @@ def _save(cursor: Cursor, start: int) -> Save:
     table = cursor.name("a table name")
     if cursor.word() != "as" and (near := nearest(table.raw, SAVE_MODES.values())):
         raise ParseError(f"unknown save mode {table.raw}", cure=f"Did you mean {near}?", place=table.place)
-    cursor.expect("as")
+    cursor.expect("as", then=" and a format")
     of, path = _format_and_path(cursor)
     options = cursor.options()
     columns = []
     if cursor.accept("partitionby"):
         columns.append(cursor.name("a column name"))
-        while (token := cursor.peek()) is not None and token.text == ",":
+        while cursor.at(","):
             cursor.index += 1
             columns.append(cursor.name("a column name"))
     return Save(
@@ -193,7 +194,7 @@ def _connect(cursor: Cursor, start: int) -> Connect:
 
 def _run(cursor: Cursor, start: int) -> Run:
     table = cursor.name("a table name")
-    into = cursor.expect("as", "into") == "into"
+    into = cursor.expect("as", "into", then=" and a module") == "into"
     module, path = _format_and_path(cursor, "a module")
     options = cursor.options()
     output = cursor.name("a table name") if cursor.accept("as") else None
@@ -211,7 +212,7 @@ def _run(cursor: Cursor, start: int) -> Run:
 
 def _register(cursor: Cursor, start: int) -> Register:
     module, path = _format_and_path(cursor, "a module")
-    cursor.expect("as")
+    cursor.expect("as", then=" and a function name")
     function = cursor.name("a function name")
     options = cursor.options()
     return Register(place=cursor.place(start), module=module, path=path, function=function, options=options)

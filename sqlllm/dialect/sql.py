@@ -8,7 +8,7 @@ from functools import cached_property
 
 from ..errors import ParseError
 from ..places import Place, Source
-from .text import Lookup, Reference, RenderedSql, broken_reference, reference, split
+from .text import Lookup, Reference, RenderedSql, Text, broken_reference, reference, split
 from .tokens import QUOTED, Kind, Token, Tokenizer
 
 _NEEDS_WORK = re.compile(r"\$\{|'''|\"\"\"")
@@ -22,6 +22,11 @@ class SqlText:
     text: str
     place: Place = field(repr=False)
 
+    @classmethod
+    def of(cls, text: Text) -> SqlText:
+        """A quoted text that holds SQL, as in `set n = "select ..." where type="sql"`."""
+        return cls(text.raw, text.place.source.place(text.start, text.start + len(text.raw)))
+
     @cached_property
     def tokens(self) -> tuple[Token, ...]:
         """The tokens without comments; their offsets are those of the script."""
@@ -29,7 +34,6 @@ class SqlText:
 
     @cached_property
     def _all_tokens(self) -> tuple[Token, ...]:
-        # The text before the place is blanked, so that the offsets are the script's.
         tokens = Tokenizer(Source(self.text)).statement(comments=True)
         shift = self.place.start
         return tuple(token._replace(start=token.start + shift, end=token.end + shift) for token in tokens)

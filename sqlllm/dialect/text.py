@@ -57,16 +57,21 @@ Parts = tuple["str | Reference", ...]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """User text. `raw` is the text as written, without its quotes; equality looks at `raw` alone."""
+    """User text. `raw` is the text as written, without its quotes; equality looks at `raw` alone.
+
+    `place` is the text with its quotes, `start` the offset where `raw` begins.
+    """
 
     raw: str
     place: Place = field(compare=False, repr=False)
+    start: int = field(compare=False, repr=False)
     parts: Parts = field(compare=False, repr=False)
 
     @classmethod
     def of(cls, raw: str, place: Place, *, start: int | None = None, errors: list[ParseError] | None = None) -> Text:
         """`raw`, which begins at offset `start` of `place.source`; what is no reference goes to `errors`."""
-        return cls(raw, place, split(raw, place, place.start if start is None else start, errors))
+        start = place.start if start is None else start
+        return cls(raw, place, start, split(raw, place, start, errors))
 
     def resolve(self, variables: Lookup, *, in_select: bool = False) -> str:
         """The text with every reference replaced by its value; raises VariableError at the reference."""

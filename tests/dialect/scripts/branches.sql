@@ -1,0 +1,13 @@
+set a = "2";
+!if ''' select :a + 1 as :b, length("x,y") as :c; :b > 2 and :c == 3 ''';
+!then;
+  select 1 as x as t;
+  !if ''' :a == "2" ''';
+    select 2 as x as t;
+  !elif ''' ${a}::int in (3, 4) ''';
+    select 3 as x as t;
+  !fi;
+!else;
+  select 4 as x as t;
+!fi;
+select * from t as u;

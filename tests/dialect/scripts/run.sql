@@ -1,0 +1,7 @@
+run command as LLM.``;
+run t into RateSampler.`` where labelSize="2" as sampled;
+train t as RandomForest.`/tmp/model` where and keepVersion="true" and `fitParam.0.labelCol`="label";
+predict t as RandomForest.`/tmp/model` as predicted;
+run command as Ray.`` where code='''
+print("hello; world")
+''' and inputTable="${t}";
