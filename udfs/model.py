@@ -20,12 +20,13 @@ def register(spark: SparkSession, name: str, endpoint: Endpoint) -> None:
     Each element of a row's array is a request as `llm_param` makes it; its answer stands at the same index. NULL gives
     NULL. A request that fails gives an answer with `error`, which `llm_error` shows.
     """
-    from pyspark.sql.pandas.functions import ArrowUDFType, arrow_udf
+    from pyspark.sql.pandas.functions import arrow_udf
 
     def call(batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
         yield from answer_batches(endpoint, batches)
 
-    spark.udf.register(name, arrow_udf(call, "array<string>", ArrowUDFType.SCALAR_ITER))
+    # Its kind follows from the hints of `call`, which PySpark's stubs do not know.
+    spark.udf.register(name, arrow_udf(call, "array<string>"))  # type: ignore[call-overload]
 
 
 def answer_batches(endpoint: Endpoint, batches: Iterator[pa.Array]) -> Iterator[pa.Array]:
