@@ -70,11 +70,13 @@ _HARMLESS = {"task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "rem
 """Byzer's keys that change nothing here with these values: scripts that carry them run."""
 
 
-class Key(NamedTuple):
-    """One setting: the package's class that owns it, and its name there."""
+class Setting(NamedTuple):
+    """One key with its value: the class that owns it, its name there, and the option that gave it."""
 
     owner: Owner
     name: str
+    value: Any
+    option: str
 
 
 @cache
@@ -87,8 +89,8 @@ def owners() -> dict[str, tuple[Owner, tuple[str, ...]]]:
     return known
 
 
-def parse(option: str, text: str) -> tuple[Key, Any] | None:
-    """`sft.<type>.<key>` and its text as a key and a typed value; None for a key that changes nothing."""
+def parse(option: str, text: str) -> Setting | None:
+    """`sft.<type>.<key>` and its text as a setting; None for a key that changes nothing."""
     _, kind, spelling = [*option.split(".", 2), "", ""][:3]
     if kind not in TYPES or not spelling:
         raise OptionError(
@@ -97,7 +99,7 @@ def parse(option: str, text: str) -> tuple[Key, Any] | None:
     return typed(option, spelling, _read(option, kind, text))
 
 
-def typed(option: str, spelling: str, value: Any) -> tuple[Key, Any] | None:
+def typed(option: str, spelling: str, value: Any) -> Setting | None:
     """Find the owner of `spelling` and check that it takes such a value."""
     name = ALIASES.get(spelling, spelling)
     if value in _HARMLESS.get(name, ()):
@@ -120,7 +122,7 @@ def typed(option: str, spelling: str, value: Any) -> tuple[Key, Any] | None:
         )
     if name in _POSITIVE and not value > 0:
         raise OptionError(f"{option}: {spelling} must be above 0, not {value!r}", key=option)
-    return Key(owner, name), value
+    return Setting(owner, name, value, option)
 
 
 def _read(option: str, kind: str, text: str) -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -75,8 +76,11 @@ def finetune(
     except KeyboardInterrupt:
         run.finish("cancelled", reason="stopped by the user")
         raise
-    except SQLLLMError as error:
-        run.finish("failed", reason=error.message)
+    except Exception as error:
+        run.finish(
+            "failed",
+            reason=error.message if isinstance(error, SQLLLMError) else f"{type(error).__name__}: {_first_line(error)}",
+        )
         raise
     finally:
         shutil.rmtree(run.folder / "work", ignore_errors=True)
@@ -98,14 +102,20 @@ def _fit(spec: FinetuneSpec, run: RunRecord, resources: Resources) -> None:
     work = run.folder / "work"
     trainer = TorchTrainer(
         train,
-        train_loop_config={"spec": spec, "run": run},
+        # Ray sets OMP_NUM_THREADS in its workers: the caller's own value would be lost.
+        train_loop_config={"spec": spec, "run": run, "threads": os.environ.get("OMP_NUM_THREADS")},
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=resources.num_workers,
             use_gpu=resources.use_gpu,
             resources_per_worker={"CPU": resources.cpus_per_worker} | ({"GPU": 1} if resources.use_gpu else {}),
         ),
-        run_config=RunConfig(name="ray", storage_path=str(work)),
+        run_config=RunConfig(  # type: ignore[call-arg]  # Ray shows its old RunConfig to type checkers
+            name="ray",
+            storage_path=str(work),
+            # Threads that wait asleep: on a busy machine the usual busy-waiting makes training ten times slower.
+            worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}},
+        ),
     )
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -123,19 +133,27 @@ def _fit(spec: FinetuneSpec, run: RunRecord, resources: Resources) -> None:
 
 
 def _reason(error: TrainingFailedError) -> TrainingError:
-    """What a worker died of, in one line; a TrainingError of the worker is that error itself."""
-    causes = list(getattr(error, "worker_failures", {}).values()) or [getattr(error, "controller_failure", error)]
-    cause = causes[0]
-    while (inner := getattr(cause, "cause", None)) is not None and inner is not cause:
-        cause = inner
+    """What the run died of, in one line; a TrainingError of a worker is that error itself."""
+    failures = [*getattr(error, "worker_failures", {}).values()] or [getattr(error, "controller_failure", error)]
+    # When one worker ends, its peers lose their connection: the one that says most is the cause.
+    cause = min(map(_root, failures), key=lambda one: (not isinstance(one, SQLLLMError), not _is_rays(one)))
     if isinstance(cause, SQLLLMError):
         return TrainingError(cause.message, cure=cause.cure)
     line = _first_line(cause)
-    if "out of memory" in line.lower() or "can't allocate memory" in line:
+    if re.search(r"out of memory|allocate memory|low on memory", str(cause), re.IGNORECASE):
         return TrainingError(f"out of memory: {line}", cure=_SMALLER)
-    if "Actor" in type(cause).__name__:
+    if _is_rays(cause):
         return TrainingError(f"a training process ended unexpectedly: {line}", cure=_SMALLER)
     return TrainingError(f"{type(cause).__name__}: {line}")
+
+
+def _root(error: Exception) -> Exception:
+    inner = getattr(error, "cause", None) or getattr(error, "health_check_failure", None)
+    return _root(inner) if isinstance(inner, Exception) else error
+
+
+def _is_rays(error: Exception) -> bool:
+    return type(error).__module__.startswith("ray.")
 
 
 _SMALLER = (

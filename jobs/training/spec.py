@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -47,7 +48,10 @@ class FinetuneSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    name: str = Field("", description="name of the run and its folder; default `sft-` and the time")
+    name: str = Field(
+        default_factory=lambda: f"sft-{datetime.now():%Y%m%d-%H-%M-%S}",
+        description="name of the run and its folder; default `sft-` and the time",
+    )
     local_path_prefix: Path | None = Field(
         None, alias="localPathPrefix", description="folder of the runs; default `runs` in the settings' home"
     )
@@ -80,13 +84,13 @@ class FinetuneSpec(BaseModel):
     def from_options(cls, options: Mapping[str, str]) -> Self:
         """Read the options of one statement; a wrong one is an OptionError that names its key."""
         plain: dict[str, Any] = {}
-        settings: dict[keys.Key, Any] = {}
+        settings: dict[str, keys.Setting] = {}
         if config := options.get("config", "").strip():
             settings |= _from_config(config)
         for option, text in options.items():
             if option.startswith("sft."):
-                if found := keys.parse(option, text):
-                    settings[found[0]] = found[1]
+                if setting := keys.parse(option, text):
+                    settings[setting.name] = setting
             elif option in _FIXED:
                 _check_fixed(option, text)
             elif option in _PLAIN:
@@ -97,34 +101,34 @@ class FinetuneSpec(BaseModel):
         _check_type(plain.get("pretrainedModelType") or "sft/auto")
         for option in ("localPathPrefix", "localModelDir"):
             plain[option] = Path(plain[option]).expanduser().absolute() if plain.get(option) else None
-        method = _method(plain["localModelDir"], settings.pop(keys.Key("FinetuneSpec", "use_peft"), None))
+        method = _method(plain["localModelDir"], settings.pop("use_peft", None))
         given = {key: value for key, value in plain.items() if value != ""}
         return cls(**given, **_sorted(method, settings), options=dict(options))
 
     @field_validator("name")
     @classmethod
     def _name(cls, name: str) -> str:
-        if name and (not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name[0] in ".-"):
+        if not re.fullmatch(r"\w[\w.-]*", name):
             raise OptionError(
                 f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name"
             )
-        return name or f"sft-{datetime.now():%Y%m%d-%H-%M-%S}"
+        return name
 
     @model_validator(mode="after")
     def _shape(self) -> Self:
-        shape = self.llama
-        if not shape:
+        if not self.llama:
             return self
-        heads = shape["num_attention_heads"]
-        for value, of in ((shape["hidden_size"], "hidden_size"), (heads, "num_attention_heads")):
-            parts = "num_attention_heads" if of == "hidden_size" else "num_key_value_heads"
-            if value % shape.get(parts, heads) or (
-                of == "hidden_size" and value // heads % 2 and "head_dim" not in shape
-            ):
-                raise OptionError(
-                    f"{of} {value} must be a multiple of {parts}{' times 2' if of == 'hidden_size' else ''}",
-                    key=f"sft.int.{of}",
-                )
+        hidden, heads = self.llama["hidden_size"], self.llama["num_attention_heads"]
+        # Rotary positions turn pairs of a head's numbers.
+        if "head_dim" not in self.llama and hidden % (2 * heads):
+            raise OptionError(
+                f"hidden_size {hidden} must be a multiple of num_attention_heads times 2", key="sft.int.hidden_size"
+            )
+        if heads % self.llama.get("num_key_value_heads", heads):
+            raise OptionError(
+                f"num_attention_heads {heads} must be a multiple of num_key_value_heads",
+                key="sft.int.num_key_value_heads",
+            )
         return self
 
 
@@ -146,7 +150,7 @@ _FIXED: dict[str, tuple[tuple[str, ...], str]] = {
 """Options with one meaning here: the values that are accepted, and what to write instead of any other."""
 
 
-def _from_config(text: str) -> dict[keys.Key, Any]:
+def _from_config(text: str) -> dict[str, keys.Setting]:
     try:
         config = json.loads(text)
     except json.JSONDecodeError as error:
@@ -156,7 +160,7 @@ def _from_config(text: str) -> dict[keys.Key, Any]:
     if not isinstance(config, dict):
         raise OptionError("config is not a JSON object", cure="Write config='{\"key\": value}'.", key="config")
     found = (keys.typed("config", name, value) for name, value in config.items())
-    return dict(setting for setting in found if setting)
+    return {setting.name: setting for setting in found if setting}
 
 
 def _check_fixed(option: str, text: str) -> None:
@@ -187,12 +191,10 @@ def _bool(option: str, text: str) -> bool:
     return values[text.strip().lower()]
 
 
-def _method(base: Path | None, use_peft: bool | None) -> Method:
+def _method(base: Path | None, use_peft: keys.Setting | None) -> Method:
     if base is None:
-        if use_peft:
-            raise OptionError(
-                "use_peft needs a model to adapt", cure="Name one in localModelDir.", key="sft.bool.use_peft"
-            )
+        if use_peft and use_peft.value:
+            raise _needs_a_model(use_peft)
         return "scratch"
     if not (base / "config.json").is_file():
         raise OptionError(
@@ -200,20 +202,31 @@ def _method(base: Path | None, use_peft: bool | None) -> Method:
             cure="Name a model's folder, or leave localModelDir out to train from scratch.",
             key="localModelDir",
         )
-    return "full" if use_peft is False else "lora"
+    return "full" if use_peft and not use_peft.value else "lora"
 
 
-def _sorted(method: Method, settings: Mapping[keys.Key, Any]) -> dict[str, Any]:
-    """The settings by owner over the method's defaults; a key that the method has no use for is an error."""
-    needs = {"LoraConfig": ("lora", "adapts a model: name one in localModelDir, and leave use_peft true"),
-             "LlamaConfig": ("scratch", "describes a new model: leave localModelDir out")}  # fmt: skip
+def _needs_a_model(setting: keys.Setting) -> OptionError:
+    return OptionError(
+        f"{setting.option}: an adapter needs a model to adapt",
+        cure="Name its folder in localModelDir, and leave use_peft true.",
+        key=setting.option,
+    )
+
+
+def _sorted(method: Method, settings: Mapping[str, keys.Setting]) -> dict[str, Any]:
+    """The settings by owner over the method's defaults; one that the method has no use for is an error."""
     fields: dict[str, dict[str, Any]] = {"SFTConfig": {}, "LoraConfig": {}, "LlamaConfig": {}}
     for name, value in DEFAULTS[method].items():
         fields[keys.owners()[name][0]][name] = value
-    for key, value in settings.items():
-        if key.owner in needs and needs[key.owner][0] != method:
-            raise OptionError(f"{key.name} {needs[key.owner][1]}", key=key.name)
-        fields[key.owner][key.name] = value
-    return {
-        "method": method, "training": fields["SFTConfig"], "lora": fields["LoraConfig"], "llama": fields["LlamaConfig"],
-    }  # fmt: skip
+    for setting in settings.values():
+        if setting.owner == "LoraConfig" and method != "lora":
+            raise _needs_a_model(setting)
+        if setting.owner == "LlamaConfig" and method != "scratch":
+            raise OptionError(
+                f"{setting.option}: {setting.name} describes a new model, but localModelDir names one",
+                cure=f"Delete {setting.name}, or leave localModelDir out to train from scratch.",
+                key=setting.option,
+            )
+        fields[setting.owner][setting.name] = setting.value
+    training, lora, llama = fields.values()
+    return {"method": method, "training": training, "lora": lora, "llama": llama}

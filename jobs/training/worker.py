@@ -34,8 +34,8 @@ def train(config: dict[str, Any]) -> None:
     first = get_context().get_world_rank() == 0
     datasets.disable_progress_bars()
     if not torch.cuda.is_available():
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // get_context().get_local_world_size()))
-
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(int(config["threads"] or max(1, cores // get_context().get_local_world_size())))
     rows = load(run)
     base = spec.local_model_dir
     if base is None:
@@ -50,7 +50,7 @@ def train(config: dict[str, Any]) -> None:
     trainer.train()
     seconds = time.monotonic() - started
     if first:
-        _save(trainer, spec, run, seconds)
+        save(trainer, spec, run, seconds)
 
 
 def load(run: RunRecord) -> Dataset:
@@ -125,7 +125,7 @@ def build_trainer(spec: FinetuneSpec, run: RunRecord, rows: Dataset, base: Path)
         callbacks=[Metrics(run.metrics)],
     )
     trainer.remove_callback(PrinterCallback)
-    if not any(True for _ in trainer.train_dataset or ()):
+    if not trainer.train_dataset:
         raise TrainingError(
             f"every question alone fills the {longest} tokens of max_length, so nothing of an answer is left",
             cure="Raise `sft.int.max_seq_length`, or shorten the questions.",
@@ -133,7 +133,7 @@ def build_trainer(spec: FinetuneSpec, run: RunRecord, rows: Dataset, base: Path)
     return trainer
 
 
-def _save(trainer: SFTTrainer, spec: FinetuneSpec, run: RunRecord, seconds: float) -> None:
+def save(trainer: SFTTrainer, spec: FinetuneSpec, run: RunRecord, seconds: float) -> None:
     """Write `final`, after LoRA also `adapter`, and the run's figures."""
     folder = run.folder / "finetune_model"
     model = trainer.accelerator.unwrap_model(trainer.model)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from subprocess import run
+from typing import Any
+
+import pytest
+
+from sqlllm.errors import OptionError
+from sqlllm.jobs.training import FinetuneSpec, keys
+from sqlllm.jobs.training.spec import DEFAULTS
+
+CASES = [json.loads(line) for line in (Path(__file__).with_name("options.jsonl")).read_text().splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["error"])
+def test_a_wrong_option(case: dict[str, Any]) -> None:
+    with pytest.raises(OptionError) as caught:
+        FinetuneSpec.from_options(case["options"])
+    assert caught.value.message == case["error"]
+    assert case.get("cure", "") in caught.value.cure
+    assert caught.value.key in case["options"]
+
+
+def test_the_seeds_script_runs_but_for_detached(base: Path) -> None:
+    spec = FinetuneSpec.from_options(
+        {
+            "localPathPrefix": "/home/byzerllm/models/sft/jobs",
+            "pretrainedModelType": "sft/llama2",
+            "localModelDir": str(base),
+            "model": "command",
+            "inputTable": "sft_data",
+            "outputTable": "llama2_300",
+            "detached": "false",
+            "sft.int.max_seq_length": "512",
+            "sft.int.num_train_epochs": "2",
+            "sft.int.lora_rank": "64",
+            "sft.float.lora_dropout": "0.1",
+            "sft.int.warmup_steps": "10",
+            "sft.bool.remove_unused_columns": "false",
+            "sft.str.task_type": "",
+        }
+    )
+    assert spec.method == "lora"
+    assert spec.training["max_length"] == 512
+    assert spec.training["num_train_epochs"] == 2.0
+    assert spec.lora == {**spec.lora, "r": 64, "lora_dropout": 0.1, "lora_alpha": 32}
+    assert (spec.input_table, spec.output_table) == ("sft_data", "llama2_300")
+
+
+def test_the_method_follows_from_the_model(base: Path) -> None:
+    assert FinetuneSpec.from_options({}).method == "scratch"
+    assert FinetuneSpec.from_options({"localModelDir": str(base)}).method == "lora"
+    assert FinetuneSpec.from_options({"localModelDir": str(base), "sft.bool.use_peft": "false"}).method == "full"
+
+
+@pytest.mark.parametrize("method", ["lora", "full", "scratch"])
+def test_defaults_hold_unless_the_statement_says_otherwise(base: Path, method: str) -> None:
+    options = {"lora": {"localModelDir": str(base)}, "scratch": {}}.get(
+        method, {"localModelDir": str(base), "sft.bool.use_peft": "false"}
+    )
+    spec = FinetuneSpec.from_options(options)
+    assert spec.training | spec.lora | spec.llama == DEFAULTS[spec.method]
+    changed = FinetuneSpec.from_options({**options, "sft.float.learning_rate": "0.5"})
+    assert changed.training == {**spec.training, "learning_rate": 0.5}
+
+
+def test_config_comes_before_the_keys() -> None:
+    config = json.dumps({"max_steps": 7, "learning_rate": 0.5, "hidden_size": 64})
+    spec = FinetuneSpec.from_options({"sft.int.max_steps": "9", "config": config})
+    assert spec.training["max_steps"] == 9
+    assert spec.training["learning_rate"] == 0.5
+    assert spec.llama["hidden_size"] == 64
+
+
+def test_a_key_of_a_new_model_beside_a_model(base: Path) -> None:
+    with pytest.raises(OptionError, match="hidden_size describes a new model, but localModelDir names one") as caught:
+        FinetuneSpec.from_options({"localModelDir": str(base), "sft.int.hidden_size": "64"})
+    assert caught.value.key == "sft.int.hidden_size"
+
+
+def test_typed_values() -> None:
+    spec = FinetuneSpec.from_options(
+        {
+            "sft.bool.packing": "True",
+            "sft.int.logging_steps": "3",
+            "sft.str.optim": "adamw_torch",
+            "sft.dict.lr_scheduler_kwargs": '{"num_cycles": 2}',
+        }
+    )
+    taken = {name: spec.training[name] for name in ("packing", "logging_steps", "optim", "lr_scheduler_kwargs")}
+    assert taken == {
+        "packing": True,
+        "logging_steps": 3.0,
+        "optim": "adamw_torch",
+        "lr_scheduler_kwargs": {"num_cycles": 2},
+    }
+
+
+def test_a_name_is_made_from_the_time() -> None:
+    name = FinetuneSpec.from_options({}).name
+    assert abs(datetime.strptime(name, "sft-%Y%m%d-%H-%M-%S") - datetime.now()).total_seconds() < 60
+
+
+@pytest.mark.slow
+def test_every_field_of_the_owners_is_taken_or_refused() -> None:
+    from peft import LoraConfig
+    from trl import SFTConfig
+
+    fields = {field.name for owner in (SFTConfig, LoraConfig) for field in dataclasses.fields(owner)}
+    assert fields <= keys.owners().keys() | keys.REFUSED.keys()
+    assert not keys.owners().keys() & keys.REFUSED.keys()
+
+
+def test_importing_training_is_light() -> None:
+    code = (
+        "import sys, sqlllm.jobs.training, sqlllm.jobs.runs; "
+        "sys.exit(bool({'torch', 'ray', 'transformers', 'pyarrow', 'trl'} & sys.modules.keys()))"
+    )
+    assert run([sys.executable, "-c", code], check=False).returncode == 0

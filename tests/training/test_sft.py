@@ -1,0 +1,185 @@
+"""Whole runs, on a few steps of a tiny model."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlllm.errors import TrainingError
+from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.training import Progress, Resources, finetune, worker
+
+from .conftest import SUMS, MakeRun, prepare
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("ray_cluster"),
+    # Ray Train makes a Ray Data context, which sets its own deprecated fields.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
+]
+
+TINY = {
+    "sft__int__hidden_size": 32, "sft__int__intermediate_size": 64, "sft__int__vocab_size": 300,
+    "sft__int__per_device_train_batch_size": 16, "sft__int__max_steps": 12, "sft__int__logging_steps": 5,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[Progress]]:
+    """A finished run from scratch, and the progress it told."""
+    seen: list[Progress] = []
+    run = finetune(*prepare(tmp_path_factory.mktemp("sums"), SUMS, name="sums", **TINY), on_progress=seen.append)
+    return run, seen
+
+
+def test_from_scratch(sums: tuple[RunRecord, list[Progress]]) -> None:
+    run, seen = sums
+    assert run.state == "succeeded"
+    assert (run.rows, run.examples, run.steps, run.total_steps, run.epochs) == (64, 64, 12, 12, 3.0)
+    assert run.model == run.folder / "finetune_model" / "final"
+    assert RunRecord.read(run.folder) == run
+    assert [progress.step for progress in seen] == [5, 10, 12]
+    assert seen[-1].loss < seen[0].loss
+    assert (run.loss, run.tokens) == (seen[-1].loss, seen[-1].tokens)
+    assert seen[-1].eta == 0.0
+    assert {path.name for path in run.folder.iterdir()} == {
+        "finetune_data", "finetune_model", "metrics.jsonl", "run.json",
+    }  # fmt: skip
+    generates(run.model)
+
+
+def generates(folder: Path) -> None:
+    """The folder is a model that transformers takes as it is."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    question = [{"role": "user", "content": "1 plus 1"}]
+    inputs = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    answer = model.generate(**inputs, max_new_tokens=4, do_sample=False)
+    assert answer.shape[1] > inputs["input_ids"].shape[1]
+    assert tokenizer.eos_token_id == model.generation_config.eos_token_id == model.config.eos_token_id
+
+
+def test_lora_is_merged_and_its_adapter_kept(base: Path, make_run: MakeRun) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    spec, run = make_run(
+        SUMS, localModelDir=base, sft__int__max_steps=3, sft__int__lora_rank=4, sft__float__learning_rate=0.05
+    )
+    model = finetune(spec, run).model
+    assert model is not None
+    assert json.loads((model.parent / "adapter" / "adapter_config.json").read_text())["r"] == 4
+    generates(model)
+
+    tokens = torch.arange(10, 40).unsqueeze(0)
+    start = AutoModelForCausalLM.from_pretrained(base)
+    before = start(tokens).logits
+    adapted = PeftModel.from_pretrained(start, model.parent / "adapter")(tokens).logits
+    merged = AutoModelForCausalLM.from_pretrained(model)(tokens).logits
+    assert (merged - adapted).abs().max() < 1e-4
+    assert (merged - before).abs().max() > 0.1
+
+
+def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
+    spec, run = make_run(SUMS, localModelDir=base, sft__int__max_steps=1, skipCopyPretrainedModel="true")
+    trainer = worker.build_trainer(spec, run, worker.load(run), base)
+    trainer.train()
+    worker.save(trainer, spec, run, seconds=1.0)
+    model = run.folder / "finetune_model" / "final"
+    assert (model / "adapter_config.json").exists()
+    assert not (model / "config.json").exists()
+
+
+def test_two_workers_share_the_rows_and_the_seed_fixes_the_weights(
+    sums: tuple[RunRecord, list[Progress]], make_run: MakeRun
+) -> None:
+    one, _ = sums
+    options = {**TINY, "sft__int__per_device_train_batch_size": 8}
+    two = finetune(*make_run(SUMS, **options), resources=Resources(num_workers=2))
+    # The same rows in each step, as the seed orders them, half of them in each worker.
+    assert (two.epochs, two.tokens) == (one.epochs, one.tokens)
+    assert two.loss == pytest.approx(one.loss, rel=1e-3)
+
+
+def failure(make_run: MakeRun, rows: list[dict[str, Any]], **options: Any) -> tuple[TrainingError, RunRecord]:
+    """The error of a run that must fail, and its record, which must agree and hold no model."""
+    spec, run = make_run(rows, **options)
+    with pytest.raises(TrainingError) as caught:
+        finetune(spec, run)
+    record = RunRecord.read(run.folder)
+    assert (record.state, record.model) == ("failed", None)
+    assert record.reason == caught.value.message
+    assert "\n" not in record.reason
+    assert not (run.folder / "finetune_model" / "final").exists()
+    return caught.value, record
+
+
+def test_a_wrong_row_stops_the_run_before_it_starts(make_run: MakeRun) -> None:
+    error, record = failure(make_run, [*SUMS, {"instruction": "1 plus 1", "output": None}])
+    assert error.message == "row 65 of the training table: output is null"
+    assert not record.metrics.exists()
+
+
+def test_what_trl_refuses_is_told_in_its_words(make_run: MakeRun) -> None:
+    error, _ = failure(make_run, SUMS, **TINY, sft__str__optim="adamw_of_tomorrow")
+    assert "adamw_of_tomorrow" in error.message
+
+
+def test_a_loss_that_is_no_number(base: Path, make_run: MakeRun) -> None:
+    options = {"sft__float__learning_rate": 1e30, "sft__float__max_grad_norm": 1e30, "sft__bool__use_peft": "false"}
+    spec, run = make_run(SUMS, localModelDir=base, **options)
+    trainer = worker.build_trainer(spec, run, worker.load(run), base)
+    with pytest.raises(TrainingError, match="the loss became ") as caught:
+        trainer.train()
+    assert "learning_rate" in caught.value.cure
+
+
+def test_questions_that_leave_no_room_for_an_answer(base: Path, make_run: MakeRun) -> None:
+    rows = [{"instruction": "word " * 50, "output": "1"}] * 4
+    spec, run = make_run(rows, localModelDir=base, sft__int__max_length=8)
+    with pytest.raises(TrainingError, match="every question alone fills the 8 tokens of max_length"):
+        worker.build_trainer(spec, run, worker.load(run), base)
+
+
+def test_a_killed_worker(make_run: MakeRun) -> None:
+    import psutil
+
+    def kill(progress: Progress) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "RayTrainWorker" in " ".join(process.cmdline()):
+                    process.kill()
+
+    spec, run = make_run(SUMS, **{**TINY, "sft__int__max_steps": 10_000})
+    with pytest.raises(TrainingError, match="a training process ended unexpectedly"):
+        finetune(spec, run, on_progress=kill)
+    assert RunRecord.read(run.folder).state == "failed"
+
+
+def test_ctrl_c_ends_the_workers(make_run: MakeRun) -> None:
+    import psutil
+
+    workers: list[psutil.Process] = []
+
+    def interrupt(progress: Progress) -> None:
+        if not workers:
+            family = psutil.Process().children(recursive=True)
+            workers.extend(process for process in family if "RayTrainWorker" in " ".join(process.cmdline()))
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    spec, run = make_run(SUMS, **{**TINY, "sft__int__max_steps": 10_000})
+    with pytest.raises(KeyboardInterrupt):
+        finetune(spec, run, on_progress=interrupt)
+    assert RunRecord.read(run.folder).state == "cancelled"
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert workers
+    assert not psutil.wait_procs(workers, timeout=10)[1]
