@@ -153,7 +153,7 @@ class _ClauseStyle(_Style):
     def glue(self, before: Token, token: Token) -> str:
         if self._is_bare(before) and self._is_bare(token):
             return ""
-        if self._broken and (token.start == self._first or self._begins_part(token)):
+        if self._broken and (token.start == self._first < token.end or self._begins_part(token)):
             return "\n"
         if "=" in (before.text, token.text):
             return " " if self._set and token.start <= self._bare[0] else ""
@@ -210,14 +210,19 @@ def _normalise(text: str, statement: Statement, tokens: list[Token]) -> list[Tok
     first = min((option.key_place.start for option in options), default=tokens[-1].end)
     head = statement.value.place.end if isinstance(statement, Set) else 0
     kept: list[Token] = []
+    has_where = not options
     for token in tokens:
         word = token.text.lower() if token.kind is Kind.WORD and not _ends_name(text, token) else ""
-        if token.start == first and options:
+        if head <= token.start < first and word in {"where", "options", "and"}:
+            if word != "and" and not has_where:
+                has_where = True
+                kept.append(token._replace(text="where"))
+            continue
+        if token.start == first and not has_where:
             before = len(kept)
             while kept[before - 1].kind is Kind.COMMENT:
                 before -= 1
             at = kept[before - 1].end
             kept.insert(before, Token(Kind.WORD, "where", at, at))
-        if not (head <= token.start < first and word in {"where", "options", "and"}):
-            kept.append(token)
+        kept.append(token)
     return kept
