@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 
 class Gateway:
-    """Answers each prompt in upper case; `bad` prompts get an error; `script` holds replies to give instead, in order."""
+    """Answers each prompt in upper case; `bad` prompts get an error; `script` holds replies to give first, in order."""
 
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
