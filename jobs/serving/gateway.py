@@ -16,15 +16,13 @@ from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
-from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from .applications import MODEL_PREFIX
 from .protocol import RequestError, parse_body
 
-APPLICATION = "sqlllm-gateway"
-MODEL_PREFIX = "sqlllm-model-"  # application names, so that other people's applications on a cluster are not ours
 _REFRESH_SECONDS = 2.0
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
@@ -38,7 +36,7 @@ async def refuse(_: Request, error: RequestError) -> Response:
 
 
 # Above the class: `serve.ingress` pickles its methods, with the globals that exist by then.
-async def _stream(handle: DeploymentHandle, route: str, body: bytes) -> Response:
+async def _stream(handle: Any, route: str, body: bytes) -> Response:
     """Wait for the first event: until then a refusal can still have its own status."""
     events = handle.options(stream=True).stream.remote(route, body)
     status, first = await anext(events)
@@ -67,7 +65,7 @@ class Gateway:
 
     def __init__(self, api_key: str | None = None) -> None:
         self._api_key = api_key
-        self._models: dict[str, tuple[DeploymentHandle, int]] = {}  # handle, seconds since 1970
+        self._models: dict[str, tuple[Any, int]] = {}  # handle, seconds since 1970
         self._refreshed = 0.0
         self._refreshing = asyncio.Lock()
 
@@ -120,11 +118,9 @@ class Gateway:
         if self._api_key is not None:
             given = request.headers.get("authorization", "").encode()
             if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
-                raise RequestError(
-                    "the API key is missing or wrong: send it as `Authorization: Bearer KEY`", status=401
-                )
+                raise RequestError("the API key is missing or wrong; send `Authorization: Bearer KEY`", status=401)
 
-    async def _handle(self, name: Any) -> DeploymentHandle:
+    async def _handle(self, name: Any) -> Any:
         if not isinstance(name, str) or not name:
             raise RequestError("model is missing: send the name of a deployed model", param="model")
         if name not in self._models:

@@ -7,12 +7,10 @@ from typing import Any
 
 from sqlllm.errors import SQLLLMError
 
+from .applications import REASON
 from .engines import Model, get_engine
 from .protocol import RequestError, parse_body
 from .spec import ModelSpec
-
-# Marks the engine's reason in the traceback that Serve reports when a server does not start.
-REASON = "cannot load the model: "
 
 
 class LoadError(Exception):

@@ -15,15 +15,11 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(
-        min_length=1, pattern=r"^[^/#\s]+$", description="name of the function and of the model in requests"
-    )
+    name: str = Field(min_length=1, pattern=r"^[^/#\s]+$", description="name of the model in requests")
     engine: str = Field("vllm", description="what runs the model: an entry point of the group sqlllm.engines")
     model_path: str = Field(description="folder in Hugging Face's layout, as the worker sees it")
     replicas: int = Field(1, ge=1, description="workers, each with a whole copy of the model")
-    gpus_per_worker: float | None = Field(
-        None, ge=0, description="GPUs of one worker; default: 1 if the cluster has any"
-    )
+    gpus_per_worker: float | None = Field(None, ge=0, description="GPUs of one worker; default: 1 if there are any")
     cpus_per_worker: float = Field(1, ge=0, description="CPUs that Ray sets aside for one worker")
     concurrency: int = Field(256, ge=1, description="requests that one worker takes at once; more wait in the queue")
     engine_options: dict[str, str] = Field(default_factory=dict, description="the engine's own options, as text")

@@ -1,7 +1,7 @@
 """Engines: what turns a model folder into answers.
 
-An engine is an entry point of the group `sqlllm.engines`, the built-in ones too. It names an `Engine`, whose module must
-be light to import: it is also read in the session's process, where options are checked.
+An engine is an entry point of the group `sqlllm.engines`, the built-in ones too. It names an `Engine`, whose module
+must be light to import: it is also read in the session's process, where options are checked.
 """
 
 from __future__ import annotations

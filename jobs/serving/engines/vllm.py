@@ -27,6 +27,7 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import parse_value
+from .vllm_reasons import reason
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -96,11 +97,11 @@ class VLLM:
             experimental_configs={"stream_batching_interval_ms": 10},
             log_engine_metrics=False,
         )
-        server = LLMServer.sync_init(config)
+        server: Any = LLMServer.sync_init(config)
         try:
             await server.start()
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
-            raise ModelError(_reason(error)) from error
+            raise ModelError(reason(error)) from error
         return VLLMModel(server, spec.name)
 
 
@@ -118,12 +119,12 @@ class VLLMModel:
         """Answer one conversation."""
         check_messages(request.get("messages"))
         response = await self._answer("chat", request)
-        return response.model_dump_json().encode()
+        return bytes(response.model_dump_json(), "utf-8")
 
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""
         response = await self._answer("completions", request)
-        return response.model_dump_json().encode()
+        return bytes(response.model_dump_json(), "utf-8")
 
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer all conversations at once: the engine batches them as its memory allows."""
@@ -167,10 +168,15 @@ class VLLMModel:
         return result
 
     async def _answer(self, route: str, request: dict[str, Any]) -> Any:
-        async for response in await self._start(route, request):
-            if hasattr(response, "error"):
-                raise _refusal(response)
-            return response
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        try:
+            async for response in await self._start(route, request):
+                if hasattr(response, "error"):
+                    raise _refusal(response)
+                return response
+        except EngineDeadError as error:  # Serve starts another one when it sees that this one is not healthy
+            raise RequestError(f"the engine has died: {reason(error)}", status=503) from error
         raise RequestError("the engine gave no answer", status=500)
 
     async def _start(self, route: str, request: dict[str, Any]) -> AsyncIterator[Any]:
@@ -178,14 +184,14 @@ class VLLMModel:
 
         kind = self._requests[route]
         check_fields(request, kind.model_fields)
-        if route == "completions":
-            request = {"max_tokens": None} | request  # to the context's end, as for chat, and not vLLM's 16
         try:
-            typed = kind.model_validate(request)
+            typed: Any = kind.model_validate(request)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             param = ".".join(str(part) for part in first["loc"][:1])
             raise RequestError(f"{param}: {first['msg']}" if param else first["msg"], param=param or None) from None
+        if request.get("max_tokens") is None:
+            typed.max_tokens = None  # to the context's end, also for completions, where vLLM would put 16
         answers: AsyncIterator[Any] = await getattr(self._server, route)(typed)
         return answers
 
@@ -225,7 +231,3 @@ def _cpu_defaults(spec: ModelSpec) -> dict[str, Any]:
     if (config.get("dtype") or config.get("torch_dtype")) == "float32":
         options["dtype"] = "float32"  # as saved; vLLM's "auto" would round it to 16 bits
     return options
-
-
-def _reason(error: BaseException) -> str:
-    return str(error)

@@ -1,0 +1,300 @@
+"""Batched generation with `transformers`: requests that arrive together go through the model together.
+
+One thread owns the model. It takes the waiting prompts that fit into the memory allowed for the KV cache, pads them on
+the left and calls `generate` once. Each row keeps its own limits, stop strings, sampling and seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from transformers import LogitsProcessor, StoppingCriteria
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen; temperature 0 takes the most probable one."""
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the most probable token is the answer as it is."""
+        return self.temperature == 0 and not self.penalizes
+
+    @property
+    def penalizes(self) -> bool:
+        """Whether earlier tokens change the scores."""
+        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
+
+
+class Answer:
+    """One prompt and its answer: written by the generating thread, read in the event loop as pieces of text."""
+
+    def __init__(self, prompt: list[int], max_tokens: int, sampling: Sampling, stop: tuple[str, ...] = ()) -> None:
+        self.prompt = prompt
+        self.max_tokens = max_tokens
+        self.sampling = sampling
+        self.stop = stop
+        self.streams = False  # whether pieces are wanted as they come
+        self.cancelled = False
+        self.tokens = 0  # of the answer, with the end token
+        self.finish_reason = "length"
+        self.texts: list[str] = []
+        self._pending: list[int] = []
+        self._shown = 0  # characters of `_pending` that have gone into `_held`
+        self._held = ""  # text that may turn out to be the start of a stop string
+        self._loop = asyncio.get_running_loop()
+        self._pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """The pieces; raises what ended the generation, if anything did."""
+        while (piece := await self._pieces.get()) is not None:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    def put(self, piece: str | Exception | None) -> None:
+        """Hand a piece, a failure or the end (None) to the reader."""
+        self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
+
+    def add(self, token: int, ends: bool, decode: Callable[[list[int]], str]) -> bool:
+        """Take the next token; whether the answer is done."""
+        self.tokens += 1
+        if ends:
+            self.finish_reason = "stop"
+        else:
+            self._pending.append(token)
+            if self.streams or self.stop:
+                self._decode(decode, last=False)
+        return self.finish_reason == "stop" or self.tokens >= self.max_tokens or self.cancelled
+
+    def flush(self, decode: Callable[[list[int]], str]) -> None:
+        """Give out the text that was held back."""
+        self._decode(decode, last=True)
+
+    def _decode(self, decode: Callable[[list[int]], str], last: bool) -> None:
+        text = decode(self._pending)
+        if text.endswith("\ufffd") and not last:  # part of a character; the next token completes it
+            return
+        self._held += text[self._shown :]
+        self._shown = len(text)
+        if len(self._pending) > 16 and not last:
+            # Decode a short tail only: the last token stays, because a tokenizer may merge spaces into the next.
+            self._pending = self._pending[-1:]
+            self._shown = len(decode(self._pending))
+        self._cut(last)
+
+    def _cut(self, last: bool) -> None:
+        """Give out what no stop string can reach any more."""
+        ends = [at for stop in self.stop if (at := self._held.find(stop)) >= 0]
+        if ends:
+            text, self._held, self.finish_reason = self._held[: min(ends)], "", "stop"
+        else:
+            keep = 0 if last else max((len(stop) - 1 for stop in self.stop), default=0)
+            split = len(self._held) - min(keep, len(self._held))
+            text, self._held = self._held[:split], self._held[split:]
+        if text:
+            self.put(text)
+
+
+class Batcher:
+    """The thread that owns the model, and the prompts that wait for it."""
+
+    def __init__(self, model: Any, tokenizer: Any, *, max_batch_size: int, kv_cache_memory_bytes: int) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._max_rows = max_batch_size
+        self._max_tokens = max(1, kv_cache_memory_bytes // _bytes_per_token(model.config))
+        self._ends = _end_tokens(model, tokenizer)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._ends, default=0)
+        self._waiting: deque[Answer] = deque()
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
+        self._thread.start()
+
+    def submit(self, *jobs: Answer) -> None:
+        """Queue jobs; those of one call are likely to share a batch."""
+        with self._changed:
+            self._waiting.extend(jobs)
+            self._changed.notify()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                batch = self._take()
+            try:
+                self._generate(batch)
+            except (RuntimeError, ValueError, IndexError, MemoryError) as error:  # out of memory is a RuntimeError
+                logger.exception("a batch of %d prompts failed", len(batch))
+                for job in batch:
+                    job.put(error)
+
+    def _take(self) -> list[Answer]:
+        """The next batch: oldest first, as many as fit."""
+        batch: list[Answer] = []
+        width = 0
+        while self._waiting and len(batch) < self._max_rows:
+            job = self._waiting[0]
+            wider = max(width, len(job.prompt) + job.max_tokens)
+            if batch and wider * (len(batch) + 1) > self._max_tokens:
+                break
+            width = wider
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _generate(self, batch: list[Answer]) -> None:
+        import torch
+
+        live = [job for job in batch if not job.cancelled]
+        if live:
+            width = max(len(job.prompt) for job in live)
+            ids = torch.full((len(live), width), self._pad)
+            mask = torch.zeros_like(ids)
+            for row, job in enumerate(live):
+                ids[row, width - len(job.prompt) :] = torch.tensor(job.prompt)
+                mask[row, width - len(job.prompt) :] = 1
+            samplers = [] if all(job.sampling.is_plain for job in live) else [Sampler(live, width)]
+            with torch.inference_mode():
+                self._model.generate(
+                    input_ids=ids.to(self._model.device),
+                    attention_mask=mask.to(self._model.device),
+                    generation_config=self._config(max(job.max_tokens for job in live)),
+                    logits_processor=samplers,
+                    stopping_criteria=[Progress(live, self._ends, self._decode)],
+                )
+        for job in batch:
+            job.put(None)
+
+    def _config(self, max_new_tokens: int) -> Any:
+        """Greedy: the sampler leaves one token to choose from. Progress ends the rows, so there is no end token."""
+        from transformers import GenerationConfig
+
+        return GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=self._pad)  # type: ignore[no-untyped-call]
+
+    def _decode(self, tokens: list[int]) -> str:
+        text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)
+        return text
+
+
+class Progress(StoppingCriteria):
+    """Sees each step of `generate`: hands out the text and ends each row at its own end."""
+
+    def __init__(self, jobs: list[Answer], ends: frozenset[int], decode: Callable[[list[int]], str]) -> None:
+        self._jobs = jobs
+        self._ends = ends
+        self._decode = decode
+        self._done = [False] * len(jobs)
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Which rows are done."""
+        import torch
+
+        for row, token in enumerate(input_ids[:, -1].tolist()):
+            job = self._jobs[row]
+            if not self._done[row] and job.add(token, token in self._ends, self._decode):
+                self._done[row] = True
+                job.flush(self._decode)
+        return torch.tensor(self._done, device=input_ids.device)
+
+
+class Sampler(LogitsProcessor):
+    """Chooses the next token of each row by the row's own rules, and leaves `generate` no other."""
+
+    def __init__(self, jobs: list[Answer], width: int) -> None:
+        import torch
+
+        self._rows = [job.sampling for job in jobs]
+        self._prompts = [job.prompt for job in jobs]
+        self._prompt_width = width
+        self._generators = [torch.Generator() for _ in jobs]
+        for generator, rules in zip(self._generators, self._rows, strict=True):
+            if rules.seed is None:
+                generator.seed()
+            else:
+                generator.manual_seed(rules.seed)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores of which only the chosen token is finite."""
+        import torch
+
+        chosen = torch.full_like(scores, -torch.inf)
+        logits, answers = scores.float().cpu(), input_ids[:, self._prompt_width :].cpu()
+        tokens = [self._choose(logits[row], answers[row], row, rules) for row, rules in enumerate(self._rows)]
+        chosen[range(len(tokens)), tokens] = 0.0
+        return chosen
+
+    def _choose(self, logits: torch.Tensor, answer: torch.Tensor, row: int, rules: Sampling) -> int:
+        import torch
+
+        if rules.penalizes:
+            logits = _penalize(logits, self._prompts[row], answer, rules)
+        if rules.temperature == 0:
+            return int(logits.argmax())
+        logits = logits / rules.temperature
+        if rules.min_p:
+            logits[logits < logits.max() + torch.tensor(rules.min_p).log()] = -torch.inf
+        if rules.top_k:
+            kept = torch.topk(logits, min(rules.top_k, len(logits)))
+            logits = torch.full_like(logits, -torch.inf).scatter(0, kept.indices, kept.values)
+        probabilities, order = torch.sort(logits.softmax(-1), descending=True)
+        if rules.top_p < 1:
+            # A token stays if those before it do not reach top_p: the best one always does.
+            probabilities[probabilities.cumsum(-1) - probabilities >= rules.top_p] = 0.0
+        return int(order[torch.multinomial(probabilities, 1, generator=self._generators[row])])
+
+
+def _penalize(logits: torch.Tensor, prompt: list[int], answer: torch.Tensor, rules: Sampling) -> torch.Tensor:
+    """Repetition looks at prompt and answer, presence and frequency at the answer only, as in OpenAI's and vLLM's."""
+    import torch
+
+    logits = logits.clone()
+    if rules.repetition_penalty != 1:
+        seen = torch.cat([torch.tensor(prompt), answer]).unique()  # type: ignore[no-untyped-call]
+        values = logits[seen]
+        logits[seen] = torch.where(values > 0, values / rules.repetition_penalty, values * rules.repetition_penalty)
+    counts = torch.bincount(answer, minlength=len(logits))[: len(logits)]
+    return logits - rules.frequency_penalty * counts - rules.presence_penalty * (counts > 0)
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
+    """All tokens that end an answer, by the model's generation settings and by the tokenizer."""
+    ends = model.generation_config.eos_token_id
+    found = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+    return frozenset(token for token in found if token is not None)
+
+
+def _bytes_per_token(config: Any) -> int:
+    """Bytes of KV cache that one token takes, over all layers."""
+    import torch
+
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    element = (config.dtype or torch.float32).itemsize
+    return int(2 * text.num_hidden_layers * heads * size * element)

@@ -1,0 +1,345 @@
+"""Hugging Face transformers: any causal language model, on a GPU or on the CPU."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sqlllm.errors import ModelError, OptionError, PackageError, suggest
+
+from ..protocol import (
+    CONTEXT_LENGTH_EXCEEDED,
+    SSE_DONE,
+    RequestError,
+    batch_response,
+    check_fields,
+    check_messages,
+    conversations,
+    failed_choice,
+    new_id,
+    response,
+    sse,
+    usage,
+)
+from ..spec import ModelSpec
+from . import parse_value
+
+if TYPE_CHECKING:
+    from .generation import Answer, Batcher, Sampling
+
+_GIB = 2**30
+# Of OpenAI's protocol, and honoured by other engines.
+_UNSUPPORTED = frozenset(
+    {
+        "functions",
+        "function_call",
+        "logit_bias",
+        "logprobs",
+        "response_format",
+        "structured_outputs",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "echo",
+        "suffix",
+        "best_of",
+    }
+)
+
+
+class Options(BaseModel):
+    """The engine's options."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dtype: str = Field(
+        "auto", pattern="^(auto|float32|float16|bfloat16)$", description="of the weights; auto: as saved"
+    )
+    max_model_len: int | None = Field(None, ge=2, description="tokens of prompt and answer; default: the model's own")
+    max_batch_size: int = Field(32, ge=1, description="prompts that go through the model together")
+    kv_cache_memory_bytes: int = Field(_GIB, ge=2**20, description="memory that a batch's KV cache may take")
+    attn_implementation: str | None = Field(None, description="attention of transformers: eager, sdpa, ...")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+
+class Request(BaseModel):
+    """The fields of a chat or completion request that this engine honours."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    model: str
+    messages: Any = None  # looked into one conversation at a time
+    prompt: str | list[str] | list[int] | list[list[int]] | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    n: int | None = Field(1, ge=1, le=1, description="one answer per prompt")
+    stop: str | list[str] | None = None
+    stream: bool | None = False
+    stream_options: dict[str, bool] | None = None
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    top_k: int | None = Field(None, ge=-1)
+    min_p: float | None = Field(None, ge=0, le=1)
+    repetition_penalty: float | None = Field(None, gt=0)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    seed: int | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """The stop strings."""
+        return tuple(text for text in ([self.stop] if isinstance(self.stop, str) else self.stop or []) if text)
+
+
+class Transformers:
+    """The engine `transformers`."""
+
+    name: ClassVar[str] = "transformers"
+
+    @staticmethod
+    def parse(options: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of `Options`."""
+        fields = Options.model_fields
+        values = {}
+        for key, text in options.items():
+            if key not in fields:
+                cure = suggest(key, list(fields), what="options of transformers")
+                raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
+            values[key] = parse_value(text, str(fields[key].annotation))
+        try:
+            return Options(**values).model_dump()
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = f"backend.{first['loc'][0]}"
+            raise OptionError(f"{key}: {first['msg']}", key=key) from None
+
+    @staticmethod
+    def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:  # noqa: ARG004
+        """One process."""
+        return {"ray_actor_options": {"num_cpus": spec.cpus_per_worker, "num_gpus": gpus}}
+
+    @staticmethod
+    async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> TransformersModel:
+        """Load weights and tokenizer in a thread."""
+        try:
+            import torch
+            import transformers  # noqa: F401
+        except ImportError as error:
+            raise PackageError.from_import_error(error, package="transformers", extra="ray") from error
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1)
+        return await asyncio.to_thread(_load, spec, Options(**options), "cuda" if gpus else "cpu")
+
+
+class TransformersModel:
+    """A loaded model behind OpenAI's routes."""
+
+    def __init__(self, name: str, tokenizer: Any, batcher: Batcher, context: int, defaults: dict[str, Any]) -> None:
+        self._name = name
+        self._tokenizer = tokenizer
+        self._batcher = batcher
+        self._context = context
+        self._defaults = defaults  # of the model's author: temperature, top_p ...
+
+    async def chat(self, request: dict[str, Any]) -> bytes:
+        """Answer one conversation."""
+        typed = _parse(request)
+        (answer,) = await self._answer([self._chat_job(typed, typed.messages)])
+        counts = usage(len(answer.prompt), answer.tokens)
+        choices = [{"index": 0, **_chat_choice(answer)}]
+        return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, choices, usage=counts))
+
+    async def chat_batch(self, request: dict[str, Any]) -> bytes:
+        """Answer all conversations: one choice each, a bad one as a choice with `error`."""
+        batch = conversations(request)
+        typed = _parse(request)
+        from .generation import Answer
+
+        results: list[Answer | RequestError] = []
+        for messages in batch:
+            try:
+                results.append(self._chat_job(typed, messages))
+            except RequestError as error:
+                results.append(error)
+        await self._answer([result for result in results if isinstance(result, Answer)])
+        choices = [
+            failed_choice(index, result)
+            if isinstance(result, RequestError)
+            else {"index": index, **_chat_choice(result), "usage": usage(len(result.prompt), result.tokens)}
+            for index, result in enumerate(results)
+        ]
+        return batch_response(self._name, choices)
+
+    async def completions(self, request: dict[str, Any]) -> bytes:
+        """Continue one prompt or several."""
+        typed = _parse(request)
+        answers = await self._answer([self._job(typed, tokens) for tokens in self._prompts(typed)])
+        choices = [
+            {"index": index, "text": "".join(answer.texts), "finish_reason": answer.finish_reason, "logprobs": None}
+            for index, answer in enumerate(answers)
+        ]
+        counts = usage(sum(len(answer.prompt) for answer in answers), sum(answer.tokens for answer in answers))
+        return orjson.dumps(response("text_completion", new_id("cmpl"), self._name, choices, usage=counts))
+
+    async def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
+        """Server-sent events, one per piece of text."""
+        typed = _parse(request)
+        if route == "chat":
+            job, kind, id = self._chat_job(typed, typed.messages), "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
+        else:
+            prompts = self._prompts(typed)
+            if len(prompts) != 1:
+                raise RequestError("a stream answers one prompt; send the prompts one by one", param="prompt")
+            job, kind, id = self._job(typed, prompts[0]), "text_completion", new_id("cmpl")  # noqa: A001
+
+        def event(piece: dict[str, Any], finish_reason: str | None = None) -> bytes:
+            choice = {"index": 0, **({"delta": piece} if route == "chat" else {"text": piece.get("content", "")})}
+            return sse(response(kind, id, self._name, [{**choice, "finish_reason": finish_reason}]))
+
+        if route == "chat":
+            yield event({"role": "assistant", "content": ""})
+        job.streams = True
+        self._batcher.submit(job)
+        try:
+            async for text in job:
+                yield event({"content": text})
+        finally:
+            job.cancelled = True  # the client may have gone
+        yield event({}, job.finish_reason)
+        if (typed.stream_options or {}).get("include_usage"):
+            yield sse(response(kind, id, self._name, [], usage=usage(len(job.prompt), job.tokens)))
+        yield SSE_DONE
+
+    async def check_health(self) -> None:
+        """Raise if the generating thread has died."""
+        if not self._batcher.is_alive:
+            raise RuntimeError("the generating thread has died")
+
+    async def _answer(self, jobs: list[Answer]) -> list[Answer]:
+        """Run jobs and wait for all of them."""
+        self._batcher.submit(*jobs)
+        try:
+            for job in jobs:
+                job.texts = [text async for text in job]
+        finally:
+            for job in jobs:
+                job.cancelled = True
+        return jobs
+
+    def _chat_job(self, request: Request, messages: object) -> Answer:
+        checked = check_messages(messages)
+        if self._tokenizer.chat_template is None:
+            raise RequestError("the model's tokenizer has no chat template; use /v1/completions")
+        from jinja2 import TemplateError
+
+        try:
+            tokens = self._tokenizer.apply_chat_template(
+                checked, add_generation_prompt=True, return_dict=False, **(request.chat_template_kwargs or {})
+            )
+        except (TemplateError, TypeError, ValueError, KeyError) as error:
+            raise RequestError(f"the chat template refuses the messages: {error}", param="messages") from None
+        return self._job(request, tokens)
+
+    def _prompts(self, request: Request) -> list[list[int]]:
+        prompt = request.prompt
+        if prompt is None or prompt == []:
+            raise RequestError("prompt is missing", param="prompt")
+        if isinstance(prompt, str) or isinstance(prompt[0], int):
+            prompt = [prompt]  # type: ignore[assignment]
+        return [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]  # type: ignore[misc]
+
+    def _job(self, request: Request, prompt: list[int]) -> Answer:
+        asked = request.max_completion_tokens or request.max_tokens
+        room = self._context - len(prompt)
+        if room < (asked or 1) or not prompt:
+            raise RequestError(
+                f"the model's context is {self._context} tokens; the prompt has {len(prompt)}"
+                + (f" and max_tokens asks for {asked} more" if asked else " and leaves no room for an answer"),
+                param="max_tokens" if asked and room > 0 else "messages",
+                code=CONTEXT_LENGTH_EXCEEDED,
+            )
+        limit = asked or min(room, self._defaults.get("max_new_tokens") or room)
+        from .generation import Answer
+
+        return Answer(prompt, limit, self._sampling(request), request.stops)
+
+    def _sampling(self, request: Request) -> Sampling:
+        from .generation import Sampling
+
+        names = [name for name in Sampling.__dataclass_fields__ if name != "top_k"]
+        asked = {name: value for name in names if (value := getattr(request, name)) is not None}
+        defaults = {name: value for name in names if (value := self._defaults.get(name)) is not None}
+        top_k = request.top_k if request.top_k is not None else self._defaults.get("top_k") or 0
+        return Sampling(**defaults | asked, top_k=max(0, top_k))
+
+
+def _parse(request: dict[str, Any]) -> Request:
+    """The typed request; a field that this engine does not honour is refused."""
+    refused = request.keys() & _UNSUPPORTED
+    if refused:
+        raise RequestError(f"the engine transformers does not support {min(refused)}", param=min(refused))
+    check_fields(request, Request.model_fields)
+    try:
+        return Request(**{name: value for name, value in request.items() if name in Request.model_fields})
+    except ValidationError as error:
+        first = error.errors()[0]
+        param = str(first["loc"][0])
+        raise RequestError(f"{param}: {first['msg']}", param=param) from None
+
+
+def _chat_choice(answer: Answer) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "".join(answer.texts)}
+    return {"message": message, "finish_reason": answer.finish_reason}
+
+
+def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:
+    """Read a model folder, or an adapter's folder and its base model's."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    from .generation import Batcher
+
+    folder = Path(spec.model_path)
+    adapter = folder if not (folder / "config.json").is_file() else None
+    if adapter is not None:
+        folder = Path(orjson.loads((adapter / "adapter_config.json").read_bytes())["base_model_name_or_path"])
+        if not folder.is_dir():
+            raise ModelError(f"the adapter's base model {folder} is not a folder here")
+    arguments = {"trust_remote_code": options.trust_remote_code, "local_files_only": True}
+    try:
+        own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
+        tokenizer = AutoTokenizer.from_pretrained(adapter if own else folder, **arguments)
+        model: Any
+        loading: Any
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=options.dtype,
+            attn_implementation=options.attn_implementation,
+            output_loading_info=True,
+            **arguments,
+        )  # type: ignore[misc]
+        if loading["missing_keys"]:  # transformers would go on with random weights
+            missing = sorted(loading["missing_keys"])
+            raise ModelError(f"{folder} lacks the weights {missing[0]} and {len(missing) - 1} more")
+        if adapter is not None:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        model = model.to(device).eval()
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
+        words = " ".join(str(error).strip().partition("\n\n")[0].split())
+        raise ModelError(f"{type(error).__name__}: {words}") from error
+    defaults = model.generation_config.to_diff_dict()
+    # What is left in it would be applied a second time by `generate`.
+    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)  # type: ignore[no-untyped-call]
+    context = options.max_model_len or model.config.get_text_config().max_position_embeddings
+    batcher = Batcher(
+        model, tokenizer, max_batch_size=options.max_batch_size, kv_cache_memory_bytes=options.kv_cache_memory_bytes
+    )
+    return TransformersModel(spec.name, tokenizer, batcher, context, defaults)
