@@ -18,11 +18,12 @@ from ..places import Place, Source
 
 _ARGUMENT = r"""(?:\\?"[^"\\]*+\\?"|\\?'[^'\\]*+\\?'|[\w.+-]++)"""
 _CALL = rf"\.\w++\(\s*+(?:{_ARGUMENT}(?:\s*+,\s*+{_ARGUMENT})*+\s*+)?+\)"
-REFERENCE = rf"\$\{{\s*+\w+(?:\.\w+)*?(?:{_CALL})*+\s*+(?::(?:[^{{}}]|\{{[^{{}}]*+\}})*+)?+\}}"
+_NAME = r"\w++(?:\.\w++(?!\())*+"
+REFERENCE = rf"\$\{{\s*+{_NAME}(?:{_CALL})*+\s*+(?::(?:[^{{}}]|\{{[^{{}}]*+\}})*+)?+\}}"
 """Pattern of `${name}`, `${name:default}` and `${name.method("x")}`; a default may hold one level of braces."""
 
 _PARTS = re.compile(rf"(?P<escape>\\\$\{{)|(?P<reference>{REFERENCE})|(?P<broken>\$\{{)")
-_ANATOMY = re.compile(rf"\$\{{\s*(?P<name>\w+(?:\.\w+)*?)(?P<calls>(?:{_CALL})*)\s*(?::(?P<default>.*))?\}}", re.DOTALL)
+_ANATOMY = re.compile(rf"\$\{{\s*(?P<name>{_NAME})(?P<calls>(?:{_CALL})*)\s*(?::(?P<default>.*))?\}}", re.DOTALL)
 _CALLS = re.compile(r"\.(?P<method>\w+)\((?P<arguments>(?:\"[^\"]*\"|'[^']*'|[^\"')])*)\)")
 _ARGUMENTS = re.compile(_ARGUMENT)
 
@@ -147,9 +148,10 @@ class RenderedSql:
 
     def place_at(self, start: int, end: int | None = None) -> Place:
         """The script's place of `text[start:end]` (offsets from 0); inside a value, the place of its reference."""
+        start = min(start, max(len(self.text) - 1, 0))
         first, last = self._origin(start)
         if end is not None and end > start + 1:
-            last = max(last, self._origin(end - 1)[1])
+            last = max(last, self._origin(min(end, len(self.text)) - 1)[1])
         return self.place.source.place(first, last)
 
     def place_of(self, line: int, column: int) -> Place:

@@ -66,19 +66,17 @@ class Variables:
         if default and name in self:
             return
         parts = value.parts if isinstance(value, Text) else (value,)
-        for others in self._scopes.values():
-            others.pop(name, None)
         variable = _Variable(str(value), parts, "un_select" in wanted)
-        self._bind(variable)
+        self._bind(variable)  # before it is known: `set path = "${path}/x"` extends the old one
+        self._scopes["request"].pop(name, None)
         self._scopes[scope][name] = variable
-        for waiting in self._waiting:
-            self._bind(waiting)
-        self._waiting = [waiting for waiting in (*self._waiting, variable) if not _is_bound(waiting.parts)]
+        self._waiting.append(variable)
+        self._settle()
 
     def end_request(self) -> None:
         """Forget what was set for one script only."""
         self._scopes["request"].clear()
-        self._waiting = [variable for variable in self._all() if not _is_bound(variable.parts)]
+        self._waiting = [variable for variable in self._all() if _missing(variable) is not None]
 
     @contextmanager
     def bound(self, bindings: Mapping[str, str]) -> Iterator[None]:
@@ -177,12 +175,25 @@ class Variables:
         return [variable for scope in self._scopes.values() for variable in scope.values()]
 
     def _value(self, name: str, variable: _Variable) -> str:
-        for part in variable.parts:
-            if isinstance(part, Reference):
-                raise VariableError(
-                    f"{name} needs ${{{part.name}}}, which is not set", cure=self._unset(part.name).cure
-                )
+        missing, chain = _missing(variable), {name}
+        while missing is not None:
+            target = self._find(missing)
+            if missing in chain:
+                raise VariableError(f"the value of {name} needs {missing} itself", cure=f"Set {missing} to a text.")
+            if target is None or (following := _missing(target)) is None:
+                raise VariableError(f"{name} needs ${{{missing}}}, which is not set", cure=self._unset(missing).cure)
+            chain.add(missing)
+            missing = following
         return "".join(_plain(variable.parts))
+
+    def _settle(self) -> None:
+        """Bind what waits for another variable, until no more can be."""
+        before = len(self._waiting) + 1
+        while len(self._waiting) < before:
+            before = len(self._waiting)
+            for variable in self._waiting:
+                self._bind(variable)
+            self._waiting = [variable for variable in self._waiting if _missing(variable) is not None]
 
     def _bind(self, variable: _Variable) -> None:
         """Fill in the references whose value is known; a hidden value makes the whole hidden."""
@@ -190,7 +201,7 @@ class Variables:
         for part in variable.parts:
             if isinstance(part, Reference):
                 target = self._find(part.name)
-                if target is variable or (target is not None and not _is_bound(target.parts)):
+                if target is variable or (target is not None and _missing(target) is not None):
                     parts.append(part)
                     continue
                 try:
@@ -204,8 +215,9 @@ class Variables:
         variable.parts = tuple(parts)
 
 
-def _is_bound(parts: Parts) -> bool:
-    return all(isinstance(part, str) for part in parts)
+def _missing(variable: _Variable) -> str | None:
+    """The name of the first reference whose value is not known yet."""
+    return next((part.name for part in variable.parts if isinstance(part, Reference)), None)
 
 
 def _plain(parts: Parts) -> list[str]:
