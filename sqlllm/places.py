@@ -11,7 +11,7 @@ SECRET_KEY = re.compile(r"(api_?key|secret|token(?!izer|s\b|_ids)|passw(or)?d|ac
 """Names whose values are never shown."""
 
 _SECRET_IN_TEXT = re.compile(
-    r"""(?P<key>[\w.`-]*(?:api_?key|secret|token(?!izer|s\b|_ids)|passw(?:or)?d|access_key|credential)[\w.`-]*["']?\s*[=:,]\s*)"""
+    r"""(?P<key>(?<![\w.`-])[\w.`-]*(?:api_?key|secret|token(?!izer|s\b|_ids)|passw(?:or)?d|access_key|credential)[\w.`-]*["']?\s*[=:,]\s*)"""
     r"""(?P<quote>'''|\"\"\"|["'`])(?P<value>(?:\\.|(?!(?P=quote)).)*)(?P=quote)""",
     re.IGNORECASE | re.DOTALL,
 )
