@@ -41,6 +41,9 @@ class RunRecord(BaseModel):
     base: str = Field("", description="the model it started from; empty means from scratch")
     rows: int = Field(0, description="rows of the training table")
     examples: int = Field(0, description="answers learned from; a dialogue row holds several")
+    truncated: int | None = Field(
+        None, description="examples cut at max_length, or left out as their question alone fills it; unknown if packed"
+    )
     steps: int = Field(0, description="optimizer steps done")
     total_steps: int = Field(0, description="optimizer steps planned")
     epochs: float = Field(0, description="passes over the table done")

@@ -8,6 +8,8 @@ from typing import Any
 
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 END, PAD = "<|end|>", "<|pad|>"
+SMALLEST_VOCABULARY = 256 + len(ROLES) + 2
+"""Every byte, the roles, the end and the padding."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"

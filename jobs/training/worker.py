@@ -150,7 +150,11 @@ def save(trainer: SFTTrainer, spec: FinetuneSpec, run: RunRecord, seconds: float
         tokenizer.save_pretrained(final)
     state = trainer.state
     last = next(log for log in reversed(state.log_history) if "loss" in log)
+    args: Any = trainer.args
+    rows: Any = trainer.train_dataset
+    whole = sum(len(ids) < args.max_length for ids in rows["input_ids"])
     summary = {
+        "truncated": None if args.packing else run.examples - whole,
         "steps": state.global_step,
         "total_steps": state.max_steps,
         "epochs": round(state.epoch, 4),

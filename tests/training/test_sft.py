@@ -44,6 +44,7 @@ def test_from_scratch(sums: tuple[RunRecord, list[Progress]]) -> None:
     assert (run.rows, run.examples, run.steps, run.total_steps, run.epochs) == (64, 64, 12, 12, 3.0)
     assert run.model == run.folder / "finetune_model" / "final"
     assert RunRecord.read(run.folder) == run
+    assert run.truncated == 0
     assert [progress.step for progress in seen] == [5, 10, 12]
     assert seen[-1].loss < seen[0].loss
     assert (run.loss, run.tokens) == (seen[-1].loss, seen[-1].tokens)
@@ -92,7 +93,7 @@ def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
     spec, run = make_run(SUMS, localModelDir=base, sft__int__max_steps=1, skipCopyPretrainedModel="true")
     trainer = worker.build_trainer(spec, run, worker.load(run), base)
     trainer.train()
-    worker.save(trainer, spec, run, seconds=1.0)
+    worker.save(trainer, spec, run.update(examples=len(SUMS)), seconds=1.0)
     model = run.folder / "finetune_model" / "final"
     assert (model / "adapter_config.json").exists()
     assert not (model / "config.json").exists()
@@ -183,3 +184,12 @@ def test_ctrl_c_ends_the_workers(make_run: MakeRun) -> None:
     assert signal.getsignal(signal.SIGINT) is handler
     assert workers
     assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
+def test_long_answers_are_counted(base: Path, make_run: MakeRun) -> None:
+    rows = [*SUMS[:6], {"instruction": "1 plus 1", "output": "2 " * 50}, {"instruction": "word " * 50, "output": "1"}]
+    spec, run = make_run(rows, localModelDir=base, sft__int__max_length=32, sft__int__max_steps=1)
+    trainer = worker.build_trainer(spec, run, worker.load(run), base)
+    trainer.train()
+    worker.save(trainer, spec, run.update(examples=len(rows)), seconds=1.0)
+    assert json.loads((run.folder / "finetune_model" / "train_results.json").read_text())["truncated"] == 2
