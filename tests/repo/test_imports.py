@@ -24,7 +24,7 @@ def loaded(code: str) -> set[str]:
         "import sqlllm.dialect",
         "import sqlllm.session",
         "import sqlllm.jobs.serving, sqlllm.jobs.training, sqlllm.jobs.cluster",
-        "import sys; sys.argv = ['sqlllm', '--help']\nfrom sqlllm.console.cli import cli\ncli.main(standalone_mode=False)",
+        "from sqlllm.console.cli import cli\ncli.main(['--help'], standalone_mode=False)",
     ],
 )
 def test_neither_torch_nor_ray_nor_pyspark_is_loaded(code: str) -> None:
