@@ -40,8 +40,8 @@ _MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
 _reaper: subprocess.Popen[bytes] | None = None
 
 
-def start(settings: RaySettings) -> None:
-    """Start or join Ray; does nothing when this process already has it.
+def start(settings: RaySettings) -> bool:
+    """Start or join Ray; False, and nothing is done, when this process already has it.
 
     Joins the cluster at `settings.address`, else at `RAY_ADDRESS`, else starts one. Call it from a thread that lives
     as long as Ray is needed: the kernel ends Ray's processes with the thread that started them.
@@ -55,11 +55,12 @@ def start(settings: RaySettings) -> None:
     except ImportError as error:
         raise PackageError.from_import_error(error, package="ray", extra="ray") from error
     if ray.is_initialized():
-        return
+        return False
     if where := address(settings):
         _join(where)
     else:
         _start_embedded(settings)
+    return True
 
 
 def stop() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -43,28 +44,45 @@ class Session:
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models: set[str] = set()  # functions that call a model, in lower case
         self._given_spark = spark
+        self._owns_ray = False
         self._started = time.monotonic()
 
     @cached_property
     def spark(self) -> SparkSession:
         """Spark, with the llm_* functions registered."""
-        from sqlllm.udfs import functions
-
         if self._given_spark is None:
             self.observer.step("starting Spark")
-        spark = self._given_spark or start_spark(self.settings.spark)
-        functions.register(spark)
-        return spark
+        return self._make_spark()
 
     @cached_property
     def serving(self) -> Serving:
-        """The gateway and its models, on Ray."""
+        """The models, and the gateway in front of them, on Ray."""
         from sqlllm.jobs.serving import Serving
 
+        self.start_ray()
+        return Serving(self.settings)
+
+    def start_ray(self) -> None:
+        """Start or join Ray, unless this process has it already."""
+        from sqlllm.jobs import cluster
+
         self.observer.step("starting Ray")
-        serving = Serving(self.settings)
-        serving.start()
-        return serving
+        self._owns_ray |= cluster.start(self.settings.ray)
+
+    def warm_up(self) -> None:
+        """Start Spark and Ray side by side: each spends most of its start waiting."""
+        self.observer.step("starting Spark and Ray")
+        with ThreadPoolExecutor(1) as pool:
+            spark = pool.submit(self._make_spark)
+            self.start_ray()  # here: Ray ends with the thread that started it
+            self.__dict__["spark"] = spark.result()
+
+    def _make_spark(self) -> SparkSession:
+        from sqlllm.udfs import functions
+
+        spark = self._given_spark or start_spark(self.settings.spark)
+        functions.register(spark)
+        return spark
 
     @property
     def elapsed(self) -> float:
@@ -131,6 +149,11 @@ class Session:
         """End what this session started: its models, its Ray, its Spark."""
         if serving := self.__dict__.pop("serving", None):
             serving.close()
+        if self._owns_ray:
+            from sqlllm.jobs import cluster
+
+            cluster.stop()
+            self._owns_ray = False
         if (spark := self.__dict__.pop("spark", None)) and self._given_spark is None:
             spark.stop()
 

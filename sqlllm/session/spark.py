@@ -10,8 +10,10 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest import mock
 
 from sqlllm.errors import PackageError, SetupError
 
@@ -94,15 +96,11 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
 
 @contextmanager
 def _quiet_jvm() -> Iterator[Path]:
-    """Send what the JVM prints to a log file: it inherits our standard error when it is launched."""
+    """Send what the JVM prints while it starts to a log file: else it lands on the user's terminal."""
+    from pyspark import java_gateway
+
     log = Path(tempfile.gettempdir(), f"sqlllm-{os.getuid()}-spark-{os.getpid()}.log")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    handle = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
-    os.dup2(handle, 2)
-    try:
-        yield log
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(handle)
+    with os.fdopen(os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as out:
+        # PySpark offers no other way to redirect it.
+        with mock.patch.object(java_gateway, "Popen", partial(subprocess.Popen, stderr=out)):
+            yield log

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from sqlllm.console import progress, render
-from sqlllm.dialect import parse
+from sqlllm.dialect import Run, parse
 from sqlllm.errors import Cancelled, OptionError, ScriptErrors
 from sqlllm.session import Session
 from sqlllm.settings import Settings
@@ -38,6 +38,8 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
     try:
         for assignment in assignments:
             assign(session, assignment)
+        if any(isinstance(statement, Run) and statement.module.raw.upper() == "LLM" for statement in parsed.statements):
+            session.warm_up()
         result = session.run_all(parsed.statements)
         if result is not None:
             observer.step("computing the last table")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError
-from sqlllm.jobs import cluster, training
+from sqlllm.jobs import training
 
 from ..tables import Result, table_named
 from .setup import resources
@@ -30,14 +30,13 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
             "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
         )
     frame = table_named(session, table)
-    session.observer.step("starting Ray")
-    cluster.start(session.settings.ray)
+    session.start_ray()
     record = training.new_run(spec, session.settings.home)
     session.observer.step("writing the training table")
     frame.write.parquet(str(record.data))
     session.observer.step(f"training {record.name}")
     wanted = resources(session)
-    gpus = int(wanted.gpus or 0) if _has_gpus() else 0
+    gpus = int(wanted.gpus or 0)
     record = training.finetune(
         spec,
         record,
@@ -50,9 +49,3 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
 
 def _is_dummy(table: Text) -> bool:
     return table.raw.lower() == "command"
-
-
-def _has_gpus() -> bool:
-    import ray
-
-    return "GPU" in ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -56,12 +57,22 @@ def apply(session: Session, argument: str) -> None:
     if key not in KEYS:
         raise OptionError(f"unknown setup key {key}", cure=suggest(key, sorted(KEYS), what="keys"))
     session.setup[KEYS[key]] = value
-    resources(session)  # a wrong value is an error here, where it stands
+    _read(session.setup)  # a wrong value is an error here, where it stands
 
 
 def resources(session: Session) -> Resources:
-    """What was set up, read as numbers."""
-    setup = session.setup
+    """What was set up, for a deployment or a run. Where there is no GPU, GPUs become none, and the user is told."""
+    import ray
+
+    session.start_ray()
+    wanted = _read(session.setup)
+    if wanted.gpus and "GPU" not in ray.cluster_resources():  # type: ignore[no-untyped-call]
+        session.observer.warned(f"there is no GPU here, so the setup num_gpus={wanted.gpus:g} means the CPU")
+        return dataclasses.replace(wanted, gpus=0.0)
+    return wanted
+
+
+def _read(setup: dict[str, str]) -> Resources:
     return Resources(
         gpus=_number(setup, "gpus"),
         cpus=_number(setup, "cpus"),
