@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.tiny import make_tiny_model
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+    from sqlllm.jobs.serving import Serving
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on few cores: threads only get in each other's way
@@ -23,3 +28,21 @@ def spark() -> Iterator[SparkSession]:
     session = start_spark(SparkSettings(master="local[2]", driver_memory="1g"))
     yield session
     session.stop()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random Llama."""
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def serving() -> Iterator[Serving]:
+    """The gateway, on an embedded Ray. Deploy under a name of your own, and undeploy what others do not need."""
+    from sqlllm.jobs import cluster
+    from sqlllm.jobs.serving import Serving
+    from sqlllm.settings import Settings
+
+    with Serving(Settings()) as started:
+        yield started
+    cluster.stop()

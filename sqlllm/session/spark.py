@@ -100,7 +100,10 @@ def _quiet_jvm() -> Iterator[Path]:
     from pyspark import java_gateway
 
     log = Path(tempfile.gettempdir(), f"sqlllm-{os.getuid()}-spark-{os.getpid()}.log")
-    with os.fdopen(os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as out:
-        # PySpark offers no other way to redirect it.
-        with mock.patch.object(java_gateway, "Popen", partial(subprocess.Popen, stderr=out)):
-            yield log
+    handle = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    # PySpark offers no other way to redirect it.
+    with (
+        os.fdopen(handle, "wb") as out,
+        mock.patch.object(java_gateway, "Popen", partial(subprocess.Popen, stderr=out)),
+    ):
+        yield log
