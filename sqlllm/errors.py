@@ -10,9 +10,8 @@
     │   └── ForbiddenError       allowed only when a setting says so
     ├── ModelError               a model could not be loaded, is not deployed or did not answer
     ├── TrainingError            a training run ended without a model
-    ├── SetupError               this machine lacks something: Java, a free port, a running service
-    │   └── PackageError         a Python package is missing or broken
-    └── Cancelled                the user stopped it
+    └── SetupError               this machine lacks something: Java, a free port, a running service
+        └── PackageError         a Python package is missing or broken
 
 Each says what is wrong, where, and what to write instead:
 
@@ -57,7 +56,12 @@ class SQLLLMError(Exception):
             parts.append(f"  at {self.place}\n{self.place.quote()}")
         if self.cure:
             parts.append(mask_secrets(self.cure))
-        return "\n".join(parts)
+        return "\n".join([*parts, *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What `add_note` said: the scripts that this one was run from."""
+        return getattr(self, "__notes__", [])
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as plain values, for editors and HTTP."""
@@ -102,7 +106,7 @@ class ScriptErrors(ScriptError):
         return ScriptErrors.of, (self.errors,)
 
     def __str__(self) -> str:
-        return "\n\n".join([self.message, *map(str, self.errors)])
+        return "\n\n".join([self.message, *map(str, self.errors), *self.notes])
 
 
 class ParseError(ScriptError):
@@ -157,10 +161,6 @@ class PackageError(SetupError):
             f"{package} is installed but does not load: {error}",
             cure=f"Run `sqlllm doctor`, or reinstall it: pip install --force-reinstall 'sqlllm[{extra}]'",
         )
-
-
-class Cancelled(SQLLLMError):
-    """The user stopped it."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -142,7 +142,7 @@ def test_a_row_tells_its_tokens(session: Session) -> None:
         ('localModelDir="/nowhere/model"', ModelError, "the model folder /nowhere/model does not exist"),
         ('localModelDir="${model}" and infer_backend="vlm"', OptionError, "vllm"),
         ('localModelDir="${model}" and `backend.max_model_length`="9"', OptionError, "max_model_len"),
-        ('localModelDir="${model}" and `backend.max_model_len`="long"', OptionError, "max_model_len"),
+        ('localModelDir="${model}" and `backend.max_model_len`="long"', SQLLLMError, "max_model_len"),
     ],
 )
 def test_a_wrong_deployment_is_one_clear_error(

@@ -8,7 +8,7 @@ import sys
 import click
 
 from sqlllm import __version__
-from sqlllm.errors import Cancelled, SQLLLMError
+from sqlllm.errors import SQLLLMError
 
 EXIT_ERROR = 1  # the script, the model or the machine is at fault
 EXIT_USAGE = 2  # the command line is (click's own code)
@@ -55,7 +55,7 @@ def main() -> None:
         code = error.exit_code
     except SQLLLMError as error:
         click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
-        code = EXIT_CANCELLED if isinstance(error, Cancelled) else EXIT_ERROR
+        code = EXIT_ERROR
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped", err=True)
         code = EXIT_CANCELLED

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from sqlllm.console import progress, render
 from sqlllm.dialect import Run, parse
-from sqlllm.errors import Cancelled, OptionError, ScriptErrors
+from sqlllm.errors import OptionError, ScriptErrors
 from sqlllm.session import Session
 from sqlllm.settings import Settings
 
@@ -44,8 +44,6 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
         if result is not None:
             observer.step("computing the last table")
             render.show(result, form, out)
-    except KeyboardInterrupt:
-        raise Cancelled("stopped") from None
     finally:
         observer.stop()
         # A second Ctrl-C must not leave processes behind.
