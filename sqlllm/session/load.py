@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Load
 
-from . import queries
+from . import formats
 from .registry import statement
 
 if TYPE_CHECKING:
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 @statement(Load)
 def load(session: Session, load: Load) -> Result:
     name = load.table.resolve(session.variables)
-    reader = session.spark.read.format(load.format.resolve(session.variables))
-    reader = reader.options(**load.options.resolve(session.variables))
-    with queries.errors_at(load.path.place):
-        frame = reader.load(load.path.resolve(session.variables))
+    ask = formats.request(session, load)
+    with formats.errors_explained(ask):
+        if loader := formats.LOADERS.get(ask.format.lower()):
+            frame = loader(ask)
+        else:
+            frame = session.spark.read.format(ask.format).options(**ask.options).load(ask.path)
     return session.name_table(frame, name, load.place)

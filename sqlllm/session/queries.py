@@ -7,10 +7,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlllm import errors
 from sqlllm.errors import SQLLLMError, TableError, nearest
+
+from . import guard
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
     from sqlllm.dialect import RenderedSql
     from sqlllm.places import Place
+
+    from .session import Session
 
 # PySpark logs each of its errors with a stack trace before it raises it; we say it once.
 for _name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -27,15 +31,18 @@ _OURS = re.compile(r"sqlllm\.errors\.(\w+): (.+?)(?:\n\s*\n|\n\s+at |\Z)", re.DO
 _POSITION = re.compile(r"line (\d+),? pos(?:ition)? (\d+)")
 
 
-def run_sql(spark: SparkSession, sql: RenderedSql) -> DataFrame:
-    """`spark.sql`, with errors at their place in the script."""
+def run_sql(
+    session: Session, sql: RenderedSql, *, prefix: str = "", arguments: dict[str, Any] | None = None
+) -> DataFrame:
+    """`spark.sql`, with errors at their place in the script; `prefix` goes before what the script says."""
     from pyspark.errors import PySparkException
 
+    guard.check_sql(session, sql)
     try:
-        return spark.sql(sql.text)
+        return session.spark.sql(prefix + sql.text, args=arguments)
     except PySparkException as error:
-        translated = _translate(error, spark)
-        translated.place = _place(error, sql)
+        translated = _translate(error, session.spark)
+        translated.place = _place(error, sql, len(prefix))
         raise translated from None
 
 
@@ -80,14 +87,14 @@ def _first_words(text: str) -> str:
     return re.sub(r"^\[[\w.]+\] ", "", text).split(" SQLSTATE:")[0].split("\n\n")[0].split("\nJVM stacktrace")[0]
 
 
-def _place(error: PySparkException, sql: RenderedSql) -> Place:
+def _place(error: PySparkException, sql: RenderedSql, shift: int) -> Place:
     for context in error.getQueryContext():
         try:
-            start, stop = context.startIndex(), context.stopIndex()
+            start, stop = context.startIndex() - shift, context.stopIndex() - shift
         except Exception:  # noqa: BLE001 - of a context without a position Spark raises what Py4J makes of it
             break
         if 0 <= start <= stop < len(sql.text):
             return sql.place_at(start, stop + 1)
     if at := _POSITION.search(str(error)):
-        return sql.place_of(int(at[1]), int(at[2]) + 1)
+        return sql.place_of(int(at[1]), max(int(at[2]) + 1 - (shift if at[1] == "1" else 0), 1))
     return sql.place

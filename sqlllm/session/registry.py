@@ -23,6 +23,8 @@ F = TypeVar("F", bound=Handler)
 _STATEMENTS: dict[type[statements.Statement], Handler] = {}
 _COMMANDS: dict[str, Handler] = {}
 _MODULES: dict[str, Handler] = {}
+_NAMES: dict[str, str] = {}  # of modules, as written
+_GROUP = "sqlllm.modules"
 
 
 def statement(kind: type[statements.Statement]) -> Callable[[F], F]:
@@ -50,6 +52,7 @@ def module(name: str) -> Callable[[F], F]:
 
     def register(handler: F) -> F:
         _MODULES[name.lower()] = handler
+        _NAMES[name.lower()] = name
         return handler
 
     return register
@@ -65,13 +68,17 @@ def commands() -> dict[str, Handler]:
     return _COMMANDS
 
 
+def modules() -> list[str]:
+    """The names of all modules, built in or from entry points."""
+    return sorted({*_NAMES.values(), *(point.name for point in entry_points(group=_GROUP))})
+
+
 def find_module(run: statements.Run, name: str) -> Handler:
     """The handler of `run ... as name`, built in or from an entry point; ParseError if there is none."""
     if handler := _MODULES.get(name.lower()):
         return handler
-    others = {point.name.lower(): point for point in entry_points(group="sqlllm.modules")}
-    if point := others.get(name.lower()):
-        plugged: Handler = point.load()
-        return plugged
-    known = sorted({*_MODULES, *others})
-    raise ParseError(f"unknown module {name}", cure=suggest(name, known, what="modules"), place=run.module.place)
+    for point in entry_points(group=_GROUP):
+        if point.name.lower() == name.lower():
+            plugged: Handler = point.load()
+            return plugged
+    raise ParseError(f"unknown module {name}", cure=suggest(name, modules(), what="modules"), place=run.module.place)

@@ -7,26 +7,36 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Save
 from sqlllm.errors import OptionError
 
-from . import queries
+from . import excel, formats, options
 from .registry import statement
 from .tables import table_named
 
 if TYPE_CHECKING:
     from .session import Session
-    from .tables import Result
+
+_READ_ONLY = ("csvstr", "image", "jsonstr", "llm", "model", "script")
 
 
 @statement(Save)
-def save(session: Session, save: Save) -> Result | None:
+def save(session: Session, save: Save) -> None:
     frame = table_named(session, save.table)
-    options = save.options.resolve(session.variables)
-    if files := options.pop("fileNum", None):
-        if not files.isdecimal() or int(files) == 0:
-            raise OptionError(f"fileNum is the number of files to write, not {files!r}", key="fileNum")
-        frame = frame.repartition(int(files))
-    writer = frame.write.mode(save.mode).format(save.format.resolve(session.variables)).options(**options)
-    if save.partition_by:
-        writer = writer.partitionBy(*(column.resolve(session.variables) for column in save.partition_by))
-    with queries.errors_at(save.place):
-        writer.save(save.path.resolve(session.variables))
-    return None
+    ask = formats.request(session, save)
+    kind = ask.format.lower()
+    if kind in _READ_ONLY:
+        raise OptionError(f"{ask.format} can only be loaded", cure="Save as json, csv or parquet.", place=ask.place)
+    if "fileNum" in ask.options:
+        frame = frame.repartition(options.count(ask.options, "fileNum"))
+        del ask.options["fileNum"]
+    with formats.errors_explained(ask):
+        if kind == "excel":
+            excel.write(ask, frame, save.mode)
+            return
+        writer = frame.write.mode(save.mode)
+        if save.partition_by:
+            writer = writer.partitionBy(*(column.resolve(session.variables) for column in save.partition_by))
+        if kind == "hive":
+            writer.options(**ask.options).saveAsTable(ask.path)
+        elif kind == "jdbc":
+            writer.format("jdbc").options(**formats.jdbc_options(ask)).save()
+        else:
+            writer.format(ask.format).options(**ask.options).save(ask.path)

@@ -20,7 +20,7 @@ _CALL = re.compile(r"\b(\w+)`?\s*\(")
 @statement(Select)
 def select(session: Session, select: Select) -> Result:
     sql = select.sql.render(session.variables)
-    frame = queries.run_sql(session.spark, sql)
+    frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
         frame = frame.persist()  # a model answers once, however often the table is read
     if select.table is None:
@@ -30,4 +30,4 @@ def select(session: Session, select: Select) -> Result:
 
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
-    return Result(queries.run_sql(session.spark, sql.sql.render(session.variables)), place=sql.place)
+    return Result(queries.run_sql(session, sql.sql.render(session.variables)), place=sql.place)

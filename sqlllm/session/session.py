@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlllm.dialect import Variables, parse
 from sqlllm.errors import OptionError, ScriptErrors, SQLLLMError
+from sqlllm.jobs import cluster
+from sqlllm.places import mask_secrets
 from sqlllm.settings import Settings
 
 from . import queries, registry
@@ -43,6 +45,11 @@ class Session:
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models: set[str] = set()  # functions that call a model, in lower case
+        self.connections: dict[tuple[str, str], dict[str, str]] = {}  # options of `connect`, by format and name
+        self.python_names: dict[str, Any] = {}  # what --%python cells have defined
+        self.running: list[str] = []  # macros and included scripts under way, the innermost last
+        self.cached: set[str] = set()  # tables to uncache when the script ends
+        self.last: Result | None = None  # table of the last statement that gave one
         self._given_spark = spark
         self._owns_ray = False
         self._started = time.monotonic()
@@ -64,10 +71,9 @@ class Session:
 
     def start_ray(self) -> None:
         """Start or join Ray, unless this process has it already."""
-        from sqlllm.jobs import cluster
-
-        self.observer.step("starting Ray")
-        self._owns_ray |= cluster.start(self.settings.ray)
+        if not self._owns_ray:
+            self.observer.step("starting Ray")
+            self._owns_ray = cluster.start(self.settings.ray)
 
     def warm_up(self) -> None:
         """Start Spark and Ray side by side: each spends most of its start waiting."""
@@ -83,6 +89,22 @@ class Session:
         spark = self._given_spark or start_spark(self.settings.spark)
         functions.register(spark)
         return spark
+
+    @property
+    def spark_runs(self) -> bool:
+        """Whether Spark has started."""
+        return "spark" in self.__dict__
+
+    @property
+    def serves(self) -> bool:
+        """Whether there may be deployed models: some of this session, or of the cluster it joins."""
+        return "serving" in self.__dict__ or bool(cluster.address(self.settings.ray))
+
+    def mask(self, text: str) -> str:
+        """`text` with every secret starred out: what looks like one, and what was set as one."""
+        for value in sorted(self.variables.hidden_values(), key=len, reverse=True):
+            text = text.replace(value, "***") if value else text
+        return mask_secrets(text)
 
     @property
     def elapsed(self) -> float:
@@ -101,7 +123,7 @@ class Session:
         try:
             return self.run_all(script.statements)
         finally:
-            self.variables.end_request()
+            self.end_script()
 
     def run_all(self, statements: Sequence[Statement]) -> Result | None:
         """Run parsed statements in order and return the last one's table."""
@@ -109,6 +131,12 @@ class Session:
         for statement in statements:
             last = self.execute(statement)
         return last
+
+    def end_script(self) -> None:
+        """Forget what was for one script: its variables, and the tables it cached."""
+        self.variables.end_request()
+        while self.cached:
+            self.spark.catalog.uncacheTable(self.cached.pop())
 
     def execute(self, statement: Statement) -> Result | None:
         """Run one statement; an error names its place."""
@@ -119,12 +147,14 @@ class Session:
             with queries.errors_at(statement.place):
                 result = registry.handler_of(type(statement))(self, statement)
         except SQLLLMError as error:
+            error.message, error.cure = self.mask(error.message), self.mask(error.cure)
             options = getattr(statement, "options", {})
             if isinstance(error, OptionError) and error.key in options:
                 error.at(options[error.key].key_place)
             error.at(statement.place)
             raise
         self.observer.finished(statement, time.monotonic() - started)
+        self.last = result or self.last
         return result
 
     def override(self, name: str, value: str) -> None:
@@ -170,4 +200,18 @@ def connect(**settings: Any) -> Session:
 
 
 # The handlers register themselves.
-from . import commands, llm, load, run, save, select, variables  # noqa: E402, F401
+from . import (  # noqa: E402, F401
+    branches,
+    cells,
+    commands,
+    connections,
+    include,
+    llm,
+    load,
+    modules,
+    register,
+    run,
+    save,
+    select,
+    variables,
+)

@@ -87,6 +87,11 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": str(warehouse),
     }
+    if settings.packages:
+        options["spark.jars.packages"] = settings.packages
+    if "delta-spark" in settings.packages:
+        options["spark.sql.extensions"] = "io.delta.sql.DeltaSparkSessionExtension"
+        options["spark.sql.catalog.spark_catalog"] = "org.apache.spark.sql.delta.catalog.DeltaCatalog"
     if settings.master.startswith("local"):
         # Loopback: two sessions, and two users, do not meet, and a laptop off the network works.
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}

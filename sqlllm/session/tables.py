@@ -36,16 +36,17 @@ class Result:
             return self.frame.collect() if limit is None else self.frame.take(limit)
 
 
-def table_named(session: Session, name: Text) -> DataFrame:
+def table_named(session: Session, name: Text | str) -> DataFrame:
     """The table `name`; a TableError at its place, with the nearest one, if there is none."""
-    wanted = name.resolve(session.variables)
+    wanted = name if isinstance(name, str) else name.resolve(session.variables)
     catalog = session.spark.catalog
-    if catalog.tableExists(wanted):
-        return session.spark.table(wanted)
+    with queries.errors_at(None if isinstance(name, str) else name.place):  # a name that is none
+        if catalog.tableExists(wanted):
+            return session.spark.table(wanted)
     known = sorted(table.name for table in catalog.listTables())
     near = nearest(wanted, known)
     raise TableError(
         f"there is no table {wanted}",
         cure=(f"Did you mean {near}? " if near else "") + f"Tables: {', '.join(known) or 'none yet'}.",
-        place=name.place,
+        place=None if isinstance(name, str) else name.place,
     )

@@ -6,12 +6,12 @@ import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlllm.dialect import Text
+from sqlllm.dialect import SqlText, Text
 from sqlllm.dialect.statements import Set
 from sqlllm.errors import ForbiddenError, OptionError, TableError, suggest
 from sqlllm.settings import Settings
 
-from . import queries
+from . import guard, queries
 from .registry import statement
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> Non
     elif key.startswith("allow."):
         cure = f"Set it outside: --set {key}=..., or in sqlllm.toml."
         raise ForbiddenError(f"a script cannot set {key}", cure=cure, place=set_.key.place)
+    elif key.startswith("spark.") and session.spark_runs:
+        raise OptionError(f"Spark has started without this {key}", cure=f"Start with --set {key}=...")
     else:
         session.settings.assign(key, set_.value.resolve(session.variables))
 
@@ -52,17 +54,15 @@ def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> No
 
 
 def _sql(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    if options.get("mode", "runtime") not in {"runtime", "compile"}:
+        raise OptionError("mode is runtime or compile", key="mode")
     with queries.errors_at(set_.value.place):
-        row = session.spark.sql(set_.value.resolve(session.variables, in_select=True)).first()
+        row = queries.run_sql(session, SqlText.of(set_.value).render(session.variables)).first()
     _assign(session, key, "" if row is None or row[0] is None else str(row[0]), options)
 
 
 def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
-    if not session.settings.allow.shell:
-        raise ForbiddenError(
-            'type="shell" runs commands on the driver, so it is off',
-            cure="Allow it with --set allow.shell=true, or SQLLLM_ALLOW__SHELL=true.",
-        )
+    guard.require(session, "shell", 'type="shell" runs commands on the driver')
     command = set_.value.resolve(session.variables)
     shown = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - allowed
     if shown.returncode:

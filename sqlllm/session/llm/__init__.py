@@ -9,6 +9,7 @@ from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 
 from ..registry import module
+from . import manage
 from .finetune import finetune
 from .infer import infer
 
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 Action = Callable[["Session", Run, dict[str, str]], "Result"]
 
-ACTIONS: dict[str, Action] = {"finetune": finetune, "infer": infer}
+ACTIONS: dict[str, Action] = {
+    "finetune": finetune,
+    "infer": infer,
+    "list": manage.list_,
+    "status": manage.status,
+    "undeploy": manage.undeploy,
+}
 _DEFAULT = "finetune"  # as in Byzer-LLM
 
 

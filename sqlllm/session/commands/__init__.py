@@ -1,0 +1,34 @@
+"""!name arguments; : a built-in command, one file for each group of them, or a macro, which is a variable's script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect import expand
+from sqlllm.dialect.statements import Macro
+from sqlllm.errors import ParseError, suggest
+
+from .. import nested, registry
+from . import absent, files, llm, profiler, scripts, show, tables  # noqa: F401
+
+if TYPE_CHECKING:
+    from ..session import Session
+    from ..tables import Result
+
+
+@registry.statement(Macro)
+def macro(session: Session, macro: Macro) -> Result | None:
+    """A built-in command goes before a variable of its name, so that a variable `cache` does no harm to `!cache`."""
+    if handler := registry.commands().get(macro.name.lower()):
+        return handler(session, macro)
+    body = session.variables.source(macro.name)
+    if body is None:
+        raise ParseError(
+            f"unknown command !{macro.name}",
+            cure=suggest(macro.name, sorted(registry.commands()), what="commands")
+            + f' A macro is a variable: set {macro.name}="...";',
+            place=macro.place,
+        )
+    text, bindings = expand(macro.name, body, [argument.resolve(session.variables) for argument in macro.args])
+    with session.variables.bound(bindings):
+        return nested.run_script(session, text, f"!{macro.name}", macro.place)

@@ -1,0 +1,46 @@
+"""Commands of Byzer-SQL that have no meaning here: each says why and what to write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect.statements import Macro
+from sqlllm.errors import ParseError
+
+from ..registry import command
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_PYTHON = ("Python runs in this process, in the environment that sqlllm is installed in", "Write a --%python cell.")
+_STREAM = ("streams are not supported", "Load the source as a table.")
+
+ABSENT = {
+    "callback": _STREAM,
+    "createpythonenv": _PYTHON,
+    "delta": ("Delta's commands are SQL", "Write one as it stands in Delta's manual, without the `!`."),
+    "iterator": ("there are no iterators", "Write the query as a select."),
+    "jdbc": ("no statement goes straight to a database", "Write load jdbc.`db.table`, with the option `query`."),
+    "kafkatool": _STREAM,
+    "model": ("models are no tables of bytes", "Write !byzerllm model list; to see what is deployed."),
+    "plugin": ("a plugin is a Python package", "Install one that has an entry point in the group sqlllm.modules."),
+    "pyinclude": _PYTHON,
+    "python": _PYTHON,
+    "ray": _PYTHON,
+    "removepythonenv": _PYTHON,
+    "resource": ("Spark's executors do not change while it runs", 'Write !show "conf/spark.executor"; to see them.'),
+    "savefile": ("tables are saved", "Write save overwrite my_table as csv.`/a/folder`;"),
+    "saveuploadfiletohome": ("nothing is uploaded: scripts read files where they are", "Write load csv.`/a/file`."),
+    "scheduler": ("a script does not schedule scripts", "Run `sqlllm run` by cron or another scheduler."),
+    "sh": ("there is no shell command", 'Write set out = "..." where type="shell";'),
+    "split": ("no command splits a table", "Write a select with `where rand() < 0.8`."),
+    "visualize": ("charts need the console of a later version", "Write !head my_table;"),
+    "withwartermark": _STREAM,
+    "withwatermark": _STREAM,
+}
+
+
+@command(*ABSENT)
+def absent(_: Session, macro: Macro) -> None:
+    why, cure = ABSENT[macro.name.lower()]
+    raise ParseError(f"!{macro.name} is not here: {why}", cure=cure)

@@ -1,0 +1,93 @@
+"""include format.`path`; runs another script here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from sqlllm.dialect.statements import Include
+from sqlllm.errors import OptionError, TableError, suggest
+
+from . import guard, nested, options
+from .registry import statement
+from .tables import table_named
+
+if TYPE_CHECKING:
+    from .session import Session
+    from .tables import Result
+
+_MOST = 10_000_000  # characters of a script from the network
+_TIMEOUT = 30.0
+
+
+@statement(Include)
+def include(session: Session, include: Include) -> Result | None:
+    """Run the script and return its last table. What it sets and names stays."""
+    kind = include.format.resolve(session.variables).lower()
+    options.check(include.options.resolve(session.variables), ())
+    if kind not in _SOURCES:
+        why = f"include {kind} is not here" if kind in _ABSENT else f"unknown kind of include {kind}"
+        raise OptionError(why, cure=suggest(kind, list(_SOURCES), what="kinds"), place=include.format.place)
+    text, name = _SOURCES[kind](session, include, include.path.resolve(session.variables))
+    return nested.run_script(session, text, name, include.place)
+
+
+def _file(session: Session, include: Include, path: str) -> tuple[str, str]:
+    """A file beside the script that includes it, else in the working folder."""
+    written = Path(path.removeprefix("file://")).expanduser()
+    beside = Path(include.place.source.name).parent / written
+    return _read(session, include, beside if beside.is_file() else written)
+
+
+def _project(session: Session, include: Include, path: str) -> tuple[str, str]:
+    return _read(session, include, session.settings.project / path)
+
+
+def _read(session: Session, include: Include, file: Path) -> tuple[str, str]:
+    guard.check_path(session, str(file), include.path.place)
+    try:
+        return file.read_text(encoding="utf-8"), str(file.resolve())
+    except FileNotFoundError:
+        raise TableError(f"there is no script {file}", place=include.path.place) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise TableError(f"cannot read {file}: {error}", place=include.path.place) from None
+
+
+def _http(session: Session, include: Include, url: str) -> tuple[str, str]:
+    guard.require(session, "http", "include http runs a script from the network", include.path.place)
+    try:
+        reply = httpx.get(url, timeout=_TIMEOUT, follow_redirects=True).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise TableError(f"cannot read {url}: {error}", place=include.path.place) from None
+    if len(reply.text) > _MOST:
+        raise TableError(f"{url} is longer than a script may be", place=include.path.place)
+    return reply.text, url
+
+
+def _table(session: Session, include: Include, name: str) -> tuple[str, str]:
+    """The first column of a table, a row a line."""
+    rows = table_named(session, include.path).collect()
+    return "\n".join(str(row[0]) for row in rows if row[0] is not None), f"table {name}"
+
+
+def _variable(session: Session, include: Include, name: str) -> tuple[str, str]:
+    text = session.variables.source(name)
+    if text is None:
+        cure = suggest(name, session.variables.names(), what="variables")
+        raise TableError(f"there is no variable {name}", cure=cure, place=include.path.place)
+    return text, f"variable {name}"
+
+
+_SOURCES: dict[str, Callable[[Session, Include, str], tuple[str, str]]] = {
+    "file": _file,
+    "hdfs": _file,
+    "http": _http,
+    "local": _file,
+    "project": _project,
+    "table": _table,
+    "variable": _variable,
+}
+_ABSENT = ("function", "job", "lib", "plugin", "store", "view")  # of Byzer-SQL

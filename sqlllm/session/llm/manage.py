@@ -1,0 +1,82 @@
+"""action="list", "status", "undeploy": what is deployed, what has run. Also behind !byzerllm model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect.statements import Run
+from sqlllm.errors import ModelError, suggest
+
+from .. import options as checks
+from .. import register, system
+from ..tables import Result
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from ..session import Session
+
+_STATUS = "name string, kind string, state string, folder string, detail string"
+
+
+def list_(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """One row for each deployed model."""
+    checks.check(options, ("action",))
+    return Result(system.models(session), place=run.place)
+
+
+def status(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """One row for each model and each training run, or for those called `udfName`."""
+    checks.check(options, ("action", "udfName"))
+    rows = [
+        {
+            "name": model.name,
+            "kind": "model",
+            "state": model.state,
+            "folder": model.model,
+            "detail": f"{model.replicas} x {model.backend}",
+        }
+        for model in system.deployed(session)
+    ]
+    for record in system.recorded(session):
+        done = f"step {record.steps} of {record.total_steps}"
+        row = {"name": record.name, "kind": "run", "state": record.state, "folder": str(record.folder)}
+        rows.append({**row, "detail": record.reason or done})
+    if name := options.get("udfName"):
+        known = sorted({row["name"] for row in rows})
+        rows = [row for row in rows if row["name"] == name]
+        if not rows:
+            raise _unknown(name, known).at(run.options["udfName"].value_place)
+    return Result(session.table(rows, _STATUS), place=run.place)
+
+
+def undeploy(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Remove a model and its function; gives the row of what was removed."""
+    checks.check(options, ("action", "udfName"))
+    checks.require(options, ["udfName"], "undeploy")
+    try:
+        return Result(remove(session, options["udfName"]), place=run.place)
+    except ModelError as error:
+        raise error.at(run.options["udfName"].value_place) from None
+
+
+def exists(session: Session, name: str) -> bool:
+    """Whether a model of that name is deployed."""
+    return name in {model.name for model in system.deployed(session)}
+
+
+def remove(session: Session, name: str) -> DataFrame:
+    """Remove a model and its function, and say so in a row; ModelError if there is none."""
+    found = {model.name: model for model in system.deployed(session)}
+    if name not in found:
+        raise _unknown(name, sorted(found))
+    session.serving.undeploy(name)
+    session.models.discard(name.lower())
+    register.drop(session, name)
+    row = {"name": name, "kind": "model", "state": "REMOVED", "folder": found[name].model, "detail": ""}
+    return session.table([row], _STATUS)
+
+
+def _unknown(name: str, known: list[str]) -> ModelError:
+    cure = suggest(name, known, what="names") if known else "None is deployed."
+    return ModelError(f"there is no model {name}", cure=cure)

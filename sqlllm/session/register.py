@@ -1,0 +1,113 @@
+"""register ScriptUDF.`` as function where lang="python" and code='''...'''; unregister ScriptUDF.`function`;"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+
+from sqlllm.dialect import SqlText, Text
+from sqlllm.dialect.statements import Register, Unregister
+from sqlllm.errors import OptionError, ParseError, TableError, suggest
+
+from . import guard, options, python, queries
+from .registry import statement
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_OPTIONS = ("lang", "code", "dataType", "methodName", "udfType")
+_TYPES: dict[Any, str] = {str: "string", int: "bigint", float: "double", bool: "boolean", bytes: "binary"}
+_PYTHON = """register ScriptUDF.`` as {name} where lang="python" and code=\'\'\'
+def apply(x: str) -> str:
+    return x.upper()
+\'\'\';"""
+
+
+@statement(Register)
+def register(session: Session, register: Register) -> None:
+    _check_module(session, register.module)
+    given = register.options.resolve(session.variables)
+    options.check(given, _OPTIONS)
+    name = register.function.resolve(session.variables)
+    language = given.get("lang", "scala")
+    if language in {"scala", "java"}:
+        raise ParseError(
+            f"functions in {language.title()} are not here", cure=f"Write it in Python:\n{_PYTHON.format(name=name)}"
+        )
+    if language not in _LANGUAGES:
+        cure = suggest(language, list(_LANGUAGES), what="languages")
+        raise OptionError(f"unknown language {language}", cure=cure, key="lang")
+    if given.get("udfType", "udf") != "udf":
+        raise OptionError("only udfType udf is here", cure="Aggregate with SQL's own functions.", key="udfType")
+    options.require(given, ["code"], f"a function in {language}")
+    _LANGUAGES[language](session, name, given, register.options["code"].value)
+
+
+@statement(Unregister)
+def unregister(session: Session, unregister: Unregister) -> None:
+    _check_module(session, unregister.module)
+    name = unregister.path.resolve(session.variables)
+    if not session.spark.catalog.functionExists(name):
+        raise TableError(f"there is no function {name}", place=unregister.path.place)
+    drop(session, name)
+
+
+def drop(session: Session, name: str) -> None:
+    """Remove a function of this session, if it is there."""
+    quoted = name.replace("`", "``")
+    session.spark.sql(f"drop temporary function if exists `{quoted}`")
+
+
+def _check_module(session: Session, module: Text) -> None:
+    name = module.resolve(session.variables)
+    if name.lower() != "scriptudf":
+        raise ParseError(
+            f"{name} registers no function here",
+            cure="Known: ScriptUDF. A model registers itself when it is deployed, under its udfName.",
+            place=module.place,
+        )
+
+
+def _sql(session: Session, name: str, _given: dict[str, str], code: Text) -> None:
+    """`code` is what follows the name in Spark's `create function`: `(x int) returns int return x + 1`."""
+    quoted = name.replace("`", "``")
+    sql = SqlText.of(code).render(session.variables)
+    queries.run_sql(session, sql, prefix=f"create or replace temporary function `{quoted}` ")
+
+
+def _python(session: Session, name: str, given: dict[str, str], code: Text) -> None:
+    guard.require(session, "python", 'lang="python" runs code of the script')
+    function = _function(given, code)
+    returns = given.get("dataType") or _hinted(function)
+    if returns is None:
+        example = f"def {given.get('methodName', 'apply')}(...) -> int:"
+        raise OptionError(
+            f"{name} does not say what it returns",
+            cure=f'Write a hint, def {given.get("methodName", "apply")}(...) -> int:, or add dataType="bigint".',
+            place=code.place,
+        )
+    with queries.errors_at(code.place):
+        session.spark.udf.register(name, function, returns)
+
+
+def _function(given: dict[str, str], code: Text) -> Callable[..., Any]:
+    wanted = given.get("methodName", "apply")
+    namespace: dict[str, Any] = {"__name__": "__sqlllm__"}  # no module, so that it is sent to the workers by value
+    python.run(given["code"], code, namespace)
+    function = namespace.get(wanted)
+    if not callable(function):
+        raise OptionError(
+            f"the code defines no function {wanted}", cure=f"Write def {wanted}(...), or add methodName.", key="code"
+        )
+    return cast("Callable[..., Any]", function)
+
+
+def _hinted(function: Callable[..., Any]) -> str | None:
+    hint = getattr(function, "__annotations__", {}).get("return")
+    if get_origin(hint) is list:
+        (item,) = get_args(hint)
+        return f"array<{_TYPES[item]}>" if item in _TYPES else None
+    return _TYPES.get(hint)
+
+
+_LANGUAGES: dict[str, Callable[[Session, str, dict[str, str], Text], None]] = {"python": _python, "sql": _sql}

@@ -1,0 +1,42 @@
+"""What the session knows of itself, as tables: load llm.`runs`, !show models."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from sqlllm.jobs.runs import RunRecord, list_runs
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sqlllm.jobs.serving import Deployment
+
+    from .session import Session
+
+RUN_SCHEMA = (
+    "name string, kind string, state string, folder string, model string, base string, rows bigint, steps bigint,"
+    " total_steps bigint, loss double, tokens bigint, started string, seconds double, reason string"
+)
+MODEL_SCHEMA = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
+
+
+def recorded(session: Session) -> list[RunRecord]:
+    """Every training run under the settings' `home`, the oldest first."""
+    return list_runs(session.settings.home / "runs")
+
+
+def deployed(session: Session) -> list[Deployment]:
+    """Every deployed model; none, without starting Ray, where this session deployed none and joins no cluster."""
+    return session.serving.models() if session.serves else []
+
+
+def runs(session: Session) -> DataFrame:
+    """`recorded` as a table."""
+    names = {column.split()[0] for column in RUN_SCHEMA.split(", ")}
+    return session.table([run.model_dump(mode="json", include=names) for run in recorded(session)], RUN_SCHEMA)
+
+
+def models(session: Session) -> DataFrame:
+    """`deployed` as a table."""
+    return session.table([dataclasses.asdict(model) for model in deployed(session)], MODEL_SCHEMA)
