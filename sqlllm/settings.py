@@ -8,6 +8,7 @@ configuration besides.
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class SparkSettings(_Group):
     master: str = Field("local[*]", description="Spark master URL; `local[*]` runs Spark in this process")
     remote: str = Field("", description="Spark Connect URL (`sc://host:port`); wins over `master`")
     driver_memory: str = Field("2g", description="memory of the JVM when Spark runs in this process")
+    packages: str = Field("", description="Maven packages that Spark loads as it starts: `group:name:version,...`")
 
 
 class RaySettings(_Group):
@@ -63,7 +65,13 @@ class LLMSettings(_Group):
 class AllowSettings(_Group):
     """What a script may not do unless it is allowed here, outside the script."""
 
-    shell: bool = Field(False, description='`set ... where type="shell"`')
+    shell: bool = Field(False, description='`set ... where type="shell"`, and SQL that runs commands or loads jars')
+    python: bool = Field(False, description="`--%python` cells and Python functions")
+    http: bool = Field(False, description="`include http`")
+    folders: str = Field(
+        default_factory=lambda: os.pathsep.join((".", "~", tempfile.gettempdir())),
+        description="folders whose files a script may use, as in PATH: `.:~:/tmp`; `/` allows all",
+    )
 
 
 class Settings(BaseSettings):
@@ -81,6 +89,7 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(os.environ.get("SQLLLM_HOME", "~/.sqlllm")).expanduser(),
         description="folder of runs, models and histories",
     )
+    project: Path = Field(Path(), description="folder that `include project` starts from")
     spark: SparkSettings = Field(default_factory=SparkSettings)
     ray: RaySettings = Field(default_factory=RaySettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)

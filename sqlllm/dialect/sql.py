@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 from ..errors import ParseError
 from ..places import Place, Source
@@ -25,7 +26,10 @@ class SqlText:
     @classmethod
     def of(cls, text: Text) -> SqlText:
         """A quoted text that holds SQL, as in `set n = "select ..." where type="sql"`."""
-        return cls(text.raw, text.place.source.place(text.start, text.start + len(text.raw)))
+        place = text.place.source.place(text.start, text.start + len(text.raw))
+        if place.text != text.raw:  # a backquoted text with a doubled backquote in it
+            place = Source(text.raw, place.source.name).place(0, len(text.raw))
+        return cls(text.raw, place)
 
     @cached_property
     def tokens(self) -> tuple[Token, ...]:
@@ -64,7 +68,7 @@ class SqlText:
             return
         source = self.place.source
         for token, following in zip(self.tokens, (*self.tokens[1:], None), strict=True):
-            if token.kind in QUOTED:
+            if token.kind in QUOTED or token.kind is Kind.HINT:
                 split(token.content, source.place(token.start, token.end), token.content_start, errors)
             elif token.text == "$" and following and following.text == "{" and following.start == token.end:
                 errors.append(broken_reference(source, token.start, source.text[token.start : self.place.end]))
@@ -81,17 +85,20 @@ class _Renderer:
     def run(self) -> RenderedSql:
         source, done = self._sql.place.source, self._sql.place.start
         for token in self._sql._all_tokens:
-            if token.kind is Kind.COMMENT:
-                continue
-            special = token.kind is Kind.VARIABLE or token.kind is Kind.BLOCK or token.text == "\\${"
-            if not special and not (token.kind in QUOTED and "${" in token.text):
+            special = token.kind in (Kind.VARIABLE, Kind.BLOCK, Kind.COMMENT) or token.text == "\\${"
+            if not special and not (token.kind in (*QUOTED, Kind.HINT) and "${" in token.text):
                 continue
             self._copy(source.text[done : token.start], done)
             done = token.end
-            if token.kind is Kind.VARIABLE:
-                self._insert(reference(token.text, source, token.start), None)
+            if token.kind is Kind.COMMENT:
+                # Spark's comments nest, ours do not: a value must never meet one.
+                self._copy(" ", token.start)
+            elif token.kind is Kind.VARIABLE:
+                self._insert(reference(token.text, source, token.start), "")
             elif token.kind is Kind.SYMBOL:
                 self._copy("${", token.start + 1)
+            elif token.kind is Kind.HINT:
+                self._pieces(token, token.text, "", str)
             else:
                 self._literal(token)
         self._copy(source.text[done : self._sql.place.end], done)
@@ -102,31 +109,34 @@ class _Renderer:
         quote = token.text[0]
         previous = source.text[token.start - 1 : token.start]
         raw = previous in {"r", "R"} and not re.match(r"\w", source.text[token.start - 2 : token.start - 1])
+        change: Callable[[str], str] = str
         if raw:
             # A raw literal has no escapes, so a value with a quote in it has no place there: make it a plain one.
             self._out[-1], self._length = self._out[-1][:-1], self._length - 1
+            change = partial(escape, quote=quote)
+        elif token.kind is Kind.BLOCK:
+            change = partial(_UNESCAPED[quote].sub, lambda match: match[0] if len(match[0]) > 1 else "\\" + match[0])
         self._copy(quote, token.start)
-        at = token.content_start
-        content = token.text[at - token.start : -3 if token.kind is Kind.BLOCK else -1]
+        content = token.text[token.content_start - token.start : -3 if token.kind is Kind.BLOCK else -1]
+        self._pieces(token, content, quote, change)
+        self._copy(quote, token.end - 1)
+
+    def _pieces(self, token: Token, content: str, quote: str, change: Callable[[str], str]) -> None:
+        """`content` of `token` with its references filled in for `quote`, and what is between them by `change`."""
+        source, at = self._sql.place.source, token.content_start
         for part in split(content, source.place(token.start, token.end), at):
             if isinstance(part, Reference):
                 self._insert(part, quote)
                 at = part.place.end
             else:
-                text = part
-                if raw:
-                    text = escape(part, quote)
-                elif token.kind is Kind.BLOCK:
-                    text = _UNESCAPED[quote].sub(lambda m: m[0] if len(m[0]) > 1 else "\\" + m[0], part)
-                self._copy(text, at, at + len(part))
+                self._copy(change(part), at, at + len(part))
                 at += len(part) + (part == "${" and source.text.startswith("\\${", at))
-        self._copy(quote, token.end - 1)
 
     def _copy(self, text: str, origin: int, end: int = -1) -> None:
         if text:
             self._add(text, origin, end if end >= 0 and end - origin != len(text) else -1)
 
-    def _insert(self, found: Reference, quote: str | None) -> None:
+    def _insert(self, found: Reference, quote: str) -> None:
         value = self._variables.lookup(found, in_select=True)
         self._add(escape(value, quote) if quote else value, found.place.start, found.place.end)
 

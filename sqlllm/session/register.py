@@ -83,7 +83,7 @@ def _python(session: Session, name: str, given: dict[str, str], code: Text) -> N
         example = f"def {given.get('methodName', 'apply')}(...) -> int:"
         raise OptionError(
             f"{name} does not say what it returns",
-            cure=f'Write a hint, def {given.get("methodName", "apply")}(...) -> int:, or add dataType="bigint".',
+            cure=f'Write a hint, {example}, or add dataType="bigint".',
             place=code.place,
         )
     with queries.errors_at(code.place):

@@ -26,7 +26,7 @@ from t as u;
 -- <script>:3:14
 
 -- case: a path that does not exist
-load json.`/nowhere/x.json` as t;
+load json.`${data}/nowhere.json` as t;
 -- error:
 -- Path does not exist
 -- <script>:1:11
