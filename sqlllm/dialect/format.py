@@ -48,11 +48,6 @@ class _Writer:
             self._statement(tokens)
 
     def _statement(self, tokens: list[Token]) -> None:
-        end = len(tokens)
-        while tokens[end - 1].kind in {Kind.COMMENT, Kind.END}:
-            end -= 1
-        after = [token for token in tokens[end:] if token.kind is Kind.COMMENT]
-        tokens = [*tokens[:end], Token(Kind.END, ";", tokens[end - 1].end, tokens[end - 1].end)]
         significant = [token for token in tokens if token.kind is not Kind.COMMENT]
         statement = parse_statement(Cursor(self._source, significant))
         assert statement is not None
@@ -61,7 +56,6 @@ class _Writer:
         before = self._new_line(tokens[0])
         self._put(before, layout(self._source.text, statement, tokens, INDENT * self._depth), tokens[-1])
         self._depth += step in {"if", "elif", "else"}
-        self._comments(after)
 
     def _comments(self, comments: list[Token]) -> None:
         for comment in comments:

@@ -23,7 +23,8 @@ _RAW = (Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT)
 
 
 def layout(text: str, statement: Statement, tokens: list[Token], indent: str) -> str:
-    """One statement, from its `tokens` (inner comments and `;` with them), its later lines indented by `indent`."""
+    """One statement, from its `tokens` (with comments), its later lines indented by `indent`."""
+    tokens, after = _split_end([token for token in tokens if token.kind is not Kind.END])
     style: _Style
     if isinstance(statement, Select | Sql):
         style = _SqlStyle(text, statement, tokens)
@@ -32,8 +33,11 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
     else:
         tokens = _normalise(text, statement, tokens)
         style = _ClauseStyle(text, statement, tokens)
-    out = [style.spell(tokens[0])]
+    tokens, uncovered = _split_end(tokens)  # by a `where` that was dropped
+    tokens += [Token(Kind.END, ";", tokens[-1].end, tokens[-1].end), *uncovered, *after]
+    out, ended = [style.spell(tokens[0])], False
     for before, token in pairwise(tokens):
+        ended |= before.kind is Kind.END
         breaks = text.count("\n", before.end, token.start)
         if token.kind is Kind.END:
             glue = ""
@@ -46,9 +50,17 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
         style.seen(before)
         if glue == "\n":
             blank = "\n" if breaks > 1 else ""
-            glue = f"{blank}\n{indent}{INDENT * style.level(token)}"
+            glue = f"{blank}\n{indent}{'' if ended else INDENT * style.level(token)}"
         out += [glue, style.spell(token)]
     return "".join(out)
+
+
+def _split_end(tokens: list[Token]) -> tuple[list[Token], list[Token]]:
+    """`tokens` without the comments at their end, and those."""
+    end = len(tokens)
+    while tokens[end - 1].kind is Kind.COMMENT:
+        end -= 1
+    return tokens[:end], tokens[end:]
 
 
 class _Style:
@@ -61,7 +73,7 @@ class _Style:
         raise NotImplementedError
 
     def level(self, token: Token) -> int:
-        return 0 if token.kind is Kind.END else 1
+        return 1
 
     def seen(self, token: Token) -> None:
         """`token` has been written."""

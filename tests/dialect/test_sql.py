@@ -76,9 +76,22 @@ def test_outside_quotes_a_value_is_sql() -> None:
     assert sql == "select * from db.t where a = 'x' and b in ('y')"
 
 
-def test_comments_are_left_as_they_are() -> None:
-    text = "select 1 -- ${nothing} it's\n/* ${nothing} ''' */ + '${x:1}'"
-    assert select(text).sql.resolve(Variables()) == text.replace("${x:1}", "1")
+def test_a_value_never_meets_a_comment() -> None:
+    """Spark's comments nest and go on after a backslash; ours do neither."""
+    variables = Variables()
+    variables.set("x", "*/ from secrets --\n, y")
+    text = "select 1 -- ${nothing} it's \\\n, /* /* ${nothing} */ '${x}' as t"
+    assert select(text).sql.resolve(variables) == "select 1  \n,   '*/ from secrets --\n, y'"
+
+
+def test_comments_stay_where_no_value_comes() -> None:
+    text = "select 1 -- it's\n/* a */ + /*+ hint */ 2"
+    assert select(text).sql.resolve(Variables()) == text
+
+
+def test_a_hint_takes_variables() -> None:
+    text = "select /*+ repartition(${n:4}) */ a from t as u"
+    assert select(text).sql.resolve(Variables()) == "select /*+ repartition(4) */ a from t"
 
 
 def test_an_escaped_dollar_stays_a_dollar() -> None:
