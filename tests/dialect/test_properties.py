@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -115,4 +116,20 @@ def test_a_wrong_token_is_reported_in_its_statement(
 @settings(max_examples=500, deadline=None, derandomize=True)
 @given(st.lists(st.one_of(st.sampled_from(ATOMS), st.text(max_size=5)), max_size=30).map("".join))
 def test_no_text_breaks_the_parser(text: str) -> None:
+    survive(text)
+
+
+FOUND = [
+    "connect${x:d}--%python\noptions",
+    ";--%python\n",
+    "select a /*c*/ #%chat\n from t",
+    "--%chat\n--%sql\nselect 1",
+    "run t as LLM.`x``y`=''",
+    "run comm${x}and as LLM.`` where a='b'",
+    "!a create/*+ x */where",
+]
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_what_fuzzing_found(text: str) -> None:
     survive(text)
