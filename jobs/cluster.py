@@ -14,6 +14,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -97,7 +98,7 @@ def _start_embedded(settings: RaySettings) -> None:
             logging_level=logging.ERROR,
             _temp_dir=str(folder / "ray"),  # Ray opens its folder to everyone; ours around it stays closed
         )
-    except (OSError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
     finally:
         # Only Ray's processes carry it, not the others that this process starts (Spark's JVM).
@@ -125,20 +126,23 @@ def _sweep() -> None:
         _reaper = None
 
 
-def _join(address: str) -> None:
+def _join(where: str) -> None:
     import ray
     from ray.exceptions import AuthenticationError
 
+    host, _, port = where.rpartition("://")[2].rpartition(":")
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        if host:  # Ray itself would wait for minutes for a cluster that is not there
+            socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+        ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
     except AuthenticationError as error:
         raise SetupError(
-            f"the Ray cluster at {address} asks for another token",
+            f"the Ray cluster at {where} asks for another token",
             cure="Set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH=<the cluster's token file>.",
         ) from error
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise SetupError(
-            f"no Ray cluster answers at {address}: {error}",
+            f"no Ray cluster answers at {where}: {error}",
             cure="Correct ray.address (or RAY_ADDRESS), or leave it empty to run Ray in this process.",
         ) from error
 

@@ -55,7 +55,7 @@ def _unavailable(name: str, error: Exception) -> RequestError:
     if isinstance(error, BackPressureError):
         return RequestError(f"the queue of model {name} is full; send the request again later", status=429)
     if isinstance(error, RayTaskError):
-        return RequestError(f"model {name} failed: {error.cause}", status=500, kind="server_error")
+        return RequestError(f"model {name} failed: {error.cause!r}", status=500, kind="server_error")
     return RequestError(f"model {name} is not available at the moment", status=503)
 
 

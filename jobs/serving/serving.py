@@ -32,6 +32,7 @@ class Serving:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._endpoint = ""
+        self._deployed_here: set[str] = set()
 
     def __enter__(self) -> Self:
         self.start()
@@ -72,6 +73,7 @@ class Serving:
         resources = engine.resources(spec, options, gpus)
         _check_capacity(spec, resources)
         answers = False
+        self._deployed_here.add(spec.name)
         try:
             applications.run(
                 ModelServer,
@@ -96,6 +98,7 @@ class Serving:
 
     def undeploy(self, name: str) -> None:
         """Remove a model; does nothing if it is not there."""
+        self._deployed_here.discard(name)
         applications.delete(MODEL_PREFIX + name, wait=True)
 
     def models(self) -> list[Deployment]:
@@ -106,10 +109,15 @@ class Serving:
         return [self._row(spec, "RUNNING") for spec in specs]
 
     def close(self) -> None:
-        """Remove the gateway and all models, unless they live on a cluster that was joined."""
-        if self._endpoint and not cluster.address(self._settings.ray):
-            for application in applications.statuses():
-                applications.delete(application, wait=False)
+        """Remove the models deployed here, unless they live on a cluster that was joined.
+
+        The gateway lives as long as Ray: it and anything else that is left ends with `cluster.stop()`, at the latest
+        with the process.
+        """
+        if not cluster.address(self._settings.ray):
+            for name in self._deployed_here:
+                applications.delete(MODEL_PREFIX + name, wait=False)
+        self._deployed_here.clear()
         self._endpoint = ""
 
     def _start(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from sqlllm.errors import OptionError, suggest
 
@@ -23,6 +23,11 @@ class ModelSpec(BaseModel):
     cpus_per_worker: float = Field(1, ge=0, description="CPUs that Ray sets aside for one worker")
     concurrency: int = Field(256, ge=1, description="requests that one worker takes at once; more wait in the queue")
     engine_options: dict[str, str] = Field(default_factory=dict, description="the engine's own options, as text")
+
+    @field_validator("engine_options")
+    @classmethod
+    def _without_prefix(cls, options: dict[str, str]) -> dict[str, str]:
+        return {key.removeprefix("backend."): value for key, value in options.items()}
 
     @classmethod
     def parse(cls, **values: Any) -> Self:

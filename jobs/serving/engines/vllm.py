@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -111,9 +112,22 @@ class VLLMModel:
     def __init__(self, server: Any, name: str) -> None:
         from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
+        class OpenCompletionRequest(CompletionRequest):
+            """A completion to the context's end; of itself vLLM takes no max_tokens for 16."""
+
+            max_tokens: int = 2**31  # vLLM cuts it to what the context leaves ...
+
+            def build_tok_params(self, model_config: Any) -> Any:
+                # ... but for this check, which would refuse it.
+                return dataclasses.replace(super().build_tok_params(model_config), max_output_tokens=0)
+
         self._server = server
         self._name = name
-        self._requests: dict[str, type[BaseModel]] = {"chat": ChatCompletionRequest, "completions": CompletionRequest}
+        self._requests: dict[str, type[BaseModel]] = {
+            "chat": ChatCompletionRequest,
+            "completions": CompletionRequest,
+            "open_completions": OpenCompletionRequest,
+        }
 
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
@@ -182,16 +196,15 @@ class VLLMModel:
     async def _start(self, route: str, request: dict[str, Any]) -> AsyncIterator[Any]:
         from pydantic import ValidationError
 
-        kind = self._requests[route]
+        is_open = route == "completions" and request.get("max_tokens") is None
+        kind = self._requests["open_completions" if is_open else route]
         check_fields(request, kind.model_fields)
         try:
-            typed: Any = kind.model_validate(request)
+            typed = kind.model_validate(request)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             param = ".".join(str(part) for part in first["loc"][:1])
             raise RequestError(f"{param}: {first['msg']}" if param else first["msg"], param=param or None) from None
-        if request.get("max_tokens") is None:
-            typed.max_tokens = None  # to the context's end, also for completions, where vLLM would put 16
         answers: AsyncIterator[Any] = await getattr(self._server, route)(typed)
         return answers
 

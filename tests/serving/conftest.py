@@ -1,0 +1,86 @@
+"""The tiny model on every engine, and what `transformers` itself makes of a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sqlllm.jobs.serving import ModelSpec, Serving
+
+ENGINES = ["transformers", "vllm"]
+CONTEXT = 512
+
+
+@pytest.fixture(scope="session", params=ENGINES)
+def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> str:
+    """The name of the tiny model on one engine."""
+    name = f"tiny_{request.param}"
+    serving.deploy(ModelSpec(name=name, engine=request.param, model_path=str(tiny_model)))
+    return name
+
+
+@pytest.fixture
+def http(serving: Serving) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=serving.endpoint, timeout=120) as client:
+        yield client
+
+
+@dataclass(frozen=True)
+class Expected:
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Reference:
+    """Greedy `generate` of transformers, one prompt at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForCausalLM.from_pretrained(folder)
+
+    def chat(self, text: str, max_tokens: int = CONTEXT) -> Expected:
+        messages = [{"role": "user", "content": text}]
+        return self._generate(
+            self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False), max_tokens
+        )
+
+    def completion(self, text: str, max_tokens: int = CONTEXT) -> Expected:
+        return self._generate(self.tokenizer(text)["input_ids"], max_tokens)
+
+    def _generate(self, prompt: list[int], max_tokens: int) -> Expected:
+        import torch
+
+        ids = torch.tensor([prompt])
+        limit = min(max_tokens, CONTEXT - len(prompt))
+        answer = self.model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=limit, do_sample=False
+        )[0, len(prompt) :].tolist()
+        ended = answer[-1] == self.tokenizer.eos_token_id
+        text = self.tokenizer.decode(answer, skip_special_tokens=True)
+        return Expected(text, "stop" if ended else "length", len(prompt), len(answer))
+
+
+@pytest.fixture(scope="session")
+def reference(tiny_model: Path) -> Reference:
+    return Reference(tiny_model)
+
+
+def user(text: str) -> list[dict[str, Any]]:
+    """A conversation of one message."""
+    return [{"role": "user", "content": text}]
+
+
+@cache
+def prompts() -> list[str]:
+    """Thirty different prompts of different lengths; some end early, some run to the limit."""
+    return ["hello", "what is 5+5?", "你好，世界", "x " * 100] + [f"say {number}" for number in range(26)]  # noqa: RUF001

@@ -1,0 +1,130 @@
+"""An embedded Ray is alone on the machine, quiet, and gone with its process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sqlllm.jobs import cluster
+from sqlllm.jobs.reaper import marked
+from sqlllm.settings import RaySettings
+
+pytestmark = pytest.mark.slow
+
+START = """
+import os, subprocess, sys, time
+from sqlllm.jobs import cluster
+from sqlllm.settings import RaySettings
+cluster.start(RaySettings())
+import ray
+
+@ray.remote
+class Parent:
+    def spawn(self):
+        print("a worker's words")
+        # A child in a session of its own, as engines make them.
+        self.child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        return os.getpid()
+
+parent = Parent.remote()
+worker = ray.get(parent.spawn.remote())
+print(os.environ["RAY_AUTH_TOKEN_PATH"], flush=True)
+"""
+
+
+def start_script(code: str) -> tuple[subprocess.Popen[str], Path]:
+    """A script that has started Ray, and its folder."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "_SQLLLM"))}
+    script = subprocess.Popen(
+        [sys.executable, "-c", START + code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+    assert script.stdout is not None
+    return script, Path(script.stdout.readline().strip()).parent
+
+
+def survivors(folder: Path, seconds: float = 15) -> list[int]:
+    """Processes of a script's Ray that still live after `seconds`."""
+    mark = f"_SQLLLM_RAY={folder}".encode()
+    deadline = time.monotonic() + seconds
+    while (alive := marked(mark)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return alive
+
+
+def test_two_scripts_do_not_meet() -> None:
+    first, first_folder = start_script("sys.stdin.readline(); print(ray.get(parent.spawn.remote()) == worker)")
+    second, second_folder = start_script("print(len(ray.nodes()))")
+    assert second.communicate()[0] == "1\n"
+    assert first_folder != second_folder
+    assert first.poll() is None
+    first.terminate()
+    first.communicate()
+    assert survivors(first_folder) == survivors(second_folder) == []
+
+
+def test_only_its_user_may_enter_and_nothing_is_printed() -> None:
+    script, folder = start_script("time.sleep(1000)")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
+    assert len(marked(f"_SQLLLM_RAY={folder}".encode())) > 5  # the mark is what the other tests look for
+    script.send_signal(signal.SIGTERM)
+    assert script.communicate() == ("", "")
+    assert survivors(folder) == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+def test_nothing_outlives_the_script(end: signal.Signals) -> None:
+    script, folder = start_script("time.sleep(1000)")
+    os.killpg(script.pid, end)  # the group, as Ctrl-C in a terminal
+    script.communicate()
+    assert survivors(folder) == []
+
+
+def test_a_stopped_ray_starts_again() -> None:
+    script, folder = start_script(
+        "cluster.stop(); cluster.start(RaySettings()); print(ray.get(Parent.remote().spawn.remote()) != worker)"
+    )
+    assert script.communicate() == ("True\n", "")
+    assert survivors(folder) == []
+
+
+def test_no_cluster_at_the_address() -> None:
+    code = (
+        "from sqlllm.errors import SetupError; from sqlllm.jobs import cluster; import sys;"
+        "from sqlllm.settings import RaySettings\n"
+        "try: cluster.start(RaySettings(address='127.0.0.1:1'))\n"
+        "except SetupError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("no Ray cluster answers at 127.0.0.1:1")
+    assert "ray.address" in done.stdout
+
+
+def test_the_address_comes_from_the_setting_then_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    assert cluster.address(RaySettings()) == ""
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    assert cluster.address(RaySettings()) == "10.0.0.1:6379"
+    assert cluster.address(RaySettings(address="10.0.0.2:6379")) == "10.0.0.2:6379"
+    assert cluster.address(RaySettings(address="local")) == ""
+
+
+def test_an_ended_script_leaves_its_folder_to_the_next_one() -> None:
+    script, folder = start_script("")
+    script.communicate()
+    assert folder.exists()  # with its logs
+    other, _ = start_script("")
+    assert not folder.exists()
+    other.communicate()

@@ -1,0 +1,235 @@
+"""What every engine must do alike, through the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from sqlllm.jobs.serving import Serving
+
+from .conftest import CONTEXT, Reference, prompts, user
+
+pytestmark = pytest.mark.slow
+
+
+def chat(http: httpx.Client, model: str, text: str, **more: Any) -> dict[str, Any]:
+    body = {"model": model, "messages": user(text), "temperature": 0, **more}
+    reply = http.post("/v1/chat/completions", json=body)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def batch(http: httpx.Client, model: str, conversations: list[Any], **more: Any) -> dict[str, Any]:
+    body = {"model": model, "messages": conversations, "temperature": 0, **more}
+    reply = http.post("/v1/chat/completions/batch", json=body)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def events(http: httpx.Client, route: str, body: dict[str, Any]) -> list[dict[str, Any]]:
+    reply = http.post(route, json={**body, "stream": True})
+    assert reply.status_code == 200, reply.text
+    assert reply.headers["content-type"].startswith("text/event-stream")
+    lines = [line.removeprefix("data: ") for line in reply.text.split("\n\n") if line]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+@pytest.mark.parametrize("text", prompts()[:8])
+def test_one_greedy_text_on_every_route(http: httpx.Client, model: str, reference: Reference, text: str) -> None:
+    expected = reference.chat(text, 40)
+    answer = chat(http, model, text, max_tokens=40)
+    assert answer["choices"][0]["message"]["content"] == expected.text
+    assert answer["choices"][0]["finish_reason"] == expected.finish_reason
+    assert answer["usage"]["prompt_tokens"] == expected.prompt_tokens
+    assert answer["usage"]["completion_tokens"] == expected.completion_tokens
+
+    choice = batch(http, model, [user(text)], max_tokens=40)["choices"][0]
+    assert choice["message"] == {"role": "assistant", "content": expected.text}
+
+    body = {"model": model, "messages": user(text), "temperature": 0, "max_tokens": 40}
+    pieces = [event["choices"][0] for event in events(http, "/v1/chat/completions", body)]
+    assert "".join(piece["delta"].get("content") or "" for piece in pieces) == expected.text
+    assert [piece["finish_reason"] for piece in pieces if piece["finish_reason"]] == [expected.finish_reason]
+
+
+@pytest.mark.parametrize("text", prompts()[:4])
+def test_completions(http: httpx.Client, model: str, reference: Reference, text: str) -> None:
+    expected = reference.completion(text, 40)
+    body = {"model": model, "prompt": text, "temperature": 0, "max_tokens": 40}
+    answer = http.post("/v1/completions", json=body).json()
+    assert answer["choices"][0]["text"] == expected.text
+    assert answer["choices"][0]["finish_reason"] == expected.finish_reason
+    pieces = [event["choices"][0] for event in events(http, "/v1/completions", body)]
+    assert "".join(piece["text"] for piece in pieces) == expected.text
+
+    several = http.post("/v1/completions", json={**body, "prompt": [text, "hello"]}).json()
+    assert [choice["text"] for choice in several["choices"]] == [expected.text, reference.completion("hello", 40).text]
+
+
+def test_batch_answers_in_order_and_a_bad_conversation_alone(
+    http: httpx.Client, model: str, reference: Reference
+) -> None:
+    bad: dict[int, tuple[Any, str | None]] = {
+        0: ([], None),
+        3: (user("x " * 2 * CONTEXT), "context_length_exceeded"),
+        4: ([{"role": "nobody", "content": "hello"}], None),
+        7: ("not a conversation", None),
+        11: ([{"role": "user"}], None),
+        12: ([{"role": "user", "content": None}], None),
+        15: ([None], None),
+    }
+    good = iter(prompts())
+    texts = {index: next(good) for index in range(24) if index not in bad}
+    conversations = [bad[index][0] if index in bad else user(texts[index]) for index in range(24)]
+
+    answer = batch(http, model, conversations, max_tokens=24)
+
+    assert [choice["index"] for choice in answer["choices"]] == list(range(24))
+    for index, choice in enumerate(answer["choices"]):
+        if index in bad:
+            assert choice["message"] is None
+            assert choice["finish_reason"] == "error"
+            assert choice["error"]["code"] == bad[index][1]
+            assert choice["error"]["message"]
+        else:
+            expected = reference.chat(texts[index], 24)
+            assert choice["message"]["content"] == expected.text
+            assert choice["usage"]["prompt_tokens"] == expected.prompt_tokens
+            assert choice["usage"]["completion_tokens"] == expected.completion_tokens
+    counted = [choice["usage"]["completion_tokens"] for choice in answer["choices"] if "usage" in choice]
+    assert answer["usage"]["completion_tokens"] == sum(counted)
+
+
+def test_without_max_tokens_the_answer_goes_on_to_its_end(http: httpx.Client, model: str, reference: Reference) -> None:
+    text = max(prompts(), key=lambda prompt: reference.chat(prompt).completion_tokens)
+    expected = reference.chat(text)
+    assert expected.completion_tokens > 100, "the test needs a long answer"
+    answer = chat(http, model, text)
+    assert answer["usage"]["completion_tokens"] == expected.completion_tokens
+    assert answer["choices"][0]["finish_reason"] == expected.finish_reason
+    completed = http.post("/v1/completions", json={"model": model, "prompt": text, "temperature": 0}).json()
+    assert completed["usage"]["completion_tokens"] == reference.completion(text).completion_tokens
+
+
+def test_stop_strings_end_the_answer_before_them(http: httpx.Client, model: str, reference: Reference) -> None:
+    text = "say 1"
+    whole = reference.chat(text, 40).text
+    stop = whole[12:16]  # crosses tokens
+    expected = whole[: whole.index(stop)]
+    answer = chat(http, model, text, max_tokens=40, stop=stop)
+    assert answer["choices"][0]["message"]["content"] == expected
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    body = {"model": model, "messages": user(text), "temperature": 0, "max_tokens": 40, "stop": ["never", stop]}
+    pieces = [event["choices"][0]["delta"] for event in events(http, "/v1/chat/completions", body)]
+    assert "".join(piece.get("content") or "" for piece in pieces) == expected
+
+
+def test_a_seed_fixes_a_sampled_answer(http: httpx.Client, model: str) -> None:
+    def sampled(seed: int) -> str:
+        answer = chat(http, model, "hello", temperature=1.5, seed=seed, max_tokens=30)
+        return answer["choices"][0]["message"]["content"]
+
+    assert sampled(1) == sampled(1)
+    assert len({sampled(seed) for seed in range(4)}) > 1
+
+
+def test_top_k_one_is_greedy(http: httpx.Client, model: str, reference: Reference) -> None:
+    answer = chat(http, model, "hello", temperature=2.0, top_k=1, max_tokens=30)
+    assert answer["choices"][0]["message"]["content"] == reference.chat("hello", 30).text
+
+
+def test_a_frequency_penalty_makes_repeats_rarer(http: httpx.Client, model: str) -> None:
+    def distinct(penalty: float) -> int:
+        choices = batch(http, model, [user(text) for text in prompts()[:8]], max_tokens=60, frequency_penalty=penalty)[
+            "choices"
+        ]
+        return sum(len(set(choice["message"]["content"])) for choice in choices)
+
+    assert distinct(2.0) > distinct(-1.0)
+
+
+def test_many_single_requests_at_once(serving: Serving, model: str, reference: Reference) -> None:
+    async def ask_all() -> list[str]:
+        async with httpx.AsyncClient(base_url=serving.endpoint, timeout=120) as client:
+
+            async def ask(text: str) -> str:
+                body = {"model": model, "messages": user(text), "temperature": 0, "max_tokens": 16}
+                reply = await client.post("/v1/chat/completions", json=body)
+                return reply.json()["choices"][0]["message"]["content"]
+
+            return await asyncio.gather(*(ask(text) for text in prompts() * 2))
+
+    assert asyncio.run(ask_all()) == [reference.chat(text, 16).text for text in prompts() * 2]
+
+
+def test_official_openai_client(serving: Serving, model: str, reference: Reference) -> None:
+    expected = reference.chat("hello", 30).text
+    with openai.OpenAI(base_url=f"{serving.endpoint}/v1", api_key="none") as client:
+        messages: Any = user("hello")
+        plain = client.chat.completions.create(model=model, messages=messages, temperature=0, max_tokens=30)
+        assert plain.choices[0].message.content == expected
+        with client.chat.completions.create(
+            model=model,
+            messages=messages,
+            temperature=0,
+            max_completion_tokens=30,
+            stream=True,
+            stream_options={"include_usage": True},
+        ) as stream:
+            chunks = list(stream)
+        assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == expected
+        assert chunks[-1].usage == plain.usage
+        assert model in {card.id for card in client.models.list()}
+        with pytest.raises(openai.NotFoundError, match="is not deployed"):
+            client.chat.completions.create(model="absent", messages=messages)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "param"),
+    [
+        ({"messages": []}, 400, "messages"),
+        ({"messages": [{"role": "nobody", "content": "x"}]}, 400, "messages"),
+        ({"tempature": 0}, 400, "tempature"),
+        ({"temperature": -1}, 400, "temperature"),
+        ({"temperature": "warm"}, 400, "temperature"),
+        ({"top_p": 2}, 400, "top_p"),
+        ({"model": "absent"}, 404, "model"),
+        ({"model": None}, 400, "model"),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_wrong_request_is_refused(
+    http: httpx.Client, model: str, body: dict[str, Any], status: int, param: str, stream: bool
+) -> None:
+    request = {"model": model, "messages": user("hello"), "stream": stream, **body}
+    reply = http.post("/v1/chat/completions", json=request)
+    assert reply.status_code == status
+    assert reply.json()["error"]["param"] == param
+    assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_over_long_prompt_is_refused(http: httpx.Client, model: str, stream: bool) -> None:
+    request = {"model": model, "messages": user("x " * 2 * CONTEXT), "stream": stream}
+    reply = http.post("/v1/chat/completions", json=request)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"", b'"text"'])
+def test_a_body_that_is_no_object_is_refused(http: httpx.Client, serving: Serving, body: bytes) -> None:
+    reply = http.post("/v1/chat/completions", content=body)
+    assert reply.status_code == 400
+    assert reply.json()["error"]["type"] == "invalid_request_error"
+
+
+def test_health_and_models(http: httpx.Client, model: str) -> None:
+    assert http.get("/health").json() == {"status": "ok"}
+    cards = {card["id"]: card for card in http.get("/v1/models").json()["data"]}
+    assert cards[model]["object"] == "model"
