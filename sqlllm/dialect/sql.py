@@ -38,9 +38,10 @@ class SqlText:
 
     @cached_property
     def _all_tokens(self) -> tuple[Token, ...]:
-        tokens = Tokenizer(Source(self.text)).statement(comments=True)
-        shift = self.place.start
-        return tuple(token._replace(start=token.start + shift, end=token.end + shift) for token in tokens)
+        tokenizer, shift, found = Tokenizer(Source(self.text)), self.place.start, list[Token]()
+        while tokens := tokenizer.statement(comments=True):  # quoted SQL may hold a `;`
+            found += [token._replace(start=token.start + shift, end=token.end + shift) for token in tokens]
+        return tuple(found)
 
     @cached_property
     def _essence(self) -> tuple[str, ...]:

@@ -129,6 +129,14 @@ def test_quoted_sql_has_its_place_too() -> None:
     assert rendered.place_at(rendered.text.index("MARK")).text == "M"
 
 
+def test_quoted_sql_is_escaped_to_its_end() -> None:
+    variables = Variables()
+    variables.set("v", "it's")
+    (statement,) = parse("""set n = "select 1; select '${v}'" where type="sql";""").statements
+    assert isinstance(statement, Set)
+    assert SqlText.of(statement.value).resolve(variables) == "select 1; select 'it\\'s'"
+
+
 @pytest.mark.parametrize(
     ("sql", "message", "place", "cure"),
     [
