@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,19 +40,33 @@ print(os.environ["RAY_AUTH_TOKEN_PATH"], flush=True)
 """
 
 
-def start_script(code: str) -> tuple[subprocess.Popen[str], Path]:
-    """A script that has started Ray, and its folder."""
+StartScript = Callable[[str], tuple[subprocess.Popen[str], Path]]
+
+
+@pytest.fixture
+def start_script() -> Iterator[StartScript]:
+    """Starts a script that has started Ray; gives it and its folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "_SQLLLM"))}
-    script = subprocess.Popen(
-        [sys.executable, "-c", START + code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
-    assert script.stdout is not None
-    return script, Path(script.stdout.readline().strip()).parent
+    scripts = []
+
+    def start(code: str) -> tuple[subprocess.Popen[str], Path]:
+        script = subprocess.Popen(
+            [sys.executable, "-c", START + code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            start_new_session=True,
+        )
+        scripts.append(script)
+        assert script.stdout is not None
+        return script, Path(script.stdout.readline().strip()).parent
+
+    yield start
+    for script in scripts:
+        script.kill()
+        script.communicate()
 
 
 def survivors(folder: Path, seconds: float = 15) -> list[int]:
@@ -63,18 +78,17 @@ def survivors(folder: Path, seconds: float = 15) -> list[int]:
     return alive
 
 
-def test_two_scripts_do_not_meet() -> None:
+def test_two_scripts_do_not_meet(start_script: StartScript) -> None:
     first, first_folder = start_script("sys.stdin.readline(); print(ray.get(parent.spawn.remote()) == worker)")
     second, second_folder = start_script("print(len(ray.nodes()))")
     assert second.communicate()[0] == "1\n"
     assert first_folder != second_folder
     assert first.poll() is None
-    first.terminate()
-    first.communicate()
+    assert first.communicate("\n")[0] == "True\n"  # its actor lives
     assert survivors(first_folder) == survivors(second_folder) == []
 
 
-def test_only_its_user_may_enter_and_nothing_is_printed() -> None:
+def test_only_its_user_may_enter_and_nothing_is_printed(start_script: StartScript) -> None:
     script, folder = start_script("time.sleep(1000)")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
@@ -85,14 +99,14 @@ def test_only_its_user_may_enter_and_nothing_is_printed() -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_outlives_the_script(end: signal.Signals) -> None:
+def test_nothing_outlives_the_script(start_script: StartScript, end: signal.Signals) -> None:
     script, folder = start_script("time.sleep(1000)")
     os.killpg(script.pid, end)  # the group, as Ctrl-C in a terminal
     script.communicate()
     assert survivors(folder) == []
 
 
-def test_a_stopped_ray_starts_again() -> None:
+def test_a_stopped_ray_starts_again(start_script: StartScript) -> None:
     script, folder = start_script(
         "cluster.stop(); cluster.start(RaySettings()); print(ray.get(Parent.remote().spawn.remote()) != worker)"
     )
@@ -121,7 +135,7 @@ def test_the_address_comes_from_the_setting_then_from_the_environment(monkeypatc
     assert cluster.address(RaySettings(address="local")) == ""
 
 
-def test_an_ended_script_leaves_its_folder_to_the_next_one() -> None:
+def test_an_ended_script_leaves_its_folder_to_the_next_one(start_script: StartScript) -> None:
     script, folder = start_script("")
     script.communicate()
     assert folder.exists()  # with its logs
