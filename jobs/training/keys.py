@@ -61,9 +61,9 @@ _WHY_REFUSED = {
 REFUSED = {key: reason for reason, keys in _WHY_REFUSED.items() for key in keys}
 
 _POSITIVE = frozenset({
-    "gradient_accumulation_steps", "hidden_size", "intermediate_size", "learning_rate", "logging_steps", "lora_alpha",
-    "max_length", "max_position_embeddings", "num_attention_heads", "num_hidden_layers", "num_key_value_heads",
-    "num_train_epochs", "per_device_train_batch_size", "r",
+    "gradient_accumulation_steps", "head_dim", "hidden_size", "intermediate_size", "learning_rate",
+    "logging_steps", "lora_alpha", "max_length", "max_position_embeddings", "num_attention_heads", "num_hidden_layers",
+    "num_key_value_heads", "num_train_epochs", "per_device_train_batch_size", "r",
 })  # fmt: skip
 
 _HARMLESS = {"task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "remove_unused_columns": (True, False)}

@@ -103,7 +103,12 @@ def _fit(spec: FinetuneSpec, run: RunRecord, resources: Resources) -> None:
     trainer = TorchTrainer(
         train,
         # Ray sets OMP_NUM_THREADS in its workers: the caller's own value would be lost.
-        train_loop_config={"spec": spec, "run": run, "threads": os.environ.get("OMP_NUM_THREADS")},
+        train_loop_config={
+            "spec": spec,
+            "run": run,
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+            "gpu": resources.use_gpu,
+        },
         torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=resources.num_workers,

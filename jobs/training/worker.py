@@ -33,7 +33,7 @@ def train(config: dict[str, Any]) -> None:
     run: RunRecord = config["run"]
     first = get_context().get_world_rank() == 0
     datasets.disable_progress_bars()
-    if not torch.cuda.is_available():
+    if not config["gpu"]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(int(config["threads"] or max(1, cores // get_context().get_local_world_size())))
     rows = load(run)
@@ -45,7 +45,7 @@ def train(config: dict[str, Any]) -> None:
             with written_whole(base) as folder:
                 scratch.build(folder, _texts(rows), spec.llama, context=context, seed=seed)
         torch.distributed.barrier()
-    trainer = build_trainer(spec, run, rows, base)
+    trainer = build_trainer(spec, run, rows, base, gpu=config["gpu"])
     started = time.monotonic()
     trainer.train()
     seconds = time.monotonic() - started
@@ -81,7 +81,7 @@ def _texts(rows: Dataset) -> Iterator[str]:
         yield from (message["content"] for message in [*row["prompt"], *row["completion"]])
 
 
-def build_trainer(spec: FinetuneSpec, run: RunRecord, rows: Dataset, base: Path) -> SFTTrainer:
+def build_trainer(spec: FinetuneSpec, run: RunRecord, rows: Dataset, base: Path, *, gpu: bool = False) -> SFTTrainer:
     """TRL's trainer with the rows tokenized: only the completions' tokens carry loss."""
     import torch
     from peft import LoraConfig
@@ -92,7 +92,6 @@ def build_trainer(spec: FinetuneSpec, run: RunRecord, rows: Dataset, base: Path)
 
     from .metrics import Metrics
 
-    gpu = torch.cuda.is_available()
     bf16 = gpu and torch.cuda.is_bf16_supported() and not spec.training.get("fp16", False)
     tokenizer = AutoTokenizer.from_pretrained(base)
     if tokenizer.chat_template is None:
