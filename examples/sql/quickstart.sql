@@ -10,7 +10,7 @@ set examples = '''select note as text, due_date as label, split from orders''';
 select text as instruction, label as output from (${examples}) where split = 'train' as lessons;
 
 run lessons as LLM.`` where action="finetune" and name="quickstart"
-and `sft.int.max_steps`="800"
+and `sft.int.max_steps`="1000"
 as trained;
 
 -- 2. Deploy what was trained, as the SQL function `answer`.

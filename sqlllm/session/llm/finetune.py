@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import OptionError
+from sqlllm.errors import OptionError, SQLLLMError
 from sqlllm.jobs import training
 
+from .. import queries
 from ..tables import Result, table_named
 from .setup import resources
 
@@ -33,7 +34,12 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     session.start_ray()
     record = training.new_run(spec, session.settings.home)
     session.observer.step("writing the training table")
-    frame.write.parquet(str(record.data))
+    try:
+        with queries.errors_at(table.place):
+            frame.write.parquet(str(record.data))
+    except SQLLLMError as error:
+        record.finish("failed", reason=error.message)
+        raise
     session.observer.step(f"training {record.name}")
     wanted = resources(session)
     gpus = int(wanted.gpus or 0)
@@ -44,7 +50,10 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
         resources=training.Resources(num_workers=gpus or wanted.workers, use_gpu=gpus > 0),
     )
     row = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
-    return Result(session.table([row], _SCHEMA), place=run.place)
+    frame = session.table([row], _SCHEMA)
+    return (
+        session.name_table(frame, spec.output_table, run.place) if spec.output_table else Result(frame, place=run.place)
+    )
 
 
 def _is_dummy(table: Text) -> bool:
