@@ -40,9 +40,12 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     except SQLLLMError as error:
         record.finish("failed", reason=error.message)
         raise
+    except KeyboardInterrupt:
+        record.finish("cancelled", reason="stopped by the user")
+        raise
     session.observer.step(f"training {record.name}")
     wanted = resources(session)
-    gpus = int(wanted.gpus or 0)
+    gpus = int(wanted.gpus if wanted.gpus is not None else _has_gpu())
     record = training.finetune(
         spec,
         record,
@@ -50,11 +53,17 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
         resources=training.Resources(num_workers=gpus or wanted.workers, use_gpu=gpus > 0),
     )
     row = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
-    frame = session.table([row], _SCHEMA)
-    return (
-        session.name_table(frame, spec.output_table, run.place) if spec.output_table else Result(frame, place=run.place)
-    )
+    made = session.table([row], _SCHEMA)
+    if spec.output_table:
+        return session.name_table(made, spec.output_table, run.place)
+    return Result(made, place=run.place)
 
 
 def _is_dummy(table: Text) -> bool:
     return table.raw.lower() == "command"
+
+
+def _has_gpu() -> bool:
+    import ray
+
+    return "GPU" in ray.cluster_resources()  # type: ignore[no-untyped-call]
