@@ -70,6 +70,11 @@ class VLLM:
     @staticmethod
     async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> VLLMModel:
         """Start the engine's processes and load the model."""
+        if (Path(spec.model_path) / "adapter_config.json").is_file():
+            raise ModelError(
+                f"{spec.model_path} is an adapter without its base model",
+                cure='Merge it first (action="merge"), or use inferBackend="transformers".',
+            )
         if not gpus:
             options = _cpu_defaults(spec) | options
         elif gpus >= 1:
