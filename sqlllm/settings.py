@@ -69,9 +69,15 @@ class AllowSettings(_Group):
     python: bool = Field(False, description="`--%python` cells and Python functions")
     http: bool = Field(False, description="`include http`")
     folders: str = Field(
-        default_factory=lambda: os.pathsep.join((".", "~", tempfile.gettempdir())),
-        description="folders whose files a script may use, as in PATH: `.:~:/tmp`; `/` allows all",
+        default_factory=lambda: os.pathsep.join(_usual_folders()),
+        description="folders whose files a script may use, as in PATH: `.:..:~:/tmp`; `/` allows all",
     )
+
+
+def _usual_folders() -> list[str]:
+    """The working folder, those beside it (unless that is the whole machine), the user's and the temporary one."""
+    beside = [".."] if len(Path.cwd().parts) > 2 else []
+    return [".", *beside, "~", tempfile.gettempdir()]
 
 
 class Settings(BaseSettings):
