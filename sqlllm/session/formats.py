@@ -30,6 +30,12 @@ class Request:
     path: str
     options: dict[str, str]
     place: Place  # of the path
+    format_place: Place
+
+    @property
+    def paths(self) -> list[str]:
+        """The path, or several separated by commas."""
+        return re.split(r",(?![^{]*\})", self.path)
 
 
 def request(session: Session, statement: Load | Save) -> Request:
@@ -42,11 +48,12 @@ def request(session: Session, statement: Load | Save) -> Request:
             raise OptionError(f"{key} is no option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key)
     name, rest = [*re.split(r"[./]", path, maxsplit=1), ""][:2]
     if (connection := session.connections.get((format_.lower(), name))) is not None:
-        return Request(session, format_, rest, {**connection, **given}, statement.path.place)
-    if format_.lower() not in _NO_FILES:
-        for one in path.split(","):
-            guard.check_path(session, one, statement.path.place)
-    return Request(session, format_, path, given, statement.path.place)
+        path, given = rest, {**connection, **given}
+    ask = Request(session, format_, path, given, statement.path.place, statement.format.place)
+    if connection is None and format_.lower() not in _NO_FILES:
+        for one in ask.paths:
+            guard.check_path(session, one, ask.place)
+    return ask
 
 
 @contextmanager
@@ -60,7 +67,7 @@ def errors_explained(ask: Request) -> Iterator[None]:
         if re.search(r"[Ff]ailed to find (the )?data source", error.message):
             if not known:
                 cure = suggest(ask.format, FORMATS, what="formats")
-                raise OptionError(f"unknown format {ask.format}", cure=cure, place=ask.place) from None
+                raise OptionError(f"unknown format {ask.format}", cure=cure, place=ask.format_place) from None
             raise SetupError(f"{ask.format} is no part of Spark itself", cure=_add(ask, ask.format)) from None
         if ask.format.lower() == "jdbc" and re.search("No suitable driver|^[a-zA-Z]+([.][a-zA-Z]+)+$", error.message):
             raise SetupError(f"there is no driver for {ask.options.get('url')}", cure=_add(ask, "jdbc")) from None
@@ -76,7 +83,7 @@ def _add(ask: Request, format_: str) -> str:
 def _text(ask: Request) -> DataFrame:
     """Columns file and value, as in Byzer-SQL; several paths are separated by commas."""
     reader = ask.session.spark.read.options(**ask.options)
-    return reader.format("text").load(ask.path.split(",")).selectExpr("_metadata.file_path as file", "value")
+    return reader.format("text").load(ask.paths).selectExpr("_metadata.file_path as file", "value")
 
 
 def _json_text(ask: Request) -> DataFrame:

@@ -24,11 +24,11 @@ def run(code: str, text: Text, namespace: dict[str, Any]) -> Any:
     try:
         tree = ast.parse(textwrap.dedent(code))
         last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
-        exec(compile(tree, _FILE, "exec"), namespace)  # noqa: S102 - allow.python is on
+        exec(compile(tree, _FILE, "exec", dont_inherit=True), namespace)  # noqa: S102 - allow.python is on
         if last is None:
             return None
         assert isinstance(last, ast.Expr)
-        return eval(compile(ast.Expression(last.value), _FILE, "eval"), namespace)  # noqa: S307 - as above
+        return eval(compile(ast.Expression(last.value), _FILE, "eval", dont_inherit=True), namespace)  # noqa: S307 - as above
     except SyntaxError as error:
         raise ParseError(f"Python: {error.msg}", place=_place(text, error.lineno)) from error
     except SQLLLMError:

@@ -90,11 +90,13 @@ def _first_words(text: str) -> str:
 def _place(error: PySparkException, sql: RenderedSql, shift: int) -> Place:
     for context in error.getQueryContext():
         try:
-            start, stop = context.startIndex() - shift, context.stopIndex() - shift
+            start, stop, fragment = context.startIndex() - shift, context.stopIndex() - shift, context.fragment()
         except Exception:  # noqa: BLE001 - of a context without a position Spark raises what Py4J makes of it
             break
-        if 0 <= start <= stop < len(sql.text):
-            return sql.place_at(start, stop + 1)
+        if start < 0 or sql.text[start : stop + 1] != fragment:  # counted from the body of a function or a view
+            start = sql.text.find(fragment)
+        if start >= 0:
+            return sql.place_at(start, start + len(fragment))
     if at := _POSITION.search(str(error)):
         return sql.place_of(int(at[1]), max(int(at[2]) + 1 - (shift if at[1] == "1" else 0), 1))
     return sql.place

@@ -77,7 +77,7 @@ class Session:
 
     def warm_up(self) -> None:
         """Start Spark and Ray side by side: each spends most of its start waiting."""
-        self.observer.step("starting Spark and Ray")
+        self.observer.step("starting Spark")
         with ThreadPoolExecutor(1) as pool:
             spark = pool.submit(self._make_spark)
             self.start_ray()  # here: Ray ends with the thread that started it
@@ -148,7 +148,7 @@ class Session:
                 result = registry.handler_of(type(statement))(self, statement)
         except SQLLLMError as error:
             error.message, error.cure = self.mask(error.message), self.mask(error.cure)
-            options = getattr(statement, "options", {})
+            options = getattr(statement, "options", None) or getattr(statement, "params", {})
             if isinstance(error, OptionError) and error.key in options:
                 error.at(options[error.key].key_place)
             error.at(statement.place)

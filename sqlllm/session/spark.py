@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
@@ -78,14 +79,16 @@ def start_spark(settings: SparkSettings) -> SparkSession:
 
 
 def _driver_options(settings: SparkSettings) -> dict[str, str]:
-    warehouse = Path(tempfile.gettempdir(), f"sqlllm-{os.getuid()}-warehouse")
+    warehouse = tempfile.mkdtemp(prefix="sqlllm-warehouse-")  # the catalogue of tables ends with the process, too
+    atexit.register(shutil.rmtree, warehouse, ignore_errors=True)
     options = {
         "spark.master": settings.master,
         "spark.driver.memory": settings.driver_memory,
         "spark.log.level": "ERROR",
         "spark.ui.enabled": "false",  # no port to collide on; `set spark.ui.enabled` in spark-defaults.conf wins
         "spark.ui.showConsoleProgress": "false",
-        "spark.sql.warehouse.dir": str(warehouse),
+        "spark.sql.warehouse.dir": warehouse,
+        "spark.sql.variable.substitute": "false",  # `${x}` in a value is data
     }
     if settings.packages:
         options["spark.jars.packages"] = settings.packages

@@ -8,6 +8,7 @@ from sqlllm.errors import ParseError
 
 if TYPE_CHECKING:
     from sqlllm.dialect.statements import Macro
+    from sqlllm.places import Place
 
     from ..session import Session
 
@@ -29,7 +30,7 @@ def named(session: Session, macro: Macro, usage: str, known: tuple[str, ...]) ->
     return {key: values[f"-{key}"] for key in known}
 
 
-def misused(macro: Macro, usage: str, found: str = "") -> ParseError:
+def misused(macro: Macro, usage: str, found: str = "", place: Place | None = None) -> ParseError:
     """The error for arguments that make no sense."""
     wrong = f"!{macro.name} does not know {found}" if found else f"!{macro.name} needs more"
-    return ParseError(wrong, cure=f"Write {usage}", place=macro.place)
+    return ParseError(wrong, cure=f"Write {usage}", place=place or macro.place)

@@ -24,7 +24,7 @@ def head(session: Session, macro: Macro) -> None:
     usage = "!head my_table 5;"
     _, count = [*arguments.words(session, macro, usage, 1, 2), "10"][:2]
     if not count.isdecimal():
-        raise arguments.misused(macro, usage, count).at(macro.args[1].place)
+        raise arguments.misused(macro, usage, count, macro.args[1].place)
     session.observer.shown(Result(table_named(session, macro.args[0]).limit(int(count)), place=macro.place))
 
 

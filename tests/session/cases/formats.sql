@@ -1,0 +1,173 @@
+-- case: the text of a variable as JSON
+set rows = '''
+{"a": 1, "b": "x;y"}
+{"a": 2, "b": "--"}
+''';
+load jsonStr.`rows` as t;
+select * from t order by a as u;
+-- rows:
+-- [{"a": 1, "b": "x;y"}, {"a": 2, "b": "--"}]
+
+-- case: one JSON text of several lines
+set rows = '''
+{"a": 1,
+ "b": 2}
+''';
+load jsonStr.`rows` where multiLine="true" as t;
+-- rows:
+-- [{"a": 1, "b": 2}]
+
+-- case: the text of a variable as CSV
+set rows = '''
+name,age
+"Al, junior",20
+''';
+load csvStr.`rows` where header="true" and inferSchema="true" as t;
+-- rows:
+-- [{"name": "Al, junior", "age": 20}]
+
+-- case: the text of a variable as a row
+set text = '''select 1;
+-- 2''';
+load script.`text` as t;
+-- rows:
+-- [{"content": "select 1;\n-- 2"}]
+
+-- case: a text that is no variable
+load jsonStr.`rows` as t;
+-- error:
+-- there is no variable rows
+-- <script>:1:14
+
+-- case: text files, whole and by line, with the file they are from
+select 'a\nb' as value as t;
+save overwrite t as text.`${out}/lines`;
+load text.`${out}/lines` as lines;
+load text.`${out}/lines,${data}/people.csv` where wholetext="true" as whole;
+select count(*) as files, count_if(file like 'file:%') as named, (select count(*) from lines) as lines from whole as u;
+-- rows:
+-- [{"files": 2, "named": 2, "lines": 2}]
+
+-- case: binary files
+load binaryFile.`${data}/people.csv` as t;
+select length, right(path, 10) as name from t as u;
+-- rows:
+-- [{"length": 26, "name": "people.csv"}]
+
+-- case: a format of Spark in any case, and xml
+load json.`${data}/people.json` as people;
+save overwrite people as XML.`${out}/x` where rowTag="person";
+load xml.`${out}/x` where rowTag="person" as again;
+select sum(age) as years from again as u;
+-- rows:
+-- [{"years": 112}]
+
+-- case: save appends, ignores, and refuses
+select 1 as a as t;
+save t as parquet.`${out}/p`;
+save append t as parquet.`${out}/p`;
+save ignore t as parquet.`${out}/p`;
+load parquet.`${out}/p` as u;
+select count(*) as n from u as v;
+-- rows:
+-- [{"n": 2}]
+
+-- case: save refuses to overwrite unless it is told to
+select 1 as a as t;
+save t as parquet.`${out}/p`;
+save t as parquet.`${out}/p`;
+-- error:
+-- <script>:3:19
+-- already exists
+
+-- case: the number of files
+select id from range(10) as t;
+save overwrite t as json.`${out}/j` where fileNum="3";
+load text.`${out}/j` as u;
+select count(distinct file) as files from u as v;
+-- rows:
+-- [{"files": 3}]
+
+-- case: a number of files that is none
+select id from range(10) as t;
+save overwrite t as json.`${out}/j` where fileNum="three";
+-- error:
+-- fileNum is a number from 1, not 'three'
+-- <script>:2:43
+
+-- case: a table of Spark's catalogue
+create table by_hand (a int) using parquet location '${out}/by_hand';
+insert into by_hand select 4 as a;
+refresh table by_hand;
+load hive.`by_hand` as t;
+select a + 1 as a from t as u;
+save append u as hive.`by_hand`;
+select sum(a) as a from by_hand as v;
+set a = "select a from v" where type="sql";
+drop table by_hand;
+select ${a} as a as w;
+-- rows:
+-- [{"a": 9}]
+
+-- case: a table that was dropped
+create or replace temporary view short as select 1 as a;
+drop view short;
+select * from short as t;
+-- error:
+-- there is no table short
+-- <script>:3:15
+
+-- case: a model is no table
+load model.`/models/x` as m;
+-- error:
+-- a model is no table here
+-- action="infer"
+-- <script>:1:12
+
+-- case: a misspelt format
+load jsn.`x` as t;
+-- error:
+-- unknown format jsn
+-- Did you mean json?
+-- <script>:1:6
+
+-- case: a format that is not in Spark itself
+load delta.`${data}/d` as t;
+-- error:
+-- delta is no part of Spark itself
+-- --set spark.packages=io.delta:delta-spark_
+
+-- case: another one
+load avro.`${data}/d` as t;
+-- error:
+-- avro is no part of Spark itself
+-- spark-avro_2.13:
+
+-- case: a path among the options
+load csv.`` where path="/etc/passwd" as t;
+-- error:
+-- path is no option
+-- <script>:1:19
+
+-- case: a format that can only be loaded
+select 1 as a as t; save overwrite t as jsonStr.`x`;
+-- error:
+-- jsonStr can only be loaded
+
+-- case: the runs, of which there are none
+load llm.`runs` as runs;
+select name, state, loss, reason from runs as t;
+-- rows:
+-- []
+
+-- case: the models, without starting Ray
+load llm.`models` as models;
+-- rows:
+-- []
+
+-- case: a table that llm does not have
+load llm.`model` as models;
+-- error:
+-- llm has no table model
+-- Did you mean models?
+-- <script>:1:10
