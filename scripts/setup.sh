@@ -29,7 +29,9 @@ need_java() {
     apt_install "$APT_JAVA"
     [ "$(java_major || true)" -ge 17 ] 2>/dev/null && return
   fi
-  stop "Spark needs Java 17 or newer; found: $(java_major || true)${JAVA_HOME:+ in JAVA_HOME=$JAVA_HOME}. Install it, then run this again:" \
+  local found
+  found=$(java_major || true)
+  stop "Spark needs Java 17 or newer; found: ${found:-none}${JAVA_HOME:+ in JAVA_HOME=$JAVA_HOME}. Install it, then run this again:" \
     "  Debian, Ubuntu:  sudo apt-get install -y $APT_JAVA" \
     "  Fedora:          sudo dnf install -y java-21-openjdk-headless" \
     "  macOS:           brew install openjdk@21 && export JAVA_HOME=\$(brew --prefix openjdk@21)"

@@ -46,7 +46,37 @@ def test_check_of_many_good_scripts_says_nothing(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+def test_check_warns_of_sql_that_looks_wrong(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("select upper(a from t as u;")
+    shown = sqlllm("check", "a.sql", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "a.sql:1:" in shown.stdout
+    assert "warning: " in shown.stdout
+    assert sqlllm("check", "--strict", "a.sql", cwd=tmp_path).returncode == 1
+    (warning,) = json.loads(sqlllm("check", "--json", "a.sql", cwd=tmp_path).stdout)
+    assert (warning["severity"], warning["line"]) == ("warning", 1)
+
+
+def test_fmt_rewrites_in_place_and_is_idempotent(tmp_path: Path) -> None:
+    script = tmp_path / "a.sql"
+    script.write_text('-- why\nLOAD   csv.`x`  where header = "true"  as t ;select 1 as a as u')
+    assert sqlllm("fmt", "--check", "a.sql", cwd=tmp_path).returncode == 1
+    assert sqlllm("fmt", "a.sql", cwd=tmp_path).returncode == 0
+    styled = script.read_text()
+    assert styled.startswith("-- why\nload csv.`x`")
+    assert sqlllm("fmt", "--check", "a.sql", cwd=tmp_path).returncode == 0
+    assert sqlllm("fmt", "-", cwd=tmp_path, stdin=styled).stdout == styled
+
+
+def test_fmt_leaves_a_script_that_does_not_parse(bad: Path) -> None:
+    before = (bad / "bad.sql").read_text()
+    shown = sqlllm("fmt", "bad.sql", cwd=bad)
+    assert shown.returncode == 1
+    assert "bad.sql:2:3" in shown.stderr
+    assert (bad / "bad.sql").read_text() == before
+
+
+@pytest.mark.parametrize("command", ["run", "check", "fmt"])
 def test_a_script_that_is_not_there(command: str, tmp_path: Path) -> None:
     shown = sqlllm(command, "nope.sql", cwd=tmp_path)
     assert shown.returncode == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sqlllm.dialect import parse
+from sqlllm.errors import SQLLLMError
 
 from .run import read
 
@@ -15,20 +16,30 @@ from .run import read
 @click.command("check")
 @click.argument("scripts", nargs=-1, required=True, type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON array of all errors, for editors.")
-def command(scripts: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--strict", is_flag=True, help="Count as errors what looks wrong in a select; Spark has the last word.")
+def command(scripts: tuple[Path, ...], as_json: bool, strict: bool) -> None:
     """Parse each script and report every error as FILE:LINE:COL: message.
 
     Exits with 1 if there is one, with 0 if there is none.
     """
-    errors = [error for script in scripts for error in parse(*read(script)).errors]
+    parsed = [parse(*read(script)) for script in scripts]
+    errors = [error for script in parsed for error in script.errors]
+    warnings = [warning for script in parsed for warning in script.warnings]
     if as_json:
-        click.echo(json.dumps([error.to_dict() for error in errors], ensure_ascii=False))
+        found = [(error, "error") for error in errors] + [(warning, "warning") for warning in warnings]
+        click.echo(json.dumps([{**error.to_dict(), "severity": severity} for error, severity in found]))
     else:
         for error in errors:
-            click.echo(f"{error.place}: {error.message}")
-            if error.place:
-                click.echo(error.place.quote())
-            if error.cure:
-                click.echo(error.cure)
-    if errors:
+            _show(error, "")
+        for warning in warnings:
+            _show(warning, "" if strict else "warning: ")
+    if errors or (strict and warnings):
         raise click.exceptions.Exit(1)
+
+
+def _show(error: SQLLLMError, prefix: str) -> None:
+    click.echo(f"{error.place}: {prefix}{error.message}")
+    if error.place:
+        click.echo(error.place.quote())
+    if error.cure:
+        click.echo(error.cure)

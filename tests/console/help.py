@@ -1,0 +1,27 @@
+"""docs/cli.md is what `--help` says: `python -m tests.console.help > docs/cli.md` writes it again."""
+
+from __future__ import annotations
+
+from click.testing import CliRunner
+
+from sqlllm.console.cli import COMMANDS, cli
+
+HEAD = """# The command line
+
+Exit codes: 0 done, 1 the script or the machine is at fault, 2 the command line is, 130 stopped by Ctrl-C. Results go to
+standard output, progress and errors to standard error.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    runner = CliRunner()
+    parts = [HEAD]
+    for command in COMMANDS:
+        text = runner.invoke(cli, [command, "--help"], prog_name="sqlllm", terminal_width=100).output
+        parts.append(f"## sqlllm {command}\n\n```\n{text.strip()}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    print(page(), end="")  # noqa: T201
