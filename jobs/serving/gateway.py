@@ -15,7 +15,7 @@ import orjson
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.schema import ApplicationStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -24,6 +24,7 @@ from .applications import MODEL_PREFIX
 from .protocol import RequestError, parse_body
 
 _REFRESH_SECONDS = 2.0
+_FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -36,7 +37,7 @@ async def refuse(_: Request, error: RequestError) -> Response:
 
 
 # Above the class: `serve.ingress` pickles its methods, with the globals that exist by then.
-async def _stream(handle: Any, route: str, body: bytes) -> Response:
+async def _stream(handle: Any, name: str, route: str, body: bytes) -> Response:
     """Wait for the first event: until then a refusal can still have its own status."""
     events = handle.options(stream=True).stream.remote(route, body)
     status, first = await anext(events)
@@ -45,8 +46,12 @@ async def _stream(handle: Any, route: str, body: bytes) -> Response:
 
     async def rest() -> AsyncIterator[bytes]:
         yield first
-        async for _, event in events:
-            yield event
+        try:
+            async for status, event in events:
+                # The response has begun: an error is an event, as OpenAI's clients expect it.
+                yield event if status == 200 else b"data: " + event + b"\n\n"
+        except _FAILURES as error:
+            yield b"data: " + _unavailable(name, error).to_json() + b"\n\n"
 
     return StreamingResponse(rest(), media_type="text/event-stream")
 
@@ -107,9 +112,9 @@ class Gateway:
         handle = await self._handle(fields.get("model"))
         try:
             if fields.get("stream") and route != "chat_batch":
-                return await _stream(handle, route, body)
+                return await _stream(handle, fields["model"], route, body)
             status, answer = await handle.call.remote(route, body)
-        except (BackPressureError, DeploymentUnavailableError, RayActorError, RayTaskError) as error:
+        except _FAILURES as error:
             raise _unavailable(fields["model"], error) from error
         headers = {"Retry-After": "1"} if status in (429, 503) else None
         return Response(answer, status, headers, "application/json")

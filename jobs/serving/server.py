@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,9 +23,12 @@ class ModelServer:
 
     model: Model
 
-    async def __init__(self, spec: dict[str, Any], gpus: float) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def __init__(self, spec: dict[str, Any], gpus: float, threads: str | None) -> None:  # type: ignore[misc]
+        # Serve awaits it. `threads` is the user's OMP_NUM_THREADS; Ray sets its own, 1 for each CPU that it counts.
         self._spec = ModelSpec(**spec)
-        self._gpus = gpus
+        if not gpus:
+            share = (os.cpu_count() or 1) // self._spec.replicas
+            os.environ["OMP_NUM_THREADS"] = threads or str(max(1, int(self._spec.cpus_per_worker), share))
         engine = get_engine(self._spec.engine)
         try:
             self.model = await engine.load(self._spec, engine.parse(self._spec.engine_options), gpus)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,7 @@ class Serving:
                 ModelServer,
                 spec.model_dump(),
                 gpus,
+                os.environ.get("OMP_NUM_THREADS"),
                 application=MODEL_PREFIX + spec.name,
                 route_prefix=None,
                 name="model",
@@ -102,7 +104,7 @@ class Serving:
         applications.delete(MODEL_PREFIX + name, wait=True)
 
     def models(self) -> list[Deployment]:
-        """Every deployed model, by name."""
+        """Every model that answers, by name."""
         self._start()
         names = {name.removeprefix(MODEL_PREFIX) for name in applications.statuses() if name.startswith(MODEL_PREFIX)}
         specs = [spec for name in sorted(names) if (spec := self._deployed(name)) is not None]

@@ -11,39 +11,16 @@ import logging
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from transformers import LogitsProcessor, StoppingCriteria
+from transformers import StoppingCriteria
+
+from .sampling import Sampler, Sampling
 
 if TYPE_CHECKING:
     import torch
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How the next token is chosen; temperature 0 takes the most probable one."""
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0  # 0: all
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    seed: int | None = None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the most probable token is the answer as it is."""
-        return self.temperature == 0 and not self.penalizes
-
-    @property
-    def penalizes(self) -> bool:
-        """Whether earlier tokens change the scores."""
-        return self.repetition_penalty != 1 or self.presence_penalty != 0 or self.frequency_penalty != 0
 
 
 class Answer:
@@ -131,10 +108,10 @@ class Batcher:
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
         self._thread.start()
 
-    def submit(self, *jobs: Answer) -> None:
-        """Queue jobs; those of one call are likely to share a batch."""
+    def submit(self, *answers: Answer) -> None:
+        """Queue answers; those of one call are likely to share a batch."""
         with self._changed:
-            self._waiting.extend(jobs)
+            self._waiting.extend(answers)
             self._changed.notify()
 
     @property
@@ -152,16 +129,16 @@ class Batcher:
                 self._generate(batch)
             except (RuntimeError, ValueError, IndexError, MemoryError) as error:  # out of memory is a RuntimeError
                 logger.exception("a batch of %d prompts failed", len(batch))
-                for job in batch:
-                    job.put(error)
+                for answer in batch:
+                    answer.put(error)
 
     def _take(self) -> list[Answer]:
         """The next batch: oldest first, as many as fit."""
         batch: list[Answer] = []
         width = 0
         while self._waiting and len(batch) < self._max_rows:
-            job = self._waiting[0]
-            wider = max(width, len(job.prompt) + job.max_tokens)
+            answer = self._waiting[0]
+            wider = max(width, len(answer.prompt) + answer.max_tokens)
             if batch and wider * (len(batch) + 1) > self._max_tokens:
                 break
             width = wider
@@ -171,25 +148,28 @@ class Batcher:
     def _generate(self, batch: list[Answer]) -> None:
         import torch
 
-        live = [job for job in batch if not job.cancelled]
+        for answer in batch:
+            if answer.cancelled:
+                answer.put(None)
+        live = [answer for answer in batch if not answer.cancelled]
         if live:
-            width = max(len(job.prompt) for job in live)
+            width = max(len(answer.prompt) for answer in live)
             ids = torch.full((len(live), width), self._pad)
             mask = torch.zeros_like(ids)
-            for row, job in enumerate(live):
-                ids[row, width - len(job.prompt) :] = torch.tensor(job.prompt)
-                mask[row, width - len(job.prompt) :] = 1
-            samplers = [] if all(job.sampling.is_plain for job in live) else [Sampler(live, width)]
+            for row, answer in enumerate(live):
+                ids[row, width - len(answer.prompt) :] = torch.tensor(answer.prompt)
+                mask[row, width - len(answer.prompt) :] = 1
+            rules = [answer.sampling for answer in live]
+            sampler = Sampler(rules, [answer.prompt for answer in live], width)
+            samplers = [] if all(rule.is_plain for rule in rules) else [sampler]
             with torch.inference_mode():
                 self._model.generate(
                     input_ids=ids.to(self._model.device),
                     attention_mask=mask.to(self._model.device),
-                    generation_config=self._config(max(job.max_tokens for job in live)),
+                    generation_config=self._config(max(answer.max_tokens for answer in live)),
                     logits_processor=samplers,
                     stopping_criteria=[Progress(live, self._ends, self._decode)],
                 )
-        for job in batch:
-            job.put(None)
 
     def _config(self, max_new_tokens: int) -> Any:
         """Greedy: the sampler leaves one token to choose from. Progress ends the rows, so there is no end token."""
@@ -205,81 +185,23 @@ class Batcher:
 class Progress(StoppingCriteria):
     """Sees each step of `generate`: hands out the text and ends each row at its own end."""
 
-    def __init__(self, jobs: list[Answer], ends: frozenset[int], decode: Callable[[list[int]], str]) -> None:
-        self._jobs = jobs
+    def __init__(self, answers: list[Answer], ends: frozenset[int], decode: Callable[[list[int]], str]) -> None:
+        self._answers = answers
         self._ends = ends
         self._decode = decode
-        self._done = [False] * len(jobs)
+        self._done = [False] * len(answers)
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Which rows are done."""
         import torch
 
         for row, token in enumerate(input_ids[:, -1].tolist()):
-            job = self._jobs[row]
-            if not self._done[row] and job.add(token, token in self._ends, self._decode):
+            answer = self._answers[row]
+            if not self._done[row] and answer.add(token, token in self._ends, self._decode):
                 self._done[row] = True
-                job.flush(self._decode)
+                answer.flush(self._decode)
+                answer.put(None)  # at once: its neighbours may go on for long
         return torch.tensor(self._done, device=input_ids.device)
-
-
-class Sampler(LogitsProcessor):
-    """Chooses the next token of each row by the row's own rules, and leaves `generate` no other."""
-
-    def __init__(self, jobs: list[Answer], width: int) -> None:
-        import torch
-
-        self._rows = [job.sampling for job in jobs]
-        self._prompts = [job.prompt for job in jobs]
-        self._prompt_width = width
-        self._generators = [torch.Generator() for _ in jobs]
-        for generator, rules in zip(self._generators, self._rows, strict=True):
-            if rules.seed is None:
-                generator.seed()
-            else:
-                generator.manual_seed(rules.seed)
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores of which only the chosen token is finite."""
-        import torch
-
-        chosen = torch.full_like(scores, -torch.inf)
-        logits, answers = scores.float().cpu(), input_ids[:, self._prompt_width :].cpu()
-        tokens = [self._choose(logits[row], answers[row], row, rules) for row, rules in enumerate(self._rows)]
-        chosen[range(len(tokens)), tokens] = 0.0
-        return chosen
-
-    def _choose(self, logits: torch.Tensor, answer: torch.Tensor, row: int, rules: Sampling) -> int:
-        import torch
-
-        if rules.penalizes:
-            logits = _penalize(logits, self._prompts[row], answer, rules)
-        if rules.temperature == 0:
-            return int(logits.argmax())
-        logits = logits / rules.temperature
-        if rules.min_p:
-            logits[logits < logits.max() + torch.tensor(rules.min_p).log()] = -torch.inf
-        if rules.top_k:
-            kept = torch.topk(logits, min(rules.top_k, len(logits)))
-            logits = torch.full_like(logits, -torch.inf).scatter(0, kept.indices, kept.values)
-        probabilities, order = torch.sort(logits.softmax(-1), descending=True)
-        if rules.top_p < 1:
-            # A token stays if those before it do not reach top_p: the best one always does.
-            probabilities[probabilities.cumsum(-1) - probabilities >= rules.top_p] = 0.0
-        return int(order[torch.multinomial(probabilities, 1, generator=self._generators[row])])
-
-
-def _penalize(logits: torch.Tensor, prompt: list[int], answer: torch.Tensor, rules: Sampling) -> torch.Tensor:
-    """Repetition looks at prompt and answer, presence and frequency at the answer only, as in OpenAI's and vLLM's."""
-    import torch
-
-    logits = logits.clone()
-    if rules.repetition_penalty != 1:
-        seen = torch.cat([torch.tensor(prompt), answer]).unique()  # type: ignore[no-untyped-call]
-        values = logits[seen]
-        logits[seen] = torch.where(values > 0, values / rules.repetition_penalty, values * rules.repetition_penalty)
-    counts = torch.bincount(answer, minlength=len(logits))[: len(logits)]
-    return logits - rules.frequency_penalty * counts - rules.presence_penalty * (counts > 0)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

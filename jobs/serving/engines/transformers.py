@@ -18,7 +18,6 @@ from ..protocol import (
     SSE_DONE,
     RequestError,
     batch_response,
-    check_fields,
     check_messages,
     conversations,
     failed_choice,
@@ -29,28 +28,13 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import parse_value
+from .requests import Request, parse_request
 
 if TYPE_CHECKING:
-    from .generation import Answer, Batcher, Sampling
+    from .generation import Answer, Batcher
+    from .sampling import Sampling
 
 _GIB = 2**30
-# Of OpenAI's protocol, and honoured by other engines.
-_UNSUPPORTED = frozenset(
-    {
-        "functions",
-        "function_call",
-        "logit_bias",
-        "logprobs",
-        "response_format",
-        "structured_outputs",
-        "tool_choice",
-        "tools",
-        "top_logprobs",
-        "echo",
-        "suffix",
-        "best_of",
-    }
-)
 
 
 class Options(BaseModel):
@@ -66,36 +50,6 @@ class Options(BaseModel):
     kv_cache_memory_bytes: int = Field(_GIB, ge=2**20, description="memory that a batch's KV cache may take")
     attn_implementation: str | None = Field(None, description="attention of transformers: eager, sdpa, ...")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
-
-
-class Request(BaseModel):
-    """The fields of a chat or completion request that this engine honours."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    model: str
-    messages: Any = None  # looked into one conversation at a time
-    prompt: str | list[str] | list[int] | list[list[int]] | None = None
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
-    n: int | None = Field(1, ge=1, le=1, description="one answer per prompt")
-    stop: str | list[str] | None = None
-    stream: bool | None = False
-    stream_options: dict[str, bool] | None = None
-    temperature: float | None = Field(None, ge=0)
-    top_p: float | None = Field(None, gt=0, le=1)
-    top_k: int | None = Field(None, ge=-1)
-    min_p: float | None = Field(None, ge=0, le=1)
-    repetition_penalty: float | None = Field(None, gt=0)
-    presence_penalty: float | None = Field(None, ge=-2, le=2)
-    frequency_penalty: float | None = Field(None, ge=-2, le=2)
-    seed: int | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """The stop strings."""
-        return tuple(text for text in ([self.stop] if isinstance(self.stop, str) else self.stop or []) if text)
 
 
 class Transformers:
@@ -133,7 +87,7 @@ class Transformers:
             import transformers  # noqa: F401
         except ImportError as error:
             raise PackageError.from_import_error(error, package="transformers", extra="ray") from error
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 0)) or os.cpu_count() or 1)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         return await asyncio.to_thread(_load, spec, Options(**options), "cuda" if gpus else "cpu")
 
 
@@ -149,22 +103,22 @@ class TransformersModel:
 
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
-        typed = _parse(request)
-        (answer,) = await self._answer([self._chat_job(typed, typed.messages)])
+        typed = parse_request(request)
+        (answer,) = await self._answer([self._chat_answer(typed, typed.messages)])
         counts = usage(len(answer.prompt), answer.tokens)
         choices = [{"index": 0, **_chat_choice(answer)}]
         return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, choices, usage=counts))
 
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer all conversations: one choice each, a bad one as a choice with `error`."""
-        batch = conversations(request)
-        typed = _parse(request)
         from .generation import Answer
 
+        batch = conversations(request)
+        typed = parse_request(request)
         results: list[Answer | RequestError] = []
         for messages in batch:
             try:
-                results.append(self._chat_job(typed, messages))
+                results.append(self._chat_answer(typed, messages))
             except RequestError as error:
                 results.append(error)
         await self._answer([result for result in results if isinstance(result, Answer)])
@@ -178,8 +132,8 @@ class TransformersModel:
 
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""
-        typed = _parse(request)
-        answers = await self._answer([self._job(typed, tokens) for tokens in self._prompts(typed)])
+        typed = parse_request(request)
+        answers = await self._answer([self._plain_answer(typed, tokens) for tokens in self._prompts(typed)])
         choices = [
             {"index": index, "text": "".join(answer.texts), "finish_reason": answer.finish_reason, "logprobs": None}
             for index, answer in enumerate(answers)
@@ -189,14 +143,14 @@ class TransformersModel:
 
     async def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
         """Server-sent events, one per piece of text."""
-        typed = _parse(request)
+        typed = parse_request(request)
         if route == "chat":
-            job, kind, id = self._chat_job(typed, typed.messages), "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
+            answer, kind, id = self._chat_answer(typed, typed.messages), "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
         else:
             prompts = self._prompts(typed)
             if len(prompts) != 1:
                 raise RequestError("a stream answers one prompt; send the prompts one by one", param="prompt")
-            job, kind, id = self._job(typed, prompts[0]), "text_completion", new_id("cmpl")  # noqa: A001
+            answer, kind, id = self._plain_answer(typed, prompts[0]), "text_completion", new_id("cmpl")  # noqa: A001
 
         def event(piece: dict[str, Any], finish_reason: str | None = None) -> bytes:
             choice = {"index": 0, **({"delta": piece} if route == "chat" else {"text": piece.get("content", "")})}
@@ -204,16 +158,16 @@ class TransformersModel:
 
         if route == "chat":
             yield event({"role": "assistant", "content": ""})
-        job.streams = True
-        self._batcher.submit(job)
+        answer.streams = True
+        self._batcher.submit(answer)
         try:
-            async for text in job:
+            async for text in answer:
                 yield event({"content": text})
         finally:
-            job.cancelled = True  # the client may have gone
-        yield event({}, job.finish_reason)
+            answer.cancelled = True  # the client may have gone
+        yield event({}, answer.finish_reason)
         if (typed.stream_options or {}).get("include_usage"):
-            yield sse(response(kind, id, self._name, [], usage=usage(len(job.prompt), job.tokens)))
+            yield sse(response(kind, id, self._name, [], usage=usage(len(answer.prompt), answer.tokens)))
         yield SSE_DONE
 
     async def check_health(self) -> None:
@@ -221,18 +175,18 @@ class TransformersModel:
         if not self._batcher.is_alive:
             raise RuntimeError("the generating thread has died")
 
-    async def _answer(self, jobs: list[Answer]) -> list[Answer]:
-        """Run jobs and wait for all of them."""
-        self._batcher.submit(*jobs)
+    async def _answer(self, answers: list[Answer]) -> list[Answer]:
+        """Have answers generated and wait for all of them."""
+        self._batcher.submit(*answers)
         try:
-            for job in jobs:
-                job.texts = [text async for text in job]
+            for answer in answers:
+                answer.texts = [text async for text in answer]
         finally:
-            for job in jobs:
-                job.cancelled = True
-        return jobs
+            for answer in answers:
+                answer.cancelled = True
+        return answers
 
-    def _chat_job(self, request: Request, messages: object) -> Answer:
+    def _chat_answer(self, request: Request, messages: object) -> Answer:
         checked = check_messages(messages)
         if self._tokenizer.chat_template is None:
             raise RequestError("the model's tokenizer has no chat template; use /v1/completions")
@@ -244,7 +198,7 @@ class TransformersModel:
             )
         except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise RequestError(f"the chat template refuses the messages: {error}", param="messages") from None
-        return self._job(request, tokens)
+        return self._plain_answer(request, tokens)
 
     def _prompts(self, request: Request) -> list[list[int]]:
         prompt = request.prompt
@@ -254,7 +208,9 @@ class TransformersModel:
             prompt = [prompt]  # type: ignore[assignment]
         return [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]  # type: ignore[misc]
 
-    def _job(self, request: Request, prompt: list[int]) -> Answer:
+    def _plain_answer(self, request: Request, prompt: list[int]) -> Answer:
+        from .generation import Answer
+
         asked = request.max_completion_tokens or request.max_tokens
         room = self._context - len(prompt)
         if room < (asked or 1) or not prompt:
@@ -265,32 +221,16 @@ class TransformersModel:
                 code=CONTEXT_LENGTH_EXCEEDED,
             )
         limit = asked or min(room, self._defaults.get("max_new_tokens") or room)
-        from .generation import Answer
-
         return Answer(prompt, limit, self._sampling(request), request.stops)
 
     def _sampling(self, request: Request) -> Sampling:
-        from .generation import Sampling
+        from .sampling import Sampling
 
         names = [name for name in Sampling.__dataclass_fields__ if name != "top_k"]
         asked = {name: value for name in names if (value := getattr(request, name)) is not None}
         defaults = {name: value for name in names if (value := self._defaults.get(name)) is not None}
         top_k = request.top_k if request.top_k is not None else self._defaults.get("top_k") or 0
         return Sampling(**defaults | asked, top_k=max(0, top_k))
-
-
-def _parse(request: dict[str, Any]) -> Request:
-    """The typed request; a field that this engine does not honour is refused."""
-    refused = request.keys() & _UNSUPPORTED
-    if refused:
-        raise RequestError(f"the engine transformers does not support {min(refused)}", param=min(refused))
-    check_fields(request, Request.model_fields)
-    try:
-        return Request(**{name: value for name, value in request.items() if name in Request.model_fields})
-    except ValidationError as error:
-        first = error.errors()[0]
-        param = str(first["loc"][0])
-        raise RequestError(f"{param}: {first['msg']}", param=param) from None
 
 
 def _chat_choice(answer: Answer) -> dict[str, Any]:

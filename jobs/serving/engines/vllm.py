@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import dataclasses
 import json
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -124,7 +123,7 @@ class VLLMModel:
 
             def build_tok_params(self, model_config: Any) -> Any:
                 # ... but for this check, which would refuse it.
-                return dataclasses.replace(super().build_tok_params(model_config), max_output_tokens=0)
+                return CompletionRequest.build_tok_params(self.model_copy(update={"max_tokens": 0}), model_config)
 
         self._server = server
         self._name = name
@@ -156,7 +155,7 @@ class VLLMModel:
         """Server-sent events as vLLM writes them."""
         if route == "chat":
             check_messages(request.get("messages"))
-        async for events in await self._start(route, request):
+        async for events in self._run(route, request):
             for event in events:
                 if not isinstance(event, str):
                     raise _refusal(event)
@@ -172,6 +171,8 @@ class VLLMModel:
             check_messages(messages)
             answer = await self._answer("chat", shared | {"messages": messages, "request_id": f"{id}-{index}"})
         except RequestError as error:
+            if error.status >= 500:  # not this conversation's fault
+                raise
             return failed_choice(index, error)
         choice = answer.choices[0]
         result = {
@@ -187,31 +188,33 @@ class VLLMModel:
         return result
 
     async def _answer(self, route: str, request: dict[str, Any]) -> Any:
+        async for response in self._run(route, request):
+            if hasattr(response, "error"):
+                raise _refusal(response)
+            return response
+        raise RequestError("the engine gave no answer", status=500)
+
+    async def _run(self, route: str, request: dict[str, Any]) -> AsyncIterator[Any]:
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
-            async for response in await self._start(route, request):
-                if hasattr(response, "error"):
-                    raise _refusal(response)
-                return response
+            async for response in await getattr(self._server, route)(self._typed(route, request)):
+                yield response
         except EngineDeadError as error:  # Serve starts another one when it sees that this one is not healthy
             raise RequestError(f"the engine has died: {reason(error)}", status=503) from error
-        raise RequestError("the engine gave no answer", status=500)
 
-    async def _start(self, route: str, request: dict[str, Any]) -> AsyncIterator[Any]:
+    def _typed(self, route: str, request: dict[str, Any]) -> BaseModel:
         from pydantic import ValidationError
 
         is_open = route == "completions" and request.get("max_tokens") is None
         kind = self._requests["open_completions" if is_open else route]
         check_fields(request, kind.model_fields)
         try:
-            typed = kind.model_validate(request)
+            return kind.model_validate(request)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             param = ".".join(str(part) for part in first["loc"][:1])
             raise RequestError(f"{param}: {first['msg']}" if param else first["msg"], param=param or None) from None
-        answers: AsyncIterator[Any] = await getattr(self._server, route)(typed)
-        return answers
 
 
 def _refusal(response: Any) -> RequestError:
