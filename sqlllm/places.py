@@ -17,13 +17,40 @@ _SECRET_IN_TEXT = re.compile(
 )
 
 
+_SECRET_IN_VALUE = re.compile(
+    r"""(?P<key>://[^\s/:@'"`]{0,100}+:|[?&;"'`][\w.]{0,50}(?:key|secret|token|passw(?:or)?d)=)"""
+    r"""(?P<value>(?<==)[^\s&;'"`]++|(?<=:)[^\s/@'"`]++(?=@))""",
+    re.IGNORECASE,
+)
+_SET = re.compile(
+    r"""(?P<key>\bset\s++(?P<name>`[^`]*+`|[\w.]++)\s*+=\s*+)"""
+    r"""(?P<value>'''.*?'''|\"\"\".*?\"\"\"|'(?:\\.|[^'\\])*+'|"(?:\\.|[^"\\])*+"|`[^`]*+`|[^\s;]++)(?=(?P<rest>[^;]{0,500}+))""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def mask_secrets(text: str) -> str:
-    """`text` with every quoted value of a secret-looking key starred out, its length and line breaks kept."""
+    """`text` with its secrets starred out, its length and line breaks kept.
+
+    Secrets are quoted values of secret-looking keys, passwords in URLs, and what `set` gives to a secret-looking name
+    or hides with `visibility="un_select"`.
+    """
 
     def star(match: re.Match[str]) -> str:
-        return match["key"] + match["quote"] + re.sub(r"[^\n]", "*", match["value"]) + match["quote"]
+        return match["key"] + match["quote"] + _stars(match["value"]) + match["quote"]
 
-    return _SECRET_IN_TEXT.sub(star, text)
+    def star_set(match: re.Match[str]) -> str:
+        if not SECRET_KEY.search(match["name"]) and "un_select" not in match["rest"]:
+            return match[0]
+        return match["key"] + re.sub(r"[^\n'\"`]", "*", match["value"])
+
+    text = _SECRET_IN_TEXT.sub(star, text)
+    text = _SECRET_IN_VALUE.sub(lambda match: match["key"] + _stars(match["value"]), text)
+    return _SET.sub(star_set, text)
+
+
+def _stars(text: str) -> str:
+    return re.sub(r"[^\n]", "*", text)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from sqlllm.errors import OptionError, PackageError, TableError
 
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
 
     from .formats import Request
 
+# What pandas calls the values of a column: their type in Spark. All others are text.
+_KINDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "boolean": ("boolean", bool),
+    "datetime64": ("timestamp", lambda moment: moment.to_pydatetime()),
+    "floating": ("double", float),
+    "integer": ("long", int),
+    "mixed-integer-float": ("double", float),
+}
 _OPTIONS = ("header", "useHeader", "sheet")
 
 
@@ -26,10 +36,18 @@ def read(ask: Request) -> DataFrame:
         frame = pandas.read_excel(
             _file(ask), sheet_name=ask.options.get("sheet", 0), header=0 if header else None, engine="openpyxl"
         )
-    except (OSError, ValueError, KeyError) as error:  # KeyError is openpyxl's for a file that is no workbook
+    except (OSError, ValueError, KeyError, BadZipFile) as error:  # the last two: a file that is no workbook
         raise TableError(f"cannot read {ask.path}: {error}", place=ask.place) from None
-    frame.columns = [str(name) if header else f"_c{name}" for name in frame.columns]
-    return ask.session.spark.createDataFrame(frame.astype(object).where(frame.notna(), None))
+    from pyspark.sql.types import StructType
+
+    schema, columns = StructType(), []
+    for name, column in frame.items():
+        kind, convert = _KINDS.get(pandas.api.types.infer_dtype(column, skipna=True), ("string", str))
+        schema.add(str(name) if header else f"_c{name}", kind)
+        columns.append(
+            [None if missing else convert(value) for value, missing in zip(column, column.isna(), strict=True)]
+        )
+    return ask.session.spark.createDataFrame(list(zip(*columns, strict=True)), schema)
 
 
 def write(ask: Request, frame: DataFrame, mode: str) -> None:

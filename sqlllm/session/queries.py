@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from . import guard
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import DataFrame
 
     from sqlllm.dialect import RenderedSql
     from sqlllm.places import Place
@@ -41,7 +41,7 @@ def run_sql(
     try:
         return session.spark.sql(prefix + sql.text, args=arguments)
     except PySparkException as error:
-        translated = _translate(error, session.spark)
+        translated = _translate(error, session)
         translated.place = _place(error, sql, len(prefix))
         raise translated from None
 
@@ -63,23 +63,42 @@ def errors_at(place: Place | None) -> Iterator[None]:
         raise TableError(_first_words(str(error.java_exception.getMessage())), place=place) from None
 
 
-def _translate(error: PySparkException, spark: SparkSession | None = None) -> SQLLLMError:
+def _translate(error: PySparkException, session: Session | None = None) -> SQLLLMError:
     text = str(error)
     if ours := _OURS.search(text):  # raised by a model function in a Python worker
         kind = getattr(errors, ours[1], SQLLLMError)
         message, _, cure = ours[2].strip().partition("\n")
         return kind(message, cure=cure)
     message, _, more = _first_words(text).partition("\n")
-    if error.getCondition() == "TABLE_OR_VIEW_NOT_FOUND" and spark is not None:
-        name = str((error.getMessageParameters() or {}).get("relationName", "")).replace("`", "")
-        known = [table.name for table in spark.catalog.listTables()]
-        near = nearest(name, known)
-        hint = f"Did you mean {near}? " if near else ""
-        return TableError(f"there is no table {name}", cure=f"{hint}Tables: {', '.join(sorted(known)) or 'none yet'}.")
+    if session is not None and (missing := _MISSING.get(str(error.getCondition()))):
+        parameter, translate = missing
+        return translate(session, str((error.getMessageParameters() or {}).get(parameter, "")).replace("`", ""))
     if "Traceback" in text:  # a user's Python function: its own last line says it
         lines = [line for line in text.strip().splitlines() if line and not line.startswith((" ", "\t"))]
         return TableError(f"a Python function failed: {lines[-1]}")
     return TableError(message.strip(), cure=more.strip())
+
+
+def no_table(session: Session, name: str) -> TableError:
+    """The error for a table that is not there, with the nearest one."""
+    known = [table.name for table in session.spark.catalog.listTables()]
+    near = nearest(name, known)
+    hint = f"Did you mean {near}? " if near else ""
+    return TableError(f"there is no table {name}", cure=f"{hint}Tables: {', '.join(sorted(known)) or 'none yet'}.")
+
+
+def _no_function(session: Session, name: str) -> TableError:
+    near = nearest(name, [row[0] for row in session.spark.sql("show functions").collect()])
+    hint = f"Did you mean {near}? " if near else ""
+    models = f"Models: {', '.join(sorted(session.models))}." if session.models else "No model is deployed."
+    return TableError(f"there is no function {name}", cure=hint + models)
+
+
+# Spark's conditions: the parameter that holds the name, and our error.
+_MISSING: dict[str, tuple[str, Callable[[Session, str], TableError]]] = {
+    "TABLE_OR_VIEW_NOT_FOUND": ("relationName", no_table),
+    "UNRESOLVED_ROUTINE": ("routineName", _no_function),
+}
 
 
 def _first_words(text: str) -> str:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlllm.dialect import Variables, parse
-from sqlllm.errors import OptionError, ScriptErrors, SQLLLMError
+from sqlllm.errors import OptionError, ScriptErrors, SQLLLMError, VariableError
 from sqlllm.jobs import cluster
-from sqlllm.places import mask_secrets
+from sqlllm.places import SECRET_KEY, mask_secrets
 from sqlllm.settings import Settings
 
 from . import queries, registry
@@ -21,11 +22,11 @@ from .spark import start_spark
 from .tables import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from sqlllm.dialect.statements import Statement
+    from sqlllm.dialect.statements import Option, Statement
     from sqlllm.jobs.serving import Serving
     from sqlllm.places import Place
 
@@ -50,6 +51,7 @@ class Session:
         self.running: list[str] = []  # macros and included scripts under way, the innermost last
         self.cached: set[str] = set()  # tables to uncache when the script ends
         self.last: Result | None = None  # table of the last statement that gave one
+        self._passwords: set[str] = set()  # values of secret-looking options
         self._given_spark = spark
         self._owns_ray = False
         self._started = time.monotonic()
@@ -102,9 +104,24 @@ class Session:
 
     def mask(self, text: str) -> str:
         """`text` with every secret starred out: what looks like one, and what was set as one."""
-        for value in sorted(self.variables.hidden_values(), key=len, reverse=True):
-            text = text.replace(value, "***") if value else text
+        for value in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(value, "***")
         return mask_secrets(text)
+
+    def _secrets(self) -> set[str]:
+        named = set(self._passwords)
+        for name in filter(SECRET_KEY.search, self.variables.names()):
+            with suppress(VariableError):  # it waits for another variable
+                named.add(self.variables.get(name) or "")
+        if key := self.settings.serving.api_key:
+            named.add(key.get_secret_value())
+        # A short value of a name that only looks like a secret's, as in `max_token`, stands in many a message.
+        return {*filter(None, self.variables.hidden_values()), *(value for value in named if len(value) >= 5)}
+
+    def _remember_passwords(self, options: Mapping[str, Option]) -> None:
+        for key in filter(SECRET_KEY.search, options):
+            with suppress(VariableError):  # which the statement raises itself
+                self._passwords.add(options[key].value.resolve(self.variables))
 
     @property
     def elapsed(self) -> float:
@@ -143,12 +160,13 @@ class Session:
         self.variables.set("elapsed_seconds", f"{self.elapsed:.0f}")
         self.observer.started(statement)
         started = time.monotonic()
+        options = getattr(statement, "options", None) or getattr(statement, "params", {})
+        self._remember_passwords(options)
         try:
             with queries.errors_at(statement.place):
                 result = registry.handler_of(type(statement))(self, statement)
         except SQLLLMError as error:
             error.message, error.cure = self.mask(error.message), self.mask(error.cure)
-            options = getattr(statement, "options", None) or getattr(statement, "params", {})
             if isinstance(error, OptionError) and error.key in options:
                 error.at(options[error.key].key_place)
             error.at(statement.place)

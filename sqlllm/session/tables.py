@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sqlllm.errors import TableError, nearest
-
 from . import queries
 
 if TYPE_CHECKING:
@@ -43,10 +41,4 @@ def table_named(session: Session, name: Text | str) -> DataFrame:
     with queries.errors_at(None if isinstance(name, str) else name.place):  # a name that is none
         if catalog.tableExists(wanted):
             return session.spark.table(wanted)
-    known = sorted(table.name for table in catalog.listTables())
-    near = nearest(wanted, known)
-    raise TableError(
-        f"there is no table {wanted}",
-        cure=(f"Did you mean {near}? " if near else "") + f"Tables: {', '.join(known) or 'none yet'}.",
-        place=None if isinstance(name, str) else name.place,
-    )
+    raise queries.no_table(session, wanted).at(None if isinstance(name, str) else name.place)

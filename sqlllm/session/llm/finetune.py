@@ -32,7 +32,8 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
         )
     frame = table_named(session, table)
     session.start_ray()
-    record = training.new_run(spec, session.settings.home)
+    shown = {key: session.mask(value) for key, value in options.items()}
+    record = training.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
     session.observer.step("writing the training table")
     try:
         with queries.errors_at(table.place):

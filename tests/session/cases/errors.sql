@@ -154,3 +154,24 @@ select '${who}' as who as t;
 -- error:
 -- who needs ${x}, which is not set
 -- <script>:2:9
+
+-- case: a function that does not exist
+select 1 as a as t;
+select a, llm_parm(map("a", "b")) as p from t as u;
+-- error:
+-- there is no function llm_parm
+-- <script>:2:11
+-- Did you mean llm_param? No model is deployed.
+
+-- case: a variable whose SQL has a mistake
+set n = """select 1 as a,
+  max(b)""" where type="sql";
+-- error:
+-- `b` cannot be resolved
+-- <script>:2:7
+
+-- case: a mode of a query that is none
+set n = "select 1" where type="sql" and mode="late";
+-- error:
+-- mode is runtime or compile
+-- <script>:1:41
