@@ -98,7 +98,7 @@ class Window:
             try:
                 reply = await self._client.complete([conversation.messages for _, conversation in batch], params)
             except RequestError as error:
-                failed = requests.failure(error.kind, error.message)
+                failed = requests.failure(error.kind, error.message, error.attempts)
                 return {request: failed for request, _ in batch}
         milliseconds = (time.perf_counter() - started) * 1000
         return {

@@ -19,10 +19,11 @@ Message = dict[str, Any]
 class RequestError(ValueError):
     """This row's request cannot be sent; its neighbours can."""
 
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(kind, message)
+    def __init__(self, kind: str, message: str, attempts: int = 1) -> None:
+        super().__init__(kind, message, attempts)
         self.kind = kind
         self.message = message
+        self.attempts = attempts
 
 
 @dataclass(frozen=True, slots=True)

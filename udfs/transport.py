@@ -67,7 +67,7 @@ class Client:
             try:
                 response = await self._http.post("/v1/chat/completions/batch", content=body)
             except httpx.ReadTimeout:
-                raise RequestError("timeout", f"no answer within {self.endpoint.timeout:g} s") from None
+                raise RequestError("timeout", f"no answer within {self.endpoint.timeout:g} s", attempt) from None
             except httpx.TransportError as error:
                 reason = f"{self.endpoint.url} cannot be reached: {error or type(error).__name__}"
             else:
@@ -87,7 +87,7 @@ class Client:
             raise ModelError(
                 f"model {self.endpoint.model}: {reason}", cure="Is it deployed? See its state in the gateway."
             )
-        raise RequestError("invalid_request", reason)
+        raise RequestError("invalid_request", reason, attempt)
 
 
 @cache

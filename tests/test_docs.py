@@ -1,0 +1,38 @@
+"""What README and docs show: SQL parses, Python runs, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sqlllm.dialect import parse
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_sql_parses_and_links_lead_somewhere(page: Path) -> None:
+    for block in blocks(page, "sql"):
+        script = parse(block, page.name)
+        assert not script.errors, "\n".join(map(str, script.errors))
+    for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs() -> None:
+    session, _ = blocks(ROOT / "README.md", "python")
+    # A process of its own: it starts and ends its own Spark.
+    shown = subprocess.run([sys.executable, "-c", session], cwd=ROOT, capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert "split='train', n=5000" in shown.stdout
+    assert shown.stderr == ""
