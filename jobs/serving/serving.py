@@ -14,7 +14,7 @@ import httpx
 from sqlllm.errors import ModelError
 
 from .. import cluster
-from . import applications
+from . import applications, logs
 from .applications import GATEWAY, MODEL_PREFIX
 from .engines import get_engine
 from .ports import reachable, reserve
@@ -109,6 +109,10 @@ class Serving:
         names = {name.removeprefix(MODEL_PREFIX) for name in applications.statuses() if name.startswith(MODEL_PREFIX)}
         specs = [spec for name in sorted(names) if (spec := self._deployed(name)) is not None]
         return [self._row(spec, "RUNNING") for spec in specs]
+
+    def logs(self, name: str, last: int = 200) -> list[tuple[str, str]]:
+        """Worker and line: the `last` lines of what each worker of a model wrote; empty if it is not there."""
+        return logs.read(MODEL_PREFIX + name, last)
 
     def close(self) -> None:
         """Remove the models deployed here, unless they live on a cluster that was joined.

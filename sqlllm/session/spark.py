@@ -6,6 +6,7 @@ import atexit
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,7 @@ def start_spark(settings: SparkSettings) -> SparkSession:
     # The workers run this interpreter, so that they find the same packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        with _quiet_jvm() as log:
+        with _quiet_jvm() as log, _own_sigint():
             return builder.getOrCreate()
     except PySparkException as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
@@ -100,6 +101,15 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         options["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
     return options
+
+
+@contextmanager
+def _own_sigint() -> Iterator[None]:
+    """Keep Ctrl-C a KeyboardInterrupt: PySpark's handler talks to the JVM over the connection it interrupts."""
+    handler = signal.getsignal(signal.SIGINT)
+    yield
+    if signal.getsignal(signal.SIGINT) is not handler:
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ ACTIONS: dict[str, Action] = {
     "finetune": finetune,
     "infer": infer,
     "list": manage.list_,
+    "logs": manage.logs,
     "status": manage.status,
     "undeploy": manage.undeploy,
 }

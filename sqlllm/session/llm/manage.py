@@ -1,4 +1,4 @@
-"""action="list", "status", "undeploy": what is deployed, what has run. Also behind !byzerllm model."""
+"""action="list", "status", "logs", "undeploy": what is deployed, what has run. Also behind !byzerllm model."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ def status(session: Session, run: Run, options: dict[str, str]) -> Result:
         if not rows:
             raise _unknown(name, known).at(run.options["udfName"].value_place)
     return Result(session.table(rows, _STATUS), place=run.place)
+
+
+def logs(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """The last `lines` (200) of what each worker of a model wrote, or of a training run's log."""
+    checks.check(options, ("action", "udfName", "lines"))
+    checks.require(options, ["udfName"], "logs")
+    name, last = options["udfName"], checks.count({"lines": "200", **options}, "lines")
+    records = {record.name: record for record in system.recorded(session)}
+    models = {model.name for model in system.deployed(session)}
+    if name in models:
+        found = session.serving.logs(name, last)
+    elif name in records:
+        record = records[name]
+        lines = record.metrics.read_text().splitlines() if record.metrics.exists() else []
+        found = [(name, line) for line in [*lines[-last:], *filter(None, [record.reason])]]
+    else:
+        raise _unknown(name, sorted(models | records.keys())).at(run.options["udfName"].value_place)
+    rows = [{"source": source, "line": session.mask(line)} for source, line in found]
+    return Result(session.table(rows, "source string, line string"), place=run.place)
 
 
 def undeploy(session: Session, run: Run, options: dict[str, str]) -> Result:

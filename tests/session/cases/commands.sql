@@ -252,6 +252,18 @@ run command as LLM.`` where action="status" and udfName="chat";
 -- there is no model chat
 -- <script>:1:57
 
+-- case: the logs of what is not there
+run command as LLM.`` where action="logs" and udfName="chat" and lines="5";
+-- error:
+-- there is no model chat
+-- <script>:1:55
+
+-- case: a number of lines that is none
+run command as LLM.`` where action="logs" and udfName="chat" and lines="all";
+-- error:
+-- lines is a number from 1, not 'all'
+-- <script>:1:66
+
 -- case: the status of all
 run command as LLM.`` where action="status";
 -- rows:

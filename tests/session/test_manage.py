@@ -1,0 +1,88 @@
+"""Models and runs, managed from SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sqlllm.errors import TableError
+from sqlllm.jobs.runs import RunRecord
+from sqlllm.session import Session
+
+from .cases import rows_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from sqlllm.jobs.serving import Serving
+
+pytestmark = pytest.mark.slow
+
+CHAT = """
+--%chat
+--%model=managed
+--%max_tokens=4
+--%output=first
+What is the capital of France?
+--%chat
+--%model=managed
+--%max_tokens=4
+--%input=first
+--%output=second
+And of Spain?
+--%sql
+select llm_result(a.q) as first, get_json_object(b.q[0], '$.history') as history from first a cross join second b as t;
+"""
+
+
+@pytest.fixture
+def session(spark: SparkSession, serving: Serving, tiny_model: Path, tmp_path: Path) -> Iterator[Session]:
+    with Session(spark=spark) as session:
+        session.__dict__["serving"] = serving
+        session.override("home", str(tmp_path))
+        session.override("model", str(tiny_model))
+        yield session
+        session.__dict__.pop("serving")  # others use it
+    serving.undeploy("managed")
+
+
+def test_a_model_from_deployment_to_removal(session: Session, tiny_model: Path) -> None:
+    session.run(
+        'run command as LLM.`` where action="infer" and udfName="managed" and localModelDir="${model}"'
+        ' and infer_backend="transformers";'
+    )
+    (listed,) = [row for row in rows_of(session, "!byzerllm model list;") if row["name"] == "managed"]
+    assert listed == rows_of(session, "load llm.`models` as m; select * from m where name = 'managed' as t;")[0]
+    assert (listed["backend"], listed["state"], listed["model"]) == ("transformers", "RUNNING", str(tiny_model))
+    assert rows_of(session, '!llm model exists "managed";') == [{"value": True}]
+    status = rows_of(session, 'run command as LLM.`` where action="status" and udfName="managed";')
+    assert [(row["kind"], row["state"], row["detail"]) for row in status] == [("model", "RUNNING", "1 x transformers")]
+    logged = rows_of(session, 'run command as LLM.`` where action="logs" and udfName="managed";')
+    assert any("Loading weights" in str(row["line"]) for row in logged)
+    assert len(rows_of(session, 'run command as LLM.`` where action="logs" and udfName="managed" and lines="1";')) == 1
+
+    (told,) = rows_of(session, CHAT)
+    assert str(told["first"]) in str(told["history"])
+    assert "And of Spain?" in str(told["history"])
+
+    removed = rows_of(session, 'run command as LLM.`` where action="undeploy" and udfName="managed" as gone;')
+    assert [(row["name"], row["state"]) for row in removed] == [("managed", "REMOVED")]
+    assert rows_of(session, '!byzerllm model exists "managed";') == [{"value": False}]
+    with pytest.raises(TableError, match="there is no function managed"):
+        session.run("select managed(llm_param(map('instruction', 'x'))) as q as t;")
+
+
+def test_runs_are_tables(session: Session, tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path / "runs", "dates", kind="sft").update(steps=3, total_steps=9, loss=0.5)
+    run.metrics.write_text('{"step": 1}\n{"step": 3}\n')
+    run.finish("failed", reason="out of memory")
+    (row,) = rows_of(session, "load llm.`runs` as runs; select name, state, steps, loss, reason from runs as t;")
+    assert row == {"name": "dates", "state": "failed", "steps": 3, "loss": 0.5, "reason": "out of memory"}
+    assert rows_of(session, "!show runs;")[0]["folder"] == str(run.folder)
+    (status,) = rows_of(session, 'run command as LLM.`` where action="status" and udfName="dates";')
+    assert (status["kind"], status["state"], status["detail"]) == ("run", "failed", "out of memory")
+    logged = rows_of(session, 'run command as LLM.`` where action="logs" and udfName="dates" and lines="1";')
+    assert [row["line"] for row in logged] == ['{"step": 3}', "out of memory"]
