@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,23 @@ def test_doctor_finds_what_is_there(tmp_path: Path) -> None:
     assert missing.returncode == 1
     assert "java          missing" in missing.stdout
     assert "sudo apt-get install" in missing.stdout
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_running_query_in_one_word(tmp_path: Path) -> None:
+    script = tmp_path / "long.sql"
+    script.write_text("select sum(a.id * b.id % 7) as s from range(3000000) a cross join range(300000) b as t;")
+    with subprocess.Popen(
+        [*SQLLLM, "run", str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stdout
+        assert running.stderr
+        seen = ""
+        while "computing the last table" not in seen:
+            seen = running.stderr.readline()
+            assert seen, "it ended by itself"
+        time.sleep(1)  # so that the query runs; earlier is as good, only easier
+        os.killpg(running.pid, signal.SIGINT)  # the whole group, as a terminal does
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert (out, err.strip()) == ("", "stopped")

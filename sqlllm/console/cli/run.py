@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
         raise ScriptErrors.of(parsed.errors)
     out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
     observer = progress.observer(out, Console(stderr=True))
+    # Py4J logs the stack of what Ctrl-C interrupts, to the root logger.
+    logging.getLogger().addFilter(lambda record: "py4j" not in record.pathname)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
     session = Session(Settings.load(), observer=observer)
     try:
