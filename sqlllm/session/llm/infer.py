@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.udfs import model
 from sqlllm.udfs.transport import Endpoint
 
 from ..tables import Result
@@ -42,6 +41,8 @@ _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's sp
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
+    from sqlllm.udfs import model  # pyarrow comes with it
+
     spec = _spec(session, options)
     deployed = session.serving.deploy(spec, on_progress=session.observer.step)
     settings = session.settings
