@@ -19,7 +19,7 @@ from sqlllm.settings import Settings
 from . import queries, registry
 from .observer import Observer
 from .spark import start_spark
-from .tables import Result
+from .tables import Result, identifier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -190,7 +190,8 @@ class Session:
 
     def name_table(self, frame: DataFrame, name: str, place: Place | None) -> Result:
         """Make `frame` the table `name` of later statements."""
-        frame.createOrReplaceTempView(name)
+        with queries.errors_at(place):  # a name that is none
+            frame.createOrReplaceTempView(identifier(name))
         return Result(frame, name, place)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,11 +35,16 @@ class Result:
             return self.frame.collect() if limit is None else self.frame.take(limit)
 
 
+def identifier(name: str) -> str:
+    """`name` as Spark reads one: in backquotes unless it needs none, or is a database's and a table's."""
+    return name if re.fullmatch(r"[\w.]+", name, re.ASCII) else "`" + name.replace("`", "``") + "`"
+
+
 def table_named(session: Session, name: Text | str) -> DataFrame:
     """The table `name`; a TableError at its place, with the nearest one, if there is none."""
     wanted = name if isinstance(name, str) else name.resolve(session.variables)
     catalog = session.spark.catalog
     with queries.errors_at(None if isinstance(name, str) else name.place):  # a name that is none
-        if catalog.tableExists(wanted):
-            return session.spark.table(wanted)
+        if catalog.tableExists(identifier(wanted)):
+            return session.spark.table(identifier(wanted))
     raise queries.no_table(session, wanted).at(None if isinstance(name, str) else name.place)

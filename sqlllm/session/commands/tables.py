@@ -9,7 +9,7 @@ from sqlllm.errors import OptionError, TableError, suggest
 
 from ..modules import repartition
 from ..registry import command
-from ..tables import Result, table_named
+from ..tables import Result, identifier, table_named
 from . import arguments
 
 if TYPE_CHECKING:
@@ -47,17 +47,17 @@ def cache(session: Session, macro: Macro) -> None:
             f"unknown lifecycle {lifecycle}", cure=suggest(lifecycle, _LIFECYCLES, what="lifecycles"), place=place
         )
     table_named(session, macro.args[0])
-    session.spark.catalog.cacheTable(name)
+    session.spark.catalog.cacheTable(identifier(name))
     if lifecycle == "script":
-        session.cached.add(name)
+        session.cached.add(identifier(name))
 
 
 @command("uncache")
 def uncache(session: Session, macro: Macro) -> None:
     (name,) = arguments.words(session, macro, "!unCache my_table;", 1)
     table_named(session, macro.args[0])
-    session.spark.catalog.uncacheTable(name)
-    session.cached.discard(name)
+    session.spark.catalog.uncacheTable(identifier(name))
+    session.cached.discard(identifier(name))
 
 
 @command("lastcommand")

@@ -42,6 +42,14 @@ select current_timezone() as zone as t;
 -- rows:
 -- [{"zone": "UTC"}]
 
+-- case: a table's name may hold anything
+select 1 as a as `中文 na``me-1`;
+!cache `中文 na``me-1`;
+run `中文 na``me-1` as EmptyTable.`` as `e.1-2`;
+select a, (select count(*) from `e.1-2`) as n from `中文 na``me-1` as t_${date.toString("yyyy")};
+-- rows:
+-- [{"a": 1, "n": 0}]
+
 -- case: save and load again
 load json.`${data}/people.json` as people;
 save overwrite people as parquet.`${out}/people` partitionBy age;

@@ -1,0 +1,89 @@
+"""The pages under docs/sql: every example runs and gives what is said under it; nothing that there is goes untold.
+
+A block ```sql key=value runs with that setting. A ```json block under it is the rows of its last table, a ```text block
+the lines that its error holds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from sqlllm.dialect.tokens import CELL_KINDS
+from sqlllm.errors import SQLLLMError
+from sqlllm.session import Session, registry
+from sqlllm.session.commands.absent import ABSENT
+from sqlllm.session.formats import FORMATS
+from sqlllm.session.llm import ACTIONS
+from sqlllm.settings import AllowSettings
+
+from .cases import rows_of
+
+PAGES = sorted(Path(__file__).parents[2].glob("docs/sql/*.md"))
+_BLOCK = re.compile(
+    r"^```sql(?P<settings>[^\n]*)\n(?P<script>.*?)^```\n(?:```(?P<kind>json|text)\n(?P<expected>.*?)^```)?", re.M | re.S
+)
+
+
+class Example(NamedTuple):
+    name: str
+    settings: str
+    script: str
+    kind: str
+    expected: str
+
+
+def examples() -> list[Example]:
+    return [
+        Example(f"{page.stem}-{number}", match["settings"], match["script"], match["kind"], match["expected"])
+        for page in PAGES
+        for number, match in enumerate(_BLOCK.finditer(page.read_text()), 1)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_the_example_does_what_is_said(
+    example: Example, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "settings", session.settings.model_copy(deep=True))
+    for key, value in re.findall(r"([\w.]+)=(\S+)", example.settings):
+        session.override(key, value)
+    # Spark's folder is that of its start, so the examples' relative paths get ours.
+    script = re.sub(r"`(people\.|out/)", rf"`{tmp_path}/\1", example.script).replace('"."', f'"{tmp_path}"')
+    if example.kind == "json":
+        assert rows_of(session, script) == json.loads(example.expected)
+        return
+    with pytest.raises(SQLLLMError) as raised:
+        rows_of(session, script)
+    for line in example.expected.splitlines():
+        assert line in str(raised.value)
+
+
+def test_every_example_says_what_it_gives() -> None:
+    assert len(examples()) > 25
+    assert [example.name for example in examples() if example.kind is None] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("commands", registry.commands().keys() - ABSENT.keys()),
+        ("load", FORMATS),
+        ("run", [*ACTIONS, *registry.modules()]),
+        ("index", [f"allow.{key}" for key in AllowSettings.model_fields]),
+        ("grammar", CELL_KINDS[3:7]),
+    ],
+)
+def test_a_page_names_everything_there_is(page: str, names: list[str]) -> None:
+    text = next(path for path in PAGES if path.stem == page).read_text().lower()
+    assert [name for name in names if not re.search(rf"\b{re.escape(name.lower())}\b", text)] == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = next(path for path in PAGES if path.stem == "index").read_text()
+    assert [page.name for page in PAGES if page.stem != "index" and f"({page.name})" not in index] == []
