@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from sqlllm.settings import Settings
 
 
+_ROOM_SECONDS = 5.0
+
+
 class Serving:
     """The gateway and the models behind it; starts Ray if need be. Also a context manager.
 
@@ -73,6 +76,8 @@ class Serving:
         gpus = _gpus(spec)
         resources = engine.resources(spec, options, gpus)
         _check_capacity(spec, resources)
+        if not cluster.address(self._settings.ray) and self._deployed(spec.name) is None:
+            self._check_room(spec, resources)
         answers = False
         self._deployed_here.add(spec.name)
         try:
@@ -159,6 +164,23 @@ class Serving:
             )
         self._endpoint = f"http://{reachable(host)}:{port}"
 
+    def _check_room(self, spec: ModelSpec, resources: dict[str, Any]) -> None:
+        """Refuse what the models that run here leave no room for: an embedded Ray gets no more nodes."""
+        import ray
+
+        deadline = time.monotonic() + _ROOM_SECONDS
+        while lacking := _lacking(spec, resources, ray.available_resources()):  # type: ignore[no-untyped-call]
+            if time.monotonic() > deadline:
+                kind, wanted, free = lacking
+                names = ", ".join(model.name for model in self.models()) or "none"
+                raise ModelError(
+                    f"model {spec.name} needs {wanted:g} {kind}s and {free:g} are free; deployed: {names}",
+                    cure=f"Undeploy one, or start with --set ray.num_cpus={4 * (os.cpu_count() or 1)}."
+                    if kind == "CPU"
+                    else "Undeploy one.",
+                )
+            time.sleep(0.1)  # what an ended model held is given back a moment later
+
     def _deadline(self) -> float:
         return time.monotonic() + self._settings.serving.load_timeout
 
@@ -229,16 +251,23 @@ def _check_capacity(spec: ModelSpec, resources: dict[str, Any]) -> None:
     """Refuse what can never be placed, rather than wait for it."""
     import ray
 
+    if lacking := _lacking(spec, resources, ray.cluster_resources()):  # type: ignore[no-untyped-call]
+        kind, wanted, there = lacking
+        raise ModelError(
+            f"model {spec.name} needs {wanted:g} {kind}s and the cluster has {there:g}",
+            cure="Ask for fewer workers or for less per worker, or set ray.num_cpus.",
+        )
+
+
+def _lacking(spec: ModelSpec, resources: dict[str, Any], there: dict[str, float]) -> tuple[str, float, float] | None:
+    """The first kind of resource that `there` has too little of: kind, wanted, there."""
     actor = resources["ray_actor_options"]
     worker = resources.get("placement_group_bundles") or [{"CPU": actor["num_cpus"], "GPU": actor["num_gpus"]}]
-    there = ray.cluster_resources()  # type: ignore[no-untyped-call]
     for kind in ("CPU", "GPU"):
         wanted = spec.replicas * sum(bundle.get(kind, 0) for bundle in worker)
         if wanted > there.get(kind, 0):
-            raise ModelError(
-                f"model {spec.name} needs {wanted:g} {kind}s and the cluster has {there.get(kind, 0):g}",
-                cure="Ask for fewer workers or for less per worker, or set ray.num_cpus.",
-            )
+            return kind, wanted, there.get(kind, 0)
+    return None
 
 
 def _message(reply: httpx.Response) -> str:

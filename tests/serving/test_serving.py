@@ -179,6 +179,15 @@ def test_more_than_the_cluster_has_is_refused_at_once(serving: Serving, tiny_mod
 
 
 @pytest.mark.slow
+def test_what_the_running_models_leave_no_room_for_is_refused(serving: Serving, model: str, tiny_model: Path) -> None:
+    import ray
+
+    every = ray.cluster_resources()["CPU"]  # type: ignore[no-untyped-call]
+    with pytest.raises(ModelError, match=rf"needs {every:g} CPUs and .* are free; deployed: .*{model}"):
+        serving.deploy(ModelSpec(name="greedy", model_path=str(tiny_model), cpus_per_worker=every))
+
+
+@pytest.mark.slow
 def test_the_life_of_a_deployment(serving: Serving, http: httpx.Client, tiny_model: Path) -> None:
     def ask(text: str) -> httpx.Response:
         body = {"model": "life", "messages": user(text), "temperature": 0, "max_tokens": 4}

@@ -32,19 +32,19 @@ PROMPTS = [
 
 @pytest.fixture(scope="module")
 def session(spark: SparkSession, serving: Serving, tiny_model: Path) -> Iterator[Session]:
-    """A session with the tiny model deployed as `vllm_answer` and `transformers_answer`."""
+    """A session with the tiny model as `tiny_vllm` and `tiny_transformers`, which the tests of serving share."""
     with Session(spark=spark) as session:
         session.__dict__["serving"] = serving
         session.override("model", str(tiny_model))
         for engine in ENGINES:
             result = session.run(
-                f'run command as LLM.`` where action="infer" and udfName="{engine}_answer"'
+                f'run command as LLM.`` where action="infer" and udfName="tiny_{engine}"'
                 f' and localModelDir="${{model}}" and infer_backend="{engine}";'
             )
             assert result is not None
             (row,) = result.rows()
             assert (row.name, row.backend, row.state, row.model) == (
-                f"{engine}_answer",
+                f"tiny_{engine}",
                 engine,
                 "RUNNING",
                 str(tiny_model),
@@ -53,8 +53,6 @@ def session(spark: SparkSession, serving: Serving, tiny_model: Path) -> Iterator
             assert row.endpoint.startswith("http://127.0.0.1:")
         yield session
         session.__dict__.pop("serving")  # others use it
-    for engine in ENGINES:
-        serving.undeploy(f"{engine}_answer")
 
 
 @pytest.fixture(scope="module")
@@ -89,14 +87,14 @@ def test_sql_http_and_transformers_give_the_same_greedy_text(
     session.spark.createDataFrame([(prompt,) for prompt in PROMPTS], "prompt string").createOrReplaceTempView("prompts")
     found = rows(
         session,
-        f"""select prompt, {engine}_answer(llm_param(map("instruction", prompt, "system_msg", "be brief",
+        f"""select prompt, tiny_{engine}(llm_param(map("instruction", prompt, "system_msg", "be brief",
             "max_tokens", "12"))) as q from prompts as answers;
             select prompt, llm_result(q) as text, llm_error(q) as error from answers as flat;""",
     )
     assert {row["prompt"]: row["text"] for row in found} == reference
     for prompt in PROMPTS:
         body = {
-            "model": f"{engine}_answer",
+            "model": f"tiny_{engine}",
             "messages": [{"role": "system", "content": "be brief"}, {"role": "user", "content": prompt}],
             "max_tokens": 12,
             "temperature": 0,
@@ -112,7 +110,7 @@ def test_two_thousand_rows_with_fifty_bad_ones(session: Session, engine: str) ->
         f"""select id, case when id % 40 = 7
                       then element_at(array(null, '', repeat('12 ', 700)), 1 + cast(id / 40 as int) % 3)
                       else concat('p', id % 300) end as prompt from range(2000) as t;
-            select id, prompt, {engine}_answer(llm_param(map("instruction", prompt, "max_tokens", "4"))) as q
+            select id, prompt, tiny_{engine}(llm_param(map("instruction", prompt, "max_tokens", "4"))) as q
             from t as answers;
             select id, prompt, llm_result(q) as text, llm_error(q) as error,
                    get_json_object(q[0], '$.input') as asked from answers as flat;""",
@@ -128,7 +126,7 @@ def test_two_thousand_rows_with_fifty_bad_ones(session: Session, engine: str) ->
 def test_a_row_tells_its_tokens(session: Session) -> None:
     (row,) = rows(
         session,
-        """select vllm_answer(llm_param(map("instruction", "hello", "max_tokens", "5"))) as q from range(1) as a;
+        """select tiny_vllm(llm_param(map("instruction", "hello", "max_tokens", "5"))) as q from range(1) as a;
            select get_json_object(q[0], '$.metadata.generated_tokens_count') as made,
                   get_json_object(q[0], '$.metadata.input_tokens_count') as read from a as b;""",
     )
