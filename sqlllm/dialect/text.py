@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -159,6 +160,35 @@ class RenderedSql:
         lines = self._lines
         line = min(max(line, 1), len(lines))
         return self.place_at(min(lines[line - 1] + column - 1, max(len(self.text) - 1, 0)))
+
+    def spliced(self, edits: Iterable[tuple[int, int, str]]) -> RenderedSql:
+        """The same with `text[start:end]` replaced by each edit's text, which gets the place of what it replaces.
+
+        The edits are in order and do not overlap; one with start == end inserts.
+        """
+        out, starts, origins, length, done = [], [], [], 0, 0
+
+        def add(text: str, origin: tuple[int, int]) -> None:
+            nonlocal length
+            if text:
+                out.append(text)
+                starts.append(length)
+                origins.append(origin)
+                length += len(text)
+
+        def keep(start: int, end: int) -> None:
+            old = self._origins or ((self.place.start, -1),)
+            for begin, stop, (first, last) in zip(self._starts, (*self._starts[1:], len(self.text)), old, strict=True):
+                if (low := max(start, begin)) < (high := min(end, stop)):
+                    add(self.text[low:high], (first, last) if last >= 0 else (first + low - begin, -1))
+
+        for start, end, text in edits:
+            keep(done, start)
+            place = self.place_at(min(start, len(self.text) - 1), end)
+            add(text, (place.start, place.end))
+            done = end
+        keep(done, len(self.text))
+        return RenderedSql("".join(out), self.place, tuple(starts), tuple(origins))
 
     @cached_property
     def _lines(self) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlllm import errors
 from sqlllm.errors import SQLLLMError, TableError, nearest
 
-from . import guard
+from . import functions, guard
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -39,7 +39,13 @@ def run_sql(
 
     guard.check_sql(session, sql)
     try:
-        return session.spark.sql(prefix + sql.text, args=arguments)
+        try:
+            return session.spark.sql(prefix + sql.text, args=arguments)
+        except PySparkException as error:
+            if error.getCondition() not in functions.REFUSED:
+                raise
+            sql = functions.written_out(sql)
+            return session.spark.sql(prefix + sql.text, args=arguments)
     except PySparkException as error:
         translated = _translate(error, session)
         translated.place = _place(error, sql, len(prefix))

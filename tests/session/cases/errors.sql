@@ -175,3 +175,11 @@ set n = "select 1" where type="sql" and mode="late";
 -- error:
 -- mode is runtime or compile
 -- <script>:1:41
+
+-- case: an error inside a request with a lambda keeps its place
+set who = "Bo";
+select llm_param(map("instruction", llm_prompt('${who} {0}', array(transform(array('a'), x -> x)[0])),
+  "b", wrong)) as q as t;
+-- error:
+-- `wrong` cannot be resolved
+-- <script>:3:8

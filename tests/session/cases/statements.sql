@@ -63,6 +63,23 @@ select llm_prompt('{0} is {1:old} {2:here}', array('Bo', '41')) as p as t;
 -- rows:
 -- [{"p": "Bo is 41 here"}]
 
+-- case: a prompt inside a request, as Byzer's manual has it
+select 'Bo' as name, array('a', 'b') as tags as t;
+select llm_param(map("instruction", llm_prompt('I am {0:nobody}, {1:here} {}', array(name)),
+  "tags", array_join(transform(tags, x -> upper(x)), ','))) as q from t as u;
+select llm_stack(array('{"history":"[]"}'), llm_param(map("instruction", llm_prompt('{}', array(q[0]))))) as q from u as v;
+select get_json_object(get_json_object(q[0], '$.instruction'), '$.tags') as tags, q[0] like '%I am Bo, here Bo%' as there,
+  get_json_object(q[0], '$.history') as history from v as w;
+-- rows:
+-- [{"tags": "A,B", "there": true, "history": "[]"}]
+
+-- case: an llm function where Spark takes no function of SQL
+select id, array(to_json(named_struct('output', string(10 - id)))) as q from range(3) as t;
+select id from t order by llm_result(q) desc limit 2 as u;
+select collect_list(id) as ids, transform(array('x'), x -> llm_prompt('{0}!', array(x))) as p from u as v;
+-- rows:
+-- [{"ids": [1, 2], "p": ["x!"]}]
+
 -- case: setup in every spelling
 !byzerllm setup single; !byzerllm setup "num_gpus=0"; !llm setup "maxConcurrency=2"; !byzerllm setup "infer_backend=ray/vllm";
 select 1 as one as t;
