@@ -43,14 +43,14 @@ def request(session: Session, statement: Load | Save) -> Request:
     format_ = statement.format.resolve(session.variables)
     path = statement.path.resolve(session.variables)
     given = statement.options.resolve(session.variables)
-    for key in given:
-        if key.lower() in {"path", "paths"}:
-            raise OptionError(f"{key} is no option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key)
     name, rest = [*re.split(r"[./]", path, maxsplit=1), ""][:2]
     if (connection := session.connections.get((format_.lower(), name))) is not None:
         path, given = rest, {**connection, **given}
+    for key in given:
+        if key.lower() in {"path", "paths"}:
+            raise OptionError(f"{key} is no option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key)
     ask = Request(session, format_, path, given, statement.path.place, statement.format.place)
-    if connection is None and format_.lower() not in _NO_FILES:
+    if format_.lower() not in _NO_FILES:
         for one in ask.paths:
             guard.check_path(session, one, ask.place)
     return ask

@@ -35,7 +35,7 @@ def _call(tokens: list[Token], index: int) -> list[tuple[int, int, str]]:
     parameters, _, body, _ = FUNCTIONS[tokens[index].text.lower()]
     names, types = zip(*(parameter.split(" ", 1) for parameter in re.split(r", (?=\w+ )", parameters)), strict=True)
     commas, end = _separators(tokens, index + 1)
-    if end is None or len(commas) + 1 != len(names):
+    if end is None or end is tokens[index + 2] or len(commas) + 1 != len(names):
         return []
     opened = f"transform(array(named_struct('{names[0]}', cast("
     edits = [(tokens[index].start, tokens[index + 1].end, opened)]

@@ -51,6 +51,7 @@ class Session:
         self.running: list[str] = []  # macros and included scripts under way, the innermost last
         self.cached: set[str] = set()  # tables to uncache when the script ends
         self.last: Result | None = None  # table of the last statement that gave one
+        self._scripts = 0  # under way
         self._passwords: set[str] = set()  # values of secret-looking options
         self._given_spark = spark
         self._owns_ray = False
@@ -137,10 +138,13 @@ class Session:
         script = parse(text, name)
         if script.errors:
             raise ScriptErrors.of(script.errors)
+        self._scripts += 1
         try:
             return self.run_all(script.statements)
         finally:
-            self.end_script()
+            self._scripts -= 1
+            if not self._scripts:  # else a --%python cell ran it
+                self.end_script()
 
     def run_all(self, statements: Sequence[Statement]) -> Result | None:
         """Run parsed statements in order and return the last one's table."""

@@ -45,6 +45,16 @@ spark.table("u")
 -- rows:
 -- [{"n": 9}]
 
+-- case: a script that Python runs leaves the variables of its own
+-- with: allow.python=true
+set n = "5";
+--%python
+session.run("set m = 6; select ${m} as m as inner;")
+--%sql
+select m + ${n} as n from inner as t;
+-- rows:
+-- [{"n": 11}]
+
 -- case: pandas
 -- with: allow.python=true
 --%python

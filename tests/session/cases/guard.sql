@@ -36,6 +36,18 @@ load text.`${data}/people.csv,/etc/hostname` as t;
 -- error:
 -- /etc/hostname lies outside the folders
 
+-- case: a path behind a connection
+connect text where wholetext="true" as disk;
+load text.`disk./etc/hostname` as t;
+-- error:
+-- lies outside the folders
+
+-- case: a path in a connection
+connect text where path="/etc/hostname" as disk;
+load text.`disk` as t;
+-- error:
+-- path is no option
+
 -- case: saving outside
 select 1 as a as t; save overwrite t as json.`/opt/sqlllm-test`;
 -- error:
