@@ -5,28 +5,27 @@ from __future__ import annotations
 import getpass
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sqlllm.dialect import Variables, parse
-from sqlllm.errors import OptionError, ScriptErrors, SQLLLMError, VariableError
+from sqlllm.errors import OptionError, ScriptErrors, SQLLLMError
 from sqlllm.jobs import cluster
-from sqlllm.places import SECRET_KEY, mask_secrets
 from sqlllm.settings import Settings
 
 from . import queries, registry
 from .observer import Observer
+from .secrets import Secrets
 from .spark import start_spark
 from .tables import Result, identifier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pyspark.sql import DataFrame, SparkSession
 
-    from sqlllm.dialect.statements import Option, Statement
+    from sqlllm.dialect.statements import Statement
     from sqlllm.jobs.serving import Serving
     from sqlllm.places import Place
 
@@ -51,8 +50,8 @@ class Session:
         self.running: list[str] = []  # macros and included scripts under way, the innermost last
         self.cached: set[str] = set()  # tables to uncache when the script ends
         self.last: Result | None = None  # table of the last statement that gave one
-        self._scripts = 0  # under way
-        self._passwords: set[str] = set()  # values of secret-looking options
+        self._depth = 0  # of scripts in scripts
+        self._secrets = Secrets(self.variables, self.settings)
         self._given_spark = spark
         self._owns_ray = False
         self._started = time.monotonic()
@@ -105,24 +104,7 @@ class Session:
 
     def mask(self, text: str) -> str:
         """`text` with every secret starred out: what looks like one, and what was set as one."""
-        for value in sorted(self._secrets(), key=len, reverse=True):
-            text = text.replace(value, "***")
-        return mask_secrets(text)
-
-    def _secrets(self) -> set[str]:
-        named = set(self._passwords)
-        for name in filter(SECRET_KEY.search, self.variables.names()):
-            with suppress(VariableError):  # it waits for another variable
-                named.add(self.variables.get(name) or "")
-        if key := self.settings.serving.api_key:
-            named.add(key.get_secret_value())
-        # A short value of a name that only looks like a secret's, as in `max_token`, stands in many a message.
-        return {*filter(None, self.variables.hidden_values()), *(value for value in named if len(value) >= 5)}
-
-    def _remember_passwords(self, options: Mapping[str, Option]) -> None:
-        for key in filter(SECRET_KEY.search, options):
-            with suppress(VariableError):  # which the statement raises itself
-                self._passwords.add(options[key].value.resolve(self.variables))
+        return self._secrets.mask(text)
 
     @property
     def elapsed(self) -> float:
@@ -138,19 +120,21 @@ class Session:
         script = parse(text, name)
         if script.errors:
             raise ScriptErrors.of(script.errors)
-        self._scripts += 1
         try:
             return self.run_all(script.statements)
         finally:
-            self._scripts -= 1
-            if not self._scripts:  # else a --%python cell ran it
+            if not self._depth:  # else a --%python cell of another script ran it
                 self.end_script()
 
     def run_all(self, statements: Sequence[Statement]) -> Result | None:
         """Run parsed statements in order and return the last one's table."""
         last: Result | None = None
-        for statement in statements:
-            last = self.execute(statement)
+        self._depth += 1
+        try:
+            for statement in statements:
+                last = self.execute(statement)
+        finally:
+            self._depth -= 1
         return last
 
     def end_script(self) -> None:
@@ -165,7 +149,7 @@ class Session:
         self.observer.started(statement)
         started = time.monotonic()
         options = getattr(statement, "options", None) or getattr(statement, "params", {})
-        self._remember_passwords(options)
+        self._secrets.remember(options)
         try:
             with queries.errors_at(statement.place):
                 result = registry.handler_of(type(statement))(self, statement)

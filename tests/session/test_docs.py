@@ -47,10 +47,7 @@ def examples() -> list[Example]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
-def test_the_example_does_what_is_said(
-    example: Example, session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(session, "settings", session.settings.model_copy(deep=True))
+def test_the_example_does_what_is_said(example: Example, session: Session, tmp_path: Path) -> None:
     for key, value in re.findall(r"([\w.]+)=(\S+)", example.settings):
         session.override(key, value)
     # Spark's folder is that of its start, so the examples' relative paths get ours.
