@@ -1,4 +1,4 @@
-"""What comes from outside: modules by entry point, packages that may be missing, jobs of other threads."""
+"""What lies outside: modules by entry point, packages that may be missing, jobs of other threads, the console."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ import threading
 import time
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from rich.console import Console
 
+from sqlllm.console.progress import PlainObserver
 from sqlllm.errors import PackageError, TableError
 from sqlllm.session import Result, Session
 
 from .cases import rows_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 pytestmark = pytest.mark.slow
 
@@ -85,3 +91,11 @@ def test_kill_stops_the_jobs_of_a_group(session: Session) -> None:
     assert not thread.is_alive()
     assert len(failed) == 1
     assert "cancel" in failed[0].lower()
+
+
+def test_python_prints_on_the_console(spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(soft_wrap=True)  # on standard output, which is the cell's while it runs
+    with Session(spark=spark, observer=PlainObserver(console, Console(stderr=True))) as session:
+        session.override("allow.python", "true")
+        session.run("--%python\nprint('one\\ntwo', end='')\n")
+    assert capsys.readouterr().out == "one\ntwo\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -77,12 +78,14 @@ class _Lines(io.TextIOBase):
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._out = sys.stdout
         self._rest = ""
 
     def write(self, text: str) -> int:
         *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            self._session.observer.printed(self._session.mask(line))
+        with redirect_stdout(self._out):  # where the observer may print
+            for line in lines:
+                self._session.observer.printed(self._session.mask(line))
         return len(text)
 
     def close(self) -> None:
