@@ -60,6 +60,7 @@ class LLMSettings(_Group):
     in_flight: int = Field(8, ge=1, le=1024, description="requests under way at once, per Spark task")
     timeout: float = Field(600, gt=0, description="seconds one request may take")
     max_retries: int = Field(6, ge=0, description="further tries after 429, 503 or a broken connection")
+    planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
 
 
 class AllowSettings(_Group):

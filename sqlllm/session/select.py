@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Select, Sql
 
 from . import queries
+from .planning import planned
 from .registry import statement
 from .tables import Result
 
@@ -22,7 +23,7 @@ def select(session: Session, select: Select) -> Result:
     sql = select.sql.render(session.variables)
     frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
-        frame = frame.persist()  # a model answers once, however often the table is read
+        frame = planned(session, frame, sql.text).persist()  # a model answers once, however often the table is read
     if select.table is None:
         return Result(frame, place=select.place)
     return session.name_table(frame, select.table.resolve(session.variables), select.place)

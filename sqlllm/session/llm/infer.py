@@ -50,7 +50,7 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
         url=deployed.endpoint,
         model=spec.name,
         api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
-        **settings.llm.model_dump(),
+        **settings.llm.model_dump(exclude={"planner"}),
     )
     model.register(session.spark, spec.name, endpoint)
     session.models.add(spec.name.lower())

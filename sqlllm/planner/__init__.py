@@ -1,0 +1,13 @@
+"""Rewrites a select so that it calls models less and means the same.
+
+    rewrite("select id, up(p) as a from t order by id limit 5", {"up"})
+
+A model function is deterministic within a query, answers NULL for NULL without a call, and asks equal requests that
+follow each other in one task once. What is not understood is left as it was.
+"""
+
+from __future__ import annotations
+
+from .rewrite import normal, rewrite
+
+__all__ = ["normal", "rewrite"]

@@ -1,0 +1,291 @@
+"""One select as layers: what is cheap at the bottom, the models on what is left.
+
+    FROM, WHERE without models
+    WHERE with models, one condition after the other
+    calls that keys and aggregates need, GROUP BY, HAVING
+    calls that windows need, windows, QUALIFY
+    ORDER BY and LIMIT, where they need no model
+    calls of the select list
+    the select list, ORDER BY
+
+A call is a layer of its own: equal requests meet in one task, one after the other (CLUSTER BY), and are made once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+
+from sqlglot import exp
+
+from . import guards
+from .layers import Layers
+from .names import Item, Names, conjuncts
+from .parts import ORDERED, aggregates, atoms, is_known, windows, within
+from .sql import PREFIX, NotUnderstood, calls, here, is_volatile, write
+
+_CLAUSES = {
+    "with_", "hint", "expressions", "distinct", "from_", "joins", "laterals", "where", "group", "having", "qualify",
+    "order", "limit", "offset",
+}  # fmt: skip
+
+
+class Block:
+    """A select on its way to layers. Raises NotUnderstood where the meaning may not stay, or nothing is won.
+
+    `name` makes names for columns, `columns` gives those of a select's FROM. With `keeps_order` rows come out in the
+    order in which they came in, as they do from a select without models.
+    """
+
+    def __init__(
+        self,
+        select: exp.Select,
+        models: Collection[str],
+        name: Callable[[], str],
+        columns: Callable[[exp.Select], frozenset[str]],
+        *,
+        keeps_order: bool,
+    ) -> None:
+        args = self._args = select.args
+        self._models = models
+        if any(value and key not in _CLAUSES for key, value in args.items()) or not args.get("from_"):
+            raise NotUnderstood
+        group, distinct = args.get("group"), args.get("distinct")
+        if group and any(value for key, value in group.args.items() if key != "expressions"):
+            raise NotUnderstood  # grouping sets
+        self._names = Names(select, columns)
+        self._distinct = bool(distinct)
+        self._groups = bool(
+            group or self._names.having or any(True for root in self._above() for _ in aggregates(root))
+        )
+        self._limit = {key: args[key] for key in ("limit", "offset") if args.get(key)}
+        where = conjuncts(select, "where")
+        self._costly = [condition for condition in where if self._calls(condition)]
+        self._asked: dict[str, tuple[exp.Column, exp.Column, bool]] = {}
+        self._check()
+        self._keeps_order = keeps_order and not (self._names.order or self._groups or self._distinct)
+        self._row: exp.Column | None = None  # the place of the row before the first call
+        self._layers = self._bottom([condition.this for condition in where if not self._calls(condition)], name)
+
+    def run(self) -> exp.Select:
+        """The select as layers."""
+        names = self._names
+        for condition in self._costly:
+            self._filter(condition)
+        if self._groups:
+            self._aggregate()
+        for condition in sorted(names.having, key=self._calls_number):
+            self._filter(condition)
+        if found := [node for root in self._above() for node in windows(root)]:
+            self._answer(found)
+            self._layers.compute([node for root in self._above() for node in windows(root)])
+        for condition in sorted(names.qualify, key=self._calls_number):
+            self._filter(condition)
+        if self._limit and self._limit_first() and any(self._calls(item.holder) for item in names.items):
+            self._compute_keys()
+            self._sort(self._layers.uncut())
+        self._answer([*(item.holder for item in names.items), *(key.this for key in names.order)])
+        return self._top()
+
+    # What there is.
+
+    def _above(self) -> list[exp.Expr]:
+        """Every expression above WHERE."""
+        names = self._names
+        items, order = [item.holder for item in names.items], [key.this for key in names.order]
+        return [*names.keys, *items, *names.having, *names.qualify, *order]
+
+    def _calls(self, node: exp.Expr) -> list[exp.Expr]:
+        return calls(node, self._models)
+
+    def _calls_number(self, node: exp.Expr) -> int:
+        return len(self._calls(node))
+
+    def _check(self) -> None:
+        names, args = self._names, self._args
+        above = self._above()
+        sources = [args["from_"], *args.get("joins", ()), *args.get("laterals", ())]
+        if (
+            any(self._calls(source) for source in sources)
+            or any(is_volatile(root) for root in (*self._costly, *above) if self._calls(root) or root in names.keys)
+            or (self._groups and not all(is_known(root, self._models) for root in above))
+            or (
+                self._distinct
+                and (args["distinct"].args.get("on") or (args.get("order") and self._calls(args["order"])))
+            )
+        ):
+            raise NotUnderstood
+        # Spark ends such a query as soon as it has the rows; a call that waits for all of them would be worse.
+        ends_early = self._limit and not (names.order or self._groups or self._distinct)
+        if ends_early and (self._costly or not self._limit_first()):
+            raise NotUnderstood
+
+    def _limit_first(self) -> bool:
+        """Whether ORDER BY and LIMIT can come before the calls of the select list."""
+        return (
+            not self._distinct
+            and not any(self._calls(key) for key in self._names.order)
+            and all(is_known(item.holder, self._models) and not item.value.find(exp.UDTF) for item in self._names.items)
+        )
+
+    # The layers.
+
+    def _bottom(self, cheap: list[exp.Expr], name: Callable[[], str]) -> Layers:
+        """FROM and WHERE."""
+        args = self._args
+        bottom = exp.Select(**{key: args.get(key) for key in ("hint", "from_", "joins", "laterals")}).copy()
+        if cheap:
+            bottom.set("where", exp.Where(this=exp.and_(*cheap)))
+        if not args.get("joins") and not args.get("laterals"):
+            bottom.select("*", copy=False)
+            return Layers(bottom, args["from_"].this.alias_or_name, name, open_=True)
+        # Outside this subquery the names of its tables mean nothing, so its columns get names of ours.
+        layers = Layers(bottom, "", name, open_=False)
+        stars = [item.value for item in self._names.items if item.is_star]
+        columns: dict[str, exp.Alias] = {}
+        for node in [node for root in (*self._costly, *self._above()) for node in atoms(root)]:
+            if node.is_star:
+                if isinstance(node, exp.Column) and not any(node is star for star in stars):
+                    raise NotUnderstood  # count(x.*)
+                continue
+            if isinstance(node.parent, exp.ArraysZip):  # names its fields by its columns
+                raise NotUnderstood
+            text = write(node)
+            if text not in columns:
+                columns[text] = exp.alias_(node.copy(), layers.name())
+            node.replace(exp.column(columns[text].alias))
+        shown = [*(star.copy() for star in stars), *columns.values()]
+        bottom.set("expressions", shown or [exp.alias_(exp.Literal.number(1), layers.name())])
+        return layers
+
+    def _filter(self, condition: exp.Paren) -> None:
+        kept = [condition.this]
+        if self._calls(condition):
+            self._answer([condition])
+            # Else Spark copies the call into the filter, and makes it again for the rows that pass.
+            (pin,) = self._layers.add(exp.Anonymous(this="spark_partition_id"))
+            kept = [exp.GTE(this=pin, expression=exp.Literal.number(0)), condition.this]
+        self._layers.keep(*kept)
+
+    def _aggregate(self) -> None:
+        """GROUP BY; above it stand the columns of its keys and aggregates."""
+        keys, layers = self._names.keys, self._layers
+        above = [root for root in self._above() if not any(root is key for key in keys)]
+        found = [node for root in above for node in aggregates(root)]
+        if any(map(self._calls, [*keys, *found])) and any(node.find(*ORDERED) for node in found):
+            raise NotUnderstood
+        columns = {write(key.this): (key, layers.name()) for key in keys}
+        for root in above:
+            for node in list(here(root)):
+                if node is not root and write(node) in columns and not within(node, found):
+                    node.replace(exp.column(columns[write(node)][1]))
+        self._answer([*keys, *found])
+        shown = [exp.alias_(key.this.copy(), name) for key, name in columns.values()]
+        results: dict[str, str] = {}
+        for node in found:
+            text = write(node)
+            if text not in results:
+                results[text] = layers.name()
+                shown.append(exp.alias_(node.copy(), results[text]))
+            node.replace(exp.column(results[text]))
+        made = {column.alias for column in shown}
+        if not made or any(column.name not in made for root in above for column in root.find_all(exp.Column)):
+            raise NotUnderstood
+        grouped = layers.opened()
+        grouped.set("expressions", shown)
+        if keys:
+            grouped.set("group", exp.Group(expressions=[key.this.copy() for key, _ in columns.values()]))
+
+    def _compute_keys(self) -> None:
+        """Columns for what ORDER BY sorts by, which no alias of the select list hides."""
+        keys = [key.this.this for key in self._names.order]
+        if computed := [key for key in keys if not (isinstance(key, exp.Column) and key.name.startswith(PREFIX))]:
+            self._layers.compute(computed)
+
+    def _sort(self, select: exp.Select) -> None:
+        """ORDER BY, and LIMIT if it is still to come."""
+        keys = [key.copy() for key in self._names.order]
+        for key in keys:
+            key.set("this", key.this.this)
+        if not keys and self._row:
+            keys = [self._row.copy()]
+        if keys:
+            select.set("order", exp.Order(expressions=keys))
+        while self._limit:
+            select.set(*self._limit.popitem())
+
+    def _top(self) -> exp.Select:
+        args, layers = self._args, self._layers
+        if self._distinct:
+            top = layers.wrap()
+            for key in ("distinct", "order", "limit", "offset"):  # sorted by the select list, whose names stay
+                top.set(key, args.get(key))
+        else:
+            if self._names.order:
+                self._compute_keys()
+            if by := [key.this.this.copy() for key in self._names.order] or ([self._row.copy()] if self._row else []):
+                if not self._limit:
+                    # A global sort reads its input twice, to find its ranges first: this keeps the answers.
+                    layers.uncut().set("distribute", exp.Distribute(expressions=by))
+            top = layers.wrap()
+            self._sort(top)
+        top.set("expressions", list(self._items()))
+        top.set("with_", args.get("with_"))
+        return top
+
+    def _items(self) -> Iterator[exp.Expr]:
+        stars = [index for index, item in enumerate(self._names.items) if item.is_star]
+        if stars and stars[-1] - stars[0] >= len(stars):
+            raise NotUnderstood  # several, with other columns between them
+        hidden = [exp.to_identifier(name) for name in self._layers.own]
+        for index, item in enumerate(self._names.items):
+            if not item.is_star:
+                yield _named(item)
+            elif index == stars[0]:
+                yield exp.Star(except_=hidden) if hidden else exp.Star()
+
+    # The calls.
+
+    def _answer(self, roots: list[exp.Expr]) -> None:
+        """A layer for each call in `roots`, inner ones first; the answers stand in the places of the calls."""
+        while found := [(call, root) for root in roots for call in self._calls(root)]:
+            ready: dict[str, list[tuple[exp.Expr, exp.Expr, bool]]] = {}
+            for call, root in found:
+                asked, everywhere = guards.request(call, root)
+                if not self._calls(asked):
+                    ready.setdefault(write(call), []).append((call, asked, everywhere))
+            if not ready:
+                raise NotUnderstood
+            for text, places in ready.items():
+                answer = self._answer_one(text, places)
+                for call, _, _ in places:
+                    call.replace(answer.copy())
+
+    def _answer_one(self, text: str, places: list[tuple[exp.Expr, exp.Expr, bool]]) -> exp.Expr:
+        """The answer to the call `text` in all its `places`."""
+        known = self._asked.get(text)
+        if known and known[2]:
+            return known[1]
+        call = places[0][0]
+        everywhere = any(always for _, _, always in places)
+        requests = {write(asked): asked for _, asked, _ in places}
+        asked = call.expressions[0].copy() if everywhere else guards.first(*requests.values())
+        if known:  # asked for some rows, now for others, too
+            asked = guards.when(guards.is_null(known[0]), asked)
+        if self._keeps_order and self._row is None:
+            self._row, request = self._layers.add(exp.Anonymous(this="monotonically_increasing_id"), asked)
+        else:
+            (request,) = self._layers.add(asked)
+        self._layers.top.set("cluster", exp.Cluster(expressions=[request.copy()]))
+        (answer,) = self._layers.add(exp.Anonymous(this=call.this, expressions=[request.copy()]))
+        # Always true, and Spark does not know: else it drops the order below for one above.
+        self._layers.top.where("spark_partition_id() >= 0", dialect="spark", copy=False)
+        if known:
+            return guards.first(known[1].copy(), answer)
+        self._asked[text] = (request, answer, everywhere)
+        return answer
+
+
+def _named(item: Item) -> exp.Expr:
+    if not item.name or (isinstance(item.value, exp.Column) and item.value.name == item.name):
+        return item.value.copy()
+    return exp.alias_(item.value.copy(), exp.to_identifier(item.name, quoted=not item.name.isidentifier()))
