@@ -71,9 +71,11 @@ def start_spark(settings: SparkSettings) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         with _quiet_jvm() as log, _own_sigint():
-            return builder.getOrCreate()
+            session = builder.getOrCreate()
+        log.unlink()  # the JVM goes on writing to it; nobody needs to read that
+        return session
     except PySparkException as error:
-        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:]) if log.exists() else ""
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
         raise SetupError(
             f"Spark did not start at {settings.remote or settings.master}: {error}\n{tail}".strip()
         ) from error
@@ -117,8 +119,7 @@ def _quiet_jvm() -> Iterator[Path]:
     """Send what the JVM prints while it starts to a log file: else it lands on the user's terminal."""
     from pyspark import java_gateway
 
-    log = Path(tempfile.gettempdir(), f"sqlllm-{os.getuid()}-spark-{os.getpid()}.log")
-    handle = os.open(log, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+    handle, name = tempfile.mkstemp(prefix="sqlllm-spark-", suffix=".log")
     # PySpark offers no other way to redirect it.
     with (
         os.fdopen(handle, "wb") as out,
