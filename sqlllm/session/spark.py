@@ -125,4 +125,4 @@ def _quiet_jvm() -> Iterator[Path]:
         os.fdopen(handle, "wb") as out,
         mock.patch.object(java_gateway, "Popen", partial(subprocess.Popen, stderr=out)),
     ):
-        yield log
+        yield Path(name)
