@@ -30,7 +30,7 @@ format: setup  ## rewrite the Python files in one style
 	$(BIN)/ruff format .
 
 bench: setup  ## every benchmark, each with its figures as a last line of JSON
-	@for file in bench/[a-z]*.py; do $(BIN)/python -m bench.$$(basename $$file .py) || exit 1; done
+	@for file in $$(ls bench/[a-z]*.py | grep -v report); do $(BIN)/python -m bench.$$(basename $$file .py) || exit 1; done
 
 clean:  ## remove what setup and the tests made
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
