@@ -1,4 +1,7 @@
-"""From row batches to request batches and back: distinct prompts once, many requests in flight, rows in order."""
+"""From row batches to request batches and back: distinct prompts once, many requests in flight, rows in order.
+
+A request of the batch before is not made again: in sorted rows each is made once, however many batches it fills.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,9 @@ class _Batch:
     """A batch of rows, the answers that are known, and the requests that bring the others."""
 
     rows: list[str | None]
+    distinct: dict[str | None, None]
     known: Answers
+    before: Answers  # what the batch before knows once it is finished
     futures: list[Future[Answers]]
 
     def under_way(self) -> int:
@@ -30,6 +35,9 @@ class _Batch:
     def finish(self) -> list[str | None]:
         for future in self.futures:
             self.known.update(future.result())
+        for request in self.distinct:
+            if request is not None and request not in self.known:
+                self.known[request] = self.before[request]
         return [None if request is None else self.known[request] for request in self.rows]
 
 
@@ -47,9 +55,11 @@ class Window:
     def answers(self, batches: Iterable[list[str | None]]) -> Iterator[list[str | None]]:
         """The answers of each batch of requests, batch by batch, row by row; None for None."""
         pending: deque[_Batch] = deque()
+        last: _Batch | None = None
         try:
             for rows in batches:
-                pending.append(self._start(rows))
+                last = self._start(rows, last)
+                pending.append(last)
                 while pending and (pending[0].under_way() == 0 or self._full(pending)):
                     yield pending.popleft().finish()
             while pending:
@@ -65,12 +75,13 @@ class Window:
             or sum(len(batch.futures) for batch in pending) >= self._behind
         )
 
-    def _start(self, rows: list[str | None]) -> _Batch:
-        """Send the distinct requests of `rows`; what needs no model is answered at once."""
+    def _start(self, rows: list[str | None], last: _Batch | None) -> _Batch:
+        """Send the distinct requests of `rows` that `last` has not; what needs no model is answered at once."""
         known: Answers = {}
         groups: defaultdict[bytes, list[tuple[str, Conversation]]] = defaultdict(list)
-        for request in dict.fromkeys(rows):
-            if request is None:
+        distinct = dict.fromkeys(rows)
+        for request in distinct:
+            if request is None or (last is not None and request in last.distinct):
                 continue
             try:
                 conversation = requests.parse(request)
@@ -84,7 +95,9 @@ class Window:
         size = self._client.endpoint.batch_size
         return _Batch(
             rows,
+            distinct,
             known,
+            {} if last is None else last.known,
             [
                 asyncio.run_coroutine_threadsafe(self._send(params, group[start : start + size]), self._client.loop)
                 for params, group in groups.items()

@@ -14,12 +14,13 @@ A call is a layer of its own: equal requests meet in one task, one after the oth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
 
 from sqlglot import exp
 
 from . import guards
 from .layers import Layers
-from .names import Item, Names, conjuncts
+from .names import Columns, Item, Names, conjuncts
 from .parts import ORDERED, aggregates, atoms, is_known, windows, within
 from .sql import PREFIX, NotUnderstood, calls, here, is_volatile, write
 
@@ -29,11 +30,20 @@ _CLAUSES = {
 }  # fmt: skip
 
 
+class _Place(NamedTuple):
+    """A call in an expression, and what it asks there: NULL unless it is needed."""
+
+    call: exp.Expr
+    root: exp.Expr
+    asked: exp.Expr
+    everywhere: bool
+
+
 class Block:
     """A select on its way to layers. Raises NotUnderstood where the meaning may not stay, or nothing is won.
 
     `name` makes names for columns, `columns` gives those of a select's FROM. With `keeps_order` rows come out in the
-    order in which they came in, as they do from a select without models.
+    order in which they came in, as they do from a select without models. `calls_below`: the FROM calls models.
     """
 
     def __init__(
@@ -41,9 +51,10 @@ class Block:
         select: exp.Select,
         models: Collection[str],
         name: Callable[[], str],
-        columns: Callable[[exp.Select], frozenset[str]],
+        columns: Columns,
         *,
         keeps_order: bool,
+        calls_below: bool,
     ) -> None:
         args = self._args = select.args
         self._models = models
@@ -54,13 +65,13 @@ class Block:
             raise NotUnderstood  # grouping sets
         self._names = Names(select, columns)
         self._distinct = bool(distinct)
-        self._groups = bool(
-            group or self._names.having or any(True for root in self._above() for _ in aggregates(root))
-        )
+        found = [node for root in self._above() for node in aggregates(root)]
+        self._groups = bool(group or self._names.having or found)
         self._limit = {key: args[key] for key in ("limit", "offset") if args.get(key)}
         where = conjuncts(select, "where")
         self._costly = [condition for condition in where if self._calls(condition)]
         self._asked: dict[str, tuple[exp.Column, exp.Column, bool]] = {}
+        self._fresh = calls_below  # whether the rows hold answers that Spark may ask for again
         self._check()
         self._keeps_order = keeps_order and not (self._names.order or self._groups or self._distinct)
         self._row: exp.Column | None = None  # the place of the row before the first call
@@ -108,10 +119,7 @@ class Block:
             any(self._calls(source) for source in sources)
             or any(is_volatile(root) for root in (*self._costly, *above) if self._calls(root) or root in names.keys)
             or (self._groups and not all(is_known(root, self._models) for root in above))
-            or (
-                self._distinct
-                and (args["distinct"].args.get("on") or (args.get("order") and self._calls(args["order"])))
-            )
+            or (self._distinct and args.get("order") and self._calls(args["order"]))
         ):
             raise NotUnderstood
         # Spark ends such a query as soon as it has the rows; a call that waits for all of them would be worse.
@@ -141,7 +149,7 @@ class Block:
         # Outside this subquery the names of its tables mean nothing, so its columns get names of ours.
         layers = Layers(bottom, "", name, open_=False)
         stars = [item.value for item in self._names.items if item.is_star]
-        columns: dict[str, exp.Alias] = {}
+        columns: dict[str, exp.Expr] = {}
         for node in [node for root in (*self._costly, *self._above()) for node in atoms(root)]:
             if node.is_star:
                 if isinstance(node, exp.Column) and not any(node is star for star in stars):
@@ -194,6 +202,7 @@ class Block:
         grouped.set("expressions", shown)
         if keys:
             grouped.set("group", exp.Group(expressions=[key.this.copy() for key, _ in columns.values()]))
+        self._fresh = False
 
     def _compute_keys(self) -> None:
         """Columns for what ORDER BY sorts by, which no alias of the select list hides."""
@@ -203,13 +212,11 @@ class Block:
 
     def _sort(self, select: exp.Select) -> None:
         """ORDER BY, and LIMIT if it is still to come."""
-        keys = [key.copy() for key in self._names.order]
+        keys: list[exp.Expr] = [key.copy() for key in self._names.order]
         for key in keys:
             key.set("this", key.this.this)
-        if not keys and self._row:
-            keys = [self._row.copy()]
-        if keys:
-            select.set("order", exp.Order(expressions=keys))
+        if keys or self._row:
+            select.set("order", exp.Order(expressions=keys or [self._row]))
         while self._limit:
             select.set(*self._limit.popitem())
 
@@ -222,10 +229,10 @@ class Block:
         else:
             if self._names.order:
                 self._compute_keys()
-            if by := [key.this.this.copy() for key in self._names.order] or ([self._row.copy()] if self._row else []):
-                if not self._limit:
-                    # A global sort reads its input twice, to find its ranges first: this keeps the answers.
-                    layers.uncut().set("distribute", exp.Distribute(expressions=by))
+            by = [key.this.this.copy() for key in self._names.order] or ([self._row.copy()] if self._row else [])
+            if by and self._fresh and not self._limit:
+                # A global sort reads its input twice, to find its ranges first: this keeps the answers.
+                layers.uncut().set("distribute", exp.Distribute(expressions=by))
             top = layers.wrap()
             self._sort(top)
         top.set("expressions", list(self._items()))
@@ -248,41 +255,65 @@ class Block:
     def _answer(self, roots: list[exp.Expr]) -> None:
         """A layer for each call in `roots`, inner ones first; the answers stand in the places of the calls."""
         while found := [(call, root) for root in roots for call in self._calls(root)]:
-            ready: dict[str, list[tuple[exp.Expr, exp.Expr, bool]]] = {}
+            ready: dict[str, list[_Place]] = {}
             for call, root in found:
                 asked, everywhere = guards.request(call, root)
                 if not self._calls(asked):
-                    ready.setdefault(write(call), []).append((call, asked, everywhere))
+                    ready.setdefault(write(call), []).append(_Place(call, root, asked, everywhere))
             if not ready:
                 raise NotUnderstood
+            groups = self._either(ready, [write(call) for call, _ in found])
+            answers: list[exp.Expr] = [
+                self._ask(group[0].call, guards.first(*(place.asked for place in group)))[1] for group in groups
+            ]
+            merged = {id(place.call) for group in groups for place in group}
             for text, places in ready.items():
-                answer = self._answer_one(text, places)
-                for call, _, _ in places:
-                    call.replace(answer.copy())
+                if id(places[0].call) not in merged:
+                    groups.append(places)
+                    answers.append(self._answer_one(text, places))
+            for places, answer in zip(groups, answers, strict=True):
+                for place in places:
+                    place.call.replace(answer.copy())
 
-    def _answer_one(self, text: str, places: list[tuple[exp.Expr, exp.Expr, bool]]) -> exp.Expr:
+    def _either(self, ready: dict[str, list[_Place]], found: list[str]) -> list[list[_Place]]:
+        """Calls of one model in branches of one CASE: no row needs two of them, so one call serves all."""
+        groups: dict[tuple[str, int], dict[int, _Place]] = {}
+        for text, (place, *_) in ready.items():
+            branch = guards.branch(place.call, place.root)
+            if branch is not None and found.count(text) == 1 and text not in self._asked:
+                case, index = branch
+                groups.setdefault((place.call.name.lower(), id(case)), {}).setdefault(index, place)
+        return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+    def _answer_one(self, text: str, places: list[_Place]) -> exp.Expr:
         """The answer to the call `text` in all its `places`."""
         known = self._asked.get(text)
         if known and known[2]:
             return known[1]
-        call = places[0][0]
-        everywhere = any(always for _, _, always in places)
-        requests = {write(asked): asked for _, asked, _ in places}
+        call = places[0].call
+        everywhere = any(place.everywhere for place in places)
+        requests = {write(place.asked): place.asked for place in places}
         asked = call.expressions[0].copy() if everywhere else guards.first(*requests.values())
         if known:  # asked for some rows, now for others, too
             asked = guards.when(guards.is_null(known[0]), asked)
+        request, answer = self._ask(call, asked)
+        if known:
+            return guards.first(known[1].copy(), answer)
+        self._asked[text] = (request, answer, everywhere)
+        return answer
+
+    def _ask(self, call: exp.Expr, asked: exp.Expr) -> tuple[exp.Column, exp.Column]:
+        """Layers that ask the model of `call` for `asked`: the columns of request and answer."""
         if self._keeps_order and self._row is None:
             self._row, request = self._layers.add(exp.Anonymous(this="monotonically_increasing_id"), asked)
         else:
             (request,) = self._layers.add(asked)
         self._layers.top.set("cluster", exp.Cluster(expressions=[request.copy()]))
         (answer,) = self._layers.add(exp.Anonymous(this=call.this, expressions=[request.copy()]))
+        self._fresh = True
         # Always true, and Spark does not know: else it drops the order below for one above.
         self._layers.top.where("spark_partition_id() >= 0", dialect="spark", copy=False)
-        if known:
-            return guards.first(known[1].copy(), answer)
-        self._asked[text] = (request, answer, everywhere)
-        return answer
+        return request, answer
 
 
 def _named(item: Item) -> exp.Expr:

@@ -27,6 +27,23 @@ def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
     return asked, not guarded
 
 
+def branch(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, int] | None:
+    """The innermost CASE or IF in `root` with `call` in the value of a branch, and which branch."""
+    node = call
+    while node is not root:
+        parent = node.parent
+        if parent is None:
+            raise NotUnderstood
+        if isinstance(parent, exp.Case) and node.arg_key == "default":
+            return parent, len(parent.args["ifs"])
+        if isinstance(parent, exp.If) and isinstance(parent.parent, exp.Case) and node.arg_key == "true":
+            return parent.parent, parent.index or 0
+        if isinstance(parent, exp.If) and not isinstance(parent.parent, exp.Case) and node.arg_key in {"true", "false"}:
+            return parent, int(node.arg_key == "false")
+        node = parent
+    return None
+
+
 def when(condition: exp.Expr, asked: exp.Expr) -> exp.Case:
     """`asked` where `condition` is true."""
     return exp.Case(ifs=[exp.If(this=condition.copy(), true=asked)])

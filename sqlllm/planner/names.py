@@ -9,6 +9,9 @@ from sqlglot import exp
 
 from .sql import NotUnderstood, here, operand
 
+Columns = Callable[[exp.Select], frozenset[str]]
+"""The columns of a select's FROM, in lower case."""
+
 
 @dataclass
 class Item:
@@ -19,7 +22,8 @@ class Item:
 
     @property
     def value(self) -> exp.Expr:
-        return self.holder.this
+        value: exp.Expr = self.holder.this
+        return value
 
     @property
     def is_star(self) -> bool:
@@ -31,8 +35,8 @@ class Names:
     """A select's expressions with every alias and ordinal replaced by what it stands for, each in a holder."""
 
     select: exp.Select
-    columns: Callable[[exp.Select], frozenset[str]]
-    """The columns of the select's FROM, in lower case; asked only where an alias may be one of them."""
+    columns: Columns
+    """Asked only where an alias may be one of them."""
 
     items: list[Item] = field(init=False)
     keys: list[exp.Paren] = field(init=False)

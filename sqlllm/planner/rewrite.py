@@ -1,18 +1,19 @@
-"""A statement: its selects from the inside out, and the queries that are read more than once."""
+"""A statement: first its selects become fewer, then each becomes layers, from the inside out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from itertools import count
+from typing import TypeVar
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from . import joins, unions
 from .block import Block
+from .merge import inline_once, merge
+from .parts import aggregates, windows
 from .sql import PREFIX, NotUnderstood, calls, has_calls, read, write
-
-Columns = Callable[[str], Collection[str]]
-"""The names of the columns of a query."""
 
 
 def normal(sql: str) -> str | None:
@@ -24,10 +25,10 @@ def normal(sql: str) -> str | None:
         return None
 
 
-def rewrite(sql: str, models: Collection[str], columns: Columns | None = None) -> str:
+def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]] | None = None) -> str:
     """`sql` with fewer calls of `models` (names in lower case), or `sql` itself.
 
-    `columns` tells the columns of a query; without it, selects that reuse their aliases stay as they are.
+    `columns` gives the names of the columns of a query; without it, a select that reuses its aliases stays as it is.
     """
     tree = read(sql)
     if tree is None or PREFIX in sql or not has_calls(tree, models):
@@ -38,33 +39,111 @@ def rewrite(sql: str, models: Collection[str], columns: Columns | None = None) -
         return sql
 
 
+_Query = TypeVar("_Query", exp.Select, exp.Union)
+
+
 class _Statement:
-    def __init__(self, tree: exp.Query, models: Collection[str], columns: Columns | None) -> None:
-        self._tree, self._models, self._columns = tree, models, columns
+    def __init__(
+        self, tree: exp.Query, models: Collection[str], columns: Callable[[str], Collection[str]] | None
+    ) -> None:
+        self._root = exp.Paren(this=tree)  # so that the outermost select can be replaced, too
+        self._models, self._columns = models, columns
         numbers = count(1)
         self._name = lambda: f"{PREFIX}{next(numbers)}"
 
     def run(self) -> str:
-        root = exp.Paren(this=self._tree)  # so that the outermost select can be replaced, too
-        for select in reversed(list(self._tree.find_all(exp.Select, bfs=True))):
-            if any(calls(part, self._models) for part in select.iter_expressions() if not isinstance(part, exp.From)):
-                self._rewrite(select)
-        return write(root.this)
+        inline_once(self._root.this, self._models)
+        for union in self._inside_out(exp.Union):
+            self._pull_up(union)
+        for select in self._inside_out(exp.Select):
+            merge(select, self._models, self._columns_of)
+        shared = [cte for select in self._inside_out(exp.Select) for cte in self._join(select)]
+        if shared:
+            self._add_ctes(shared)
+        for select in self._inside_out(exp.Select):
+            self._layer(select)
+        return write(self._root.this)
 
-    def _rewrite(self, select: exp.Select) -> None:
-        keeps_order = isinstance(select.parent, exp.Paren) and select.parent.parent is None
+    def _inside_out(self, kind: type[_Query]) -> list[_Query]:
+        return list(reversed(list(self._root.find_all(kind, bfs=True))))
+
+    def _pull_up(self, union: exp.Union) -> None:
+        """The calls of a union's arms after it; at least its ORDER BY in a select of its own."""
+        if isinstance(union.parent, exp.Union) or not has_calls(union, self._models):
+            return
         try:
-            select.replace(
-                Block(select.copy(), self._models, self._name, self._columns_of, keeps_order=keeps_order).run()
+            union.replace(unions.above(union, self._models, self._name))
+        except NotUnderstood:
+            if union.args.get("order") and not union.args.get("limit"):
+                inner = union.copy()
+                outer = exp.select("*")
+                for key in ("order", "with_"):
+                    outer.set(key, union.args.get(key))
+                    inner.set(key, None)
+                union.replace(
+                    outer.from_(exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(self._name()))))
+                )
+
+    def _join(self, select: exp.Select) -> list[exp.CTE]:
+        joins.lift(select, self._models)
+        try:
+            return joins.share(select, self._models, self._name)
+        except NotUnderstood:
+            return []
+
+    def _add_ctes(self, ctes: list[exp.CTE]) -> None:
+        tree = self._root.this
+        with_ = tree.args.get("with_") or exp.With(expressions=[])
+        tree.set("with_", exp.With(expressions=[*with_.expressions, *ctes]))
+
+    def _layer(self, select: exp.Select) -> None:
+        parts = [part for part in select.iter_expressions() if not isinstance(part, exp.From | exp.With)]
+        below = self._calls_below(select)
+        sorts = below and select.args.get("order") and not select.args.get("limit")
+        if self._ends_early(select) or not (sorts or any(calls(part, self._models) for part in parts)):
+            return
+        try:
+            block = Block(
+                select.copy(),
+                self._models,
+                self._name,
+                self._columns_of,
+                keeps_order=select.parent is self._root,
+                calls_below=below,
             )
+            select.replace(block.run())
         except NotUnderstood:
             return
+
+    def _calls_below(self, select: exp.Select) -> bool:
+        """Whether what the select reads calls models."""
+        sources = [select.args.get("from_"), *(select.args.get("joins") or ())]
+        named = {cte.alias.lower() for cte in self._root.find_all(exp.CTE) if has_calls(cte.this, self._models)}
+        return any(
+            has_calls(source, self._models) or any(table.name.lower() in named for table in source.find_all(exp.Table))
+            for source in sources
+            if source is not None
+        )
+
+    def _ends_early(self, select: exp.Select) -> bool:
+        """Whether a select around this one stops reading as soon as it has the rows of its LIMIT."""
+        query = select.parent_select if not isinstance(select.parent, exp.SetOperation) else select.parent
+        while query is not None:
+            if query.args.get("order") or query.args.get("group") or query.args.get("distinct"):
+                return False
+            if any(True for item in query.selects for part in (aggregates, windows) for _ in part(item)):
+                return False
+            if query.args.get("limit"):
+                return True
+            query = query.parent if isinstance(query.parent, exp.SetOperation) else query.parent_select
+        return False
 
     def _columns_of(self, select: exp.Select) -> frozenset[str]:
         if self._columns is None:
             raise NotUnderstood
         probe = exp.Select(
             expressions=[exp.Star()],
-            **{key: select.args[key] for key in ("with_", "from_", "joins", "laterals") if select.args.get(key)},
+            **{key: select.args.get(key) for key in ("from_", "joins", "laterals")},
+            with_=self._root.this.args.get("with_"),
         )
         return frozenset(name.lower() for name in self._columns(write(probe.copy())))

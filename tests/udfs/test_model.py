@@ -48,6 +48,14 @@ def test_order_is_kept_and_each_distinct_prompt_is_sent_once(gateway: Gateway) -
     assert sorted(gateway.prompts) == sorted(set(prompts))
 
 
+def test_a_run_of_equal_prompts_over_many_batches_is_sent_once(gateway: Gateway) -> None:
+    prompts = [*"aabbbbbbbbcc", "bad", "bad", "bad"]
+    batches = [rows([[ask(prompt)] for prompt in prompts[start : start + 3]]) for start in range(0, len(prompts), 3)]
+    texts = [text for batch in answers(endpoint(gateway), *batches) for text in outputs(batch)]
+    assert texts == [*"AABBBBBBBBCC", *["!context_length_exceeded"] * 3]
+    assert sorted(gateway.prompts) == ["a", "b", "bad", "c"]
+
+
 def test_null_rows_null_elements_and_null_instructions_are_null(gateway: Gateway) -> None:
     (batch,) = answers(endpoint(gateway), rows([None, [], [None], [ask(None)], [ask("a"), ask("b")]]))
     assert batch[:4] == [None, [], [None], [None]]
