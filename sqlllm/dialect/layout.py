@@ -167,6 +167,8 @@ class _ClauseStyle(_Style):
             return ""
         if self._broken and (token.start == self._first < token.end or self._begins_part(token)):
             return "\n"
+        if self._is_bare(before):
+            return " "
         if "=" in (before.text, token.text):
             return " " if self._set and token.start <= self._bare[0] else ""
         if "." in (before.text, token.text) or token.text == ",":

@@ -127,6 +127,7 @@ FOUND = [
     "run t as LLM.`x``y`=''",
     "run comm${x}and as LLM.`` where a='b'",
     "!a create/*+ x */where",
+    "set`a`==----%sql\n`a`='''z'''",
 ]
 
 
