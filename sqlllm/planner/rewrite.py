@@ -48,8 +48,10 @@ class _Statement:
     ) -> None:
         self._root = exp.Paren(this=tree)  # so that the outermost select can be replaced, too
         self._models, self._columns = models, columns
-        numbers = count(1)
-        self._name = lambda: f"{PREFIX}{next(numbers)}"
+        self._numbers = count(1)
+
+    def _name(self) -> str:
+        return f"{PREFIX}{next(self._numbers)}"
 
     def run(self) -> str:
         inline_once(self._root.this, self._models)

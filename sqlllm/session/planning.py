@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlllm import planner
+from sqlllm.dialect import RenderedSql
+from sqlllm.places import Source
+
+from . import functions
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
 
     from .session import Session
 
 
-def planned(session: Session, frame: DataFrame, sql: str) -> DataFrame:
+def planned(session: Session, frame: DataFrame, sql: RenderedSql) -> DataFrame:
     """`frame`, which is `sql` analysed, or the same table with fewer calls."""
     from pyspark.errors import PySparkException
 
@@ -20,17 +24,29 @@ def planned(session: Session, frame: DataFrame, sql: str) -> DataFrame:
         return frame
     spark = session.spark
     try:
-        rewritten = planner.rewrite(sql, session.models, lambda query: spark.sql(query).columns)
-        normal = planner.normal(sql)
+        rewritten = planner.rewrite(sql.text, session.models, lambda query: _analysed(spark, query).columns)
+        normal = planner.normal(sql.text)
         # What sqlglot read must be what Spark read; only then is what was made of it the same, too.
-        if rewritten == sql or normal is None or not _same(frame, spark.sql(normal)):
+        if rewritten == sql.text or normal is None or not _same(frame, _analysed(spark, normal)):
             return frame
-        better = spark.sql(rewritten)
+        better = _analysed(spark, rewritten)
     except PySparkException:  # a name that means something else in a subquery: run what was written
         return frame
     if [kind for _, kind in better.dtypes] != [kind for _, kind in frame.dtypes]:
         return frame
     return better.toDF(*frame.columns)
+
+
+def _analysed(spark: SparkSession, sql: str) -> DataFrame:
+    from pyspark.errors import PySparkException
+
+    try:
+        return spark.sql(sql)
+    except PySparkException as error:
+        if error.getCondition() not in functions.REFUSED:
+            raise
+        written = functions.written_out(RenderedSql(sql, Source(sql).place(0, len(sql))))
+        return spark.sql(written.text)
 
 
 def _same(one: DataFrame, other: DataFrame) -> bool:

@@ -23,7 +23,7 @@ def select(session: Session, select: Select) -> Result:
     sql = select.sql.render(session.variables)
     frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
-        frame = planned(session, frame, sql.text).persist()  # a model answers once, however often the table is read
+        frame = planned(session, frame, sql).persist()  # a model answers once, however often the table is read
     if select.table is None:
         return Result(frame, place=select.place)
     return session.name_table(frame, select.table.resolve(session.variables), select.place)

@@ -1,0 +1,64 @@
+"""In real Spark, against a real HTTP server: the same rows as without the planner, with the least calls."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sqlllm.session import Session
+from sqlllm.settings import Settings
+from sqlllm.udfs import model
+from sqlllm.udfs.transport import Endpoint
+from tests.udfs import gateway as gateways
+
+from .cases import TABLES, Case, load
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[gateways.Gateway]:
+    with gateways.serve() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def session(spark: SparkSession, gateway: gateways.Gateway) -> Session:
+    session = Session(Settings(), spark=spark)
+    model.register(session.spark, "up", Endpoint(url=gateway.url, model="up", batch_size=16, max_retries=0))
+    session.models.add("up")
+    session.run(TABLES)
+    return session
+
+
+def rows(session: Session, sql: str, *, planner: bool) -> list[tuple[Any, ...]]:
+    """The rows of `sql`, of an answer only what the model said."""
+    session.settings.llm.planner = planner
+    result = session.run(sql + ";")
+    assert result is not None
+    found = [tuple(map(_said, row)) for row in result.rows()]
+    result.frame.unpersist()
+    return found
+
+
+def _said(value: Any) -> Any:
+    return json.loads(value[0]).get("output") if isinstance(value, list) and value and value[0] else value
+
+
+@pytest.mark.parametrize("case", load(), ids=lambda case: case.name)
+def test_the_same_rows_with_the_least_calls(session: Session, gateway: gateways.Gateway, case: Case) -> None:
+    expected = rows(session, case.sql, planner=False)
+    gateway.requests.clear()
+    found = rows(session, case.sql, planner=True)
+    if case.ordered:
+        assert found == expected
+    assert Counter(found) == Counter(expected)
+    (least,) = session.spark.sql(case.least).first() or ()
+    assert len(gateway.prompts) == least
