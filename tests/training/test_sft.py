@@ -173,7 +173,8 @@ def test_ctrl_c_ends_the_workers(make_run: MakeRun) -> None:
     def interrupt(progress: Progress) -> None:
         if not workers:
             family = psutil.Process().children(recursive=True)
-            workers.extend(process for process in family if "RayTrainWorker" in " ".join(process.cmdline()))
+            # By name: a child that has ended, of another test, has no command line any more.
+            workers.extend(process for process in family if "RayTrainWorker" in process.name())
             os.kill(os.getpid(), signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
