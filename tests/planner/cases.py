@@ -1,4 +1,4 @@
-"""The queries of queries.sql, and their tables."""
+"""The queries of the data files beside this one, and their tables."""
 
 from __future__ import annotations
 
@@ -27,8 +27,18 @@ class Case:
 
 
 def load() -> list[Case]:
-    text = Path(__file__).with_name("queries.sql").read_text()
-    return [_case(block) for block in text.split("\n\n") if block.startswith("-- name: ")]
+    """The queries of queries.sql."""
+    return [_case(block) for block in _text("queries.sql").split("\n\n") if block.startswith("-- name: ")]
+
+
+def shapes() -> list[str]:
+    """The queries of shapes.sql."""
+    _, *queries = _text("shapes.sql").split("\n\n")
+    return [expand(query).strip() for query in queries]
+
+
+def _text(name: str) -> str:
+    return Path(__file__).with_name(name).read_text()
 
 
 def _case(block: str) -> Case:

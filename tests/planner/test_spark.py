@@ -15,7 +15,7 @@ from sqlllm.udfs import model
 from sqlllm.udfs.transport import Endpoint
 from tests.udfs import gateway as gateways
 
-from .cases import TABLES, Case, load
+from .cases import TABLES, Case, load, shapes
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -62,3 +62,14 @@ def test_the_same_rows_with_the_least_calls(session: Session, gateway: gateways.
     assert Counter(found) == Counter(expected)
     (least,) = session.spark.sql(case.least).first() or ()
     assert len(gateway.prompts) == least
+
+
+@pytest.mark.parametrize("sql", shapes())
+def test_the_same_rows_with_no_more_calls(session: Session, gateway: gateways.Gateway, sql: str) -> None:
+    gateway.requests.clear()
+    expected = rows(session, sql, planner=False)
+    before = len(gateway.prompts)
+    found = rows(session, sql, planner=True)
+    if "order by" in sql or "join" not in sql:
+        assert Counter(found) == Counter(expected)
+    assert len(gateway.prompts) - before <= before
