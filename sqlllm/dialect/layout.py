@@ -205,7 +205,7 @@ _KEYWORDS = {word.lower(): word for word in ("as", "into", "where", "and", "part
 
 def _touch(before: Token, token: Token) -> bool:
     """Whether the two are one name or one raw argument; an added `where` has no width and touches nothing."""
-    return before.end == token.start < token.end and before.kind in _RAW and token.kind in _RAW
+    return before.start < before.end == token.start < token.end and before.kind in _RAW and token.kind in _RAW
 
 
 def _options(statement: Statement) -> list[Option]:

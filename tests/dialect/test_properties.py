@@ -128,6 +128,7 @@ FOUND = [
     "run comm${x}and as LLM.`` where a='b'",
     "!a create/*+ x */where",
     "set`a`==----%sql\n`a`='''z'''",
+    "connect``load${x:d}load='''z'''",
 ]
 
 
