@@ -14,11 +14,10 @@ A call is a layer of its own: equal requests meet in one task, one after the oth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from typing import NamedTuple
 
 from sqlglot import exp
 
-from . import guards
+from .answers import Answers
 from .layers import Layers
 from .names import Columns, Item, Names, conjuncts
 from .parts import ORDERED, aggregates, atoms, is_known, windows, within
@@ -28,15 +27,6 @@ _CLAUSES = {
     "with_", "hint", "expressions", "distinct", "from_", "joins", "laterals", "where", "group", "having", "qualify",
     "order", "limit", "offset",
 }  # fmt: skip
-
-
-class _Place(NamedTuple):
-    """A call in an expression, and what it asks there: NULL unless it is needed."""
-
-    call: exp.Expr
-    root: exp.Expr
-    asked: exp.Expr
-    everywhere: bool
 
 
 class Block:
@@ -70,12 +60,11 @@ class Block:
         self._limit = {key: args[key] for key in ("limit", "offset") if args.get(key)}
         where = conjuncts(select, "where")
         self._costly = [condition for condition in where if self._calls(condition)]
-        self._asked: dict[str, tuple[exp.Column, exp.Column, bool]] = {}
-        self._fresh = calls_below  # whether the rows hold answers that Spark may ask for again
         self._check()
-        self._keeps_order = keeps_order and not (self._names.order or self._groups or self._distinct)
-        self._row: exp.Column | None = None  # the place of the row before the first call
         self._layers = self._bottom([condition.this for condition in where if not self._calls(condition)], name)
+        keeps_order = keeps_order and not (self._names.order or self._groups or self._distinct)
+        self._answers = Answers(self._layers, models, keeps_order=keeps_order)
+        self._answers.fresh = calls_below
 
     def run(self) -> exp.Select:
         """The select as layers."""
@@ -87,14 +76,14 @@ class Block:
         for condition in sorted(names.having, key=self._calls_number):
             self._filter(condition)
         if found := [node for root in self._above() for node in windows(root)]:
-            self._answer(found)
+            self._answers.fill(found)
             self._layers.compute([node for root in self._above() for node in windows(root)])
         for condition in sorted(names.qualify, key=self._calls_number):
             self._filter(condition)
         if self._limit and self._limit_first() and any(self._calls(item.holder) for item in names.items):
             self._compute_keys()
             self._sort(self._layers.uncut())
-        self._answer([*(item.holder for item in names.items), *(key.this for key in names.order)])
+        self._answers.fill([*(item.holder for item in names.items), *(key.this for key in names.order)])
         return self._top()
 
     # What there is.
@@ -168,7 +157,7 @@ class Block:
     def _filter(self, condition: exp.Paren) -> None:
         kept = [condition.this]
         if self._calls(condition):
-            self._answer([condition])
+            self._answers.fill([condition])
             # Else Spark copies the call into the filter, and makes it again for the rows that pass.
             (pin,) = self._layers.add(exp.Anonymous(this="spark_partition_id"))
             kept = [exp.GTE(this=pin, expression=exp.Literal.number(0)), condition.this]
@@ -186,7 +175,7 @@ class Block:
             for node in list(here(root)):
                 if node is not root and write(node) in columns and not within(node, found):
                     node.replace(exp.column(columns[write(node)][1]))
-        self._answer([*keys, *found])
+        self._answers.fill([*keys, *found])
         shown = [exp.alias_(key.this.copy(), name) for key, name in columns.values()]
         results: dict[str, str] = {}
         for node in found:
@@ -202,7 +191,7 @@ class Block:
         grouped.set("expressions", shown)
         if keys:
             grouped.set("group", exp.Group(expressions=[key.this.copy() for key, _ in columns.values()]))
-        self._fresh = False
+        self._answers.forget()
 
     def _compute_keys(self) -> None:
         """Columns for what ORDER BY sorts by, which no alias of the select list hides."""
@@ -215,8 +204,8 @@ class Block:
         keys: list[exp.Expr] = [key.copy() for key in self._names.order]
         for key in keys:
             key.set("this", key.this.this)
-        if keys or self._row:
-            select.set("order", exp.Order(expressions=keys or [self._row]))
+        if keys or self._answers.row:
+            select.set("order", exp.Order(expressions=keys or [self._answers.row]))
         while self._limit:
             select.set(*self._limit.popitem())
 
@@ -229,8 +218,10 @@ class Block:
         else:
             if self._names.order:
                 self._compute_keys()
-            by = [key.this.this.copy() for key in self._names.order] or ([self._row.copy()] if self._row else [])
-            if by and self._fresh and not self._limit:
+            by = [key.this.this.copy() for key in self._names.order]
+            if self._answers.row and not by:
+                by = [self._answers.row.copy()]
+            if by and self._answers.fresh and not self._limit:
                 # A global sort reads its input twice, to find its ranges first: this keeps the answers.
                 layers.uncut().set("distribute", exp.Distribute(expressions=by))
             top = layers.wrap()
@@ -249,71 +240,6 @@ class Block:
                 yield _named(item)
             elif index == stars[0]:
                 yield exp.Star(except_=hidden) if hidden else exp.Star()
-
-    # The calls.
-
-    def _answer(self, roots: list[exp.Expr]) -> None:
-        """A layer for each call in `roots`, inner ones first; the answers stand in the places of the calls."""
-        while found := [(call, root) for root in roots for call in self._calls(root)]:
-            ready: dict[str, list[_Place]] = {}
-            for call, root in found:
-                asked, everywhere = guards.request(call, root)
-                if not self._calls(asked):
-                    ready.setdefault(write(call), []).append(_Place(call, root, asked, everywhere))
-            if not ready:
-                raise NotUnderstood
-            groups = self._either(ready, [write(call) for call, _ in found])
-            answers: list[exp.Expr] = [
-                self._ask(group[0].call, guards.first(*(place.asked for place in group)))[1] for group in groups
-            ]
-            merged = {id(place.call) for group in groups for place in group}
-            for text, places in ready.items():
-                if id(places[0].call) not in merged:
-                    groups.append(places)
-                    answers.append(self._answer_one(text, places))
-            for places, answer in zip(groups, answers, strict=True):
-                for place in places:
-                    place.call.replace(answer.copy())
-
-    def _either(self, ready: dict[str, list[_Place]], found: list[str]) -> list[list[_Place]]:
-        """Calls of one model in branches of one CASE: no row needs two of them, so one call serves all."""
-        groups: dict[tuple[str, int], dict[int, _Place]] = {}
-        for text, (place, *_) in ready.items():
-            branch = guards.branch(place.call, place.root)
-            if branch is not None and found.count(text) == 1 and text not in self._asked:
-                case, index = branch
-                groups.setdefault((place.call.name.lower(), id(case)), {}).setdefault(index, place)
-        return [list(group.values()) for group in groups.values() if len(group) > 1]
-
-    def _answer_one(self, text: str, places: list[_Place]) -> exp.Expr:
-        """The answer to the call `text` in all its `places`."""
-        known = self._asked.get(text)
-        if known and known[2]:
-            return known[1]
-        call = places[0].call
-        everywhere = any(place.everywhere for place in places)
-        requests = {write(place.asked): place.asked for place in places}
-        asked = call.expressions[0].copy() if everywhere else guards.first(*requests.values())
-        if known:  # asked for some rows, now for others, too
-            asked = guards.when(guards.is_null(known[0]), asked)
-        request, answer = self._ask(call, asked)
-        if known:
-            return guards.first(known[1].copy(), answer)
-        self._asked[text] = (request, answer, everywhere)
-        return answer
-
-    def _ask(self, call: exp.Expr, asked: exp.Expr) -> tuple[exp.Column, exp.Column]:
-        """Layers that ask the model of `call` for `asked`: the columns of request and answer."""
-        if self._keeps_order and self._row is None:
-            self._row, request = self._layers.add(exp.Anonymous(this="monotonically_increasing_id"), asked)
-        else:
-            (request,) = self._layers.add(asked)
-        self._layers.top.set("cluster", exp.Cluster(expressions=[request.copy()]))
-        (answer,) = self._layers.add(exp.Anonymous(this=call.this, expressions=[request.copy()]))
-        self._fresh = True
-        # Always true, and Spark does not know: else it drops the order below for one above.
-        self._layers.top.where("spark_partition_id() >= 0", dialect="spark", copy=False)
-        return request, answer
 
 
 def _named(item: Item) -> exp.Expr:

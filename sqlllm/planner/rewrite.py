@@ -34,7 +34,9 @@ def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collecti
     if tree is None or PREFIX in sql or not has_calls(tree, models):
         return sql
     try:
-        return _Statement(tree, models, columns).run()
+        before = write(tree)
+        after = _Statement(tree, models, columns).run()
+        return sql if after == before else after
     except (NotUnderstood, SqlglotError):
         return sql
 

@@ -37,6 +37,13 @@ def shapes() -> list[str]:
     return [expand(query).strip() for query in queries]
 
 
+def rewrites() -> list[tuple[str, str]]:
+    """The queries of rewrites.sql and what they become."""
+    _, *blocks = _text("rewrites.sql").strip().split("\n\n")
+    pairs = [block.partition("\n-- becomes\n") for block in blocks]
+    return [(before, after or before) for before, _, after in pairs]
+
+
 def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text()
 
