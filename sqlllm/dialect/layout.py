@@ -39,6 +39,8 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
     for before, token in pairwise(tokens):
         ended |= before.kind is Kind.END
         breaks = text.count("\n", before.end, token.start)
+        if before.kind is Kind.COMMENT and before.text.startswith("--"):
+            breaks = max(breaks, 1)  # a lone carriage return ends such a comment, too
         if token.kind is Kind.END:
             glue = ""
         elif token.kind is Kind.COMMENT:

@@ -129,6 +129,7 @@ FOUND = [
     "!a create/*+ x */where",
     "set`a`==----%sql\n`a`='''z'''",
     "connect``load${x:d}load='''z'''",
+    "!a b\n--c\r\x7fd\n",
 ]
 
 
