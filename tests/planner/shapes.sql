@@ -109,3 +109,11 @@ select id, q[0] is not null as some, size(q) as n from (select id, up(array(null
 select id, ask(p) as a from values (1, 'x'), (2, 'y'), (3, null), (4, 'x') as v(id, p)
 
 select id, ask(concat('p', id)) as a from range(5)
+
+select cast(parse_json(concat('{"a": ', id, '}')) as string) as j, to_char(id, '999') as c, ask(p) as a from t
+
+select instr(p, '1') as i, log(2, id + 1) as l, 1L as one, 1.50BD as d, date '2024-02-03' as day, ask(p) as a from t
+
+select ask('same') as a, g, count(*) as c from t where ask('same') = 'SAME' group by g having ask('same') is not null
+
+select id, ask(p) as a from t where id in (select max(id) from s) or ask(p) > 'P8' or ask(n) = 'N4' order by length(ask(p)), id
