@@ -169,6 +169,10 @@ def test_ctrl_c_ends_a_running_query_in_one_word(tmp_path: Path) -> None:
             assert seen, "it ended by itself"
         time.sleep(1)  # so that the query runs; earlier is as good, only easier
         os.killpg(running.pid, signal.SIGINT)  # the whole group, as a terminal does
-        out, err = running.communicate(timeout=60)
+        try:
+            out, err = running.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(running.pid, signal.SIGKILL)
+            raise
     assert running.returncode == 130
     assert (out, err.strip()) == ("", "stopped")
