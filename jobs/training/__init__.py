@@ -5,8 +5,9 @@ Importing this package loads neither torch, ray nor transformers; `finetune` doe
 
 from __future__ import annotations
 
+from .launch import Resources
 from .progress import Progress
-from .sft import Resources, finetune, new_run
+from .sft import finetune, new_run
 from .spec import FinetuneSpec
 
 __all__ = ["FinetuneSpec", "Progress", "Resources", "finetune", "new_run"]
