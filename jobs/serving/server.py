@@ -9,7 +9,7 @@ from typing import Any
 from sqlllm.errors import SQLLLMError
 
 from .applications import REASON
-from .engines import Model, get_engine
+from .engines import Counts, Model, get_engine
 from .protocol import RequestError, parse_body
 from .spec import ModelSpec
 
@@ -53,6 +53,10 @@ class ModelServer:
     async def describe(self) -> dict[str, Any]:
         """The spec that this server was deployed with."""
         return self._spec.model_dump()
+
+    async def counts(self) -> dict[str, int]:
+        """What the model has counted; empty if it does not count."""
+        return self.model.counts() if isinstance(self.model, Counts) else {}
 
     async def check_health(self) -> None:
         """Serve replaces a server for which this raises."""

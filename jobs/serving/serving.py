@@ -6,7 +6,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
@@ -66,7 +65,7 @@ class Serving:
         engine = get_engine(spec.engine)
         options = engine.parse(spec.engine_options)
         if not cluster.address(self._settings.ray):  # else the folder lies where only the cluster's nodes see it
-            _check_folder(spec)
+            engine.check(spec, options)
         started = time.monotonic()
         self._start()
         if self._deployed(spec.name) == spec:
@@ -114,6 +113,17 @@ class Serving:
         names = {name.removeprefix(MODEL_PREFIX) for name in applications.statuses() if name.startswith(MODEL_PREFIX)}
         specs = [spec for name in sorted(names) if (spec := self._deployed(name)) is not None]
         return [self._row(spec, "RUNNING") for spec in specs]
+
+    def counts(self, name: str) -> dict[str, int]:
+        """What the workers of a model have counted since they started; empty if its engine does not count."""
+        from ray import serve
+
+        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+        total: dict[str, int] = {}
+        for counts in handle.broadcast("counts").results(timeout_s=30):
+            for key, value in counts.items():
+                total[key] = total.get(key, 0) + value
+        return total
 
     def logs(self, name: str, last: int = 200) -> list[tuple[str, str]]:
         """Worker and line: the `last` lines of what each worker of a model wrote; empty if it is not there."""
@@ -200,7 +210,7 @@ class Serving:
         )
 
     def _wait(self, spec: ModelSpec, on_progress: Callable[[str], None]) -> None:
-        """Until the model answers a one-token request through the gateway."""
+        """Until the model answers through the gateway."""
         shown = -1
 
         def show(workers: int) -> None:
@@ -217,12 +227,14 @@ class Serving:
             raise ModelError(f"model {spec.name} did not load: {error.message}", cure=error.cure) from None
         on_progress(f"{spec.name}: waiting for the first answer")
         key = self._settings.serving.api_key
-        reply = httpx.post(
-            f"{self._endpoint}/v1/completions",
-            json={"model": spec.name, "prompt": "1", "max_tokens": 1},
-            headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-            timeout=max(10.0, deadline - time.monotonic()),
-        )
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        with httpx.Client(
+            base_url=self._endpoint, headers=headers, timeout=max(10.0, deadline - time.monotonic())
+        ) as http:
+            if get_engine(spec.engine).generates:
+                reply = http.post("/v1/completions", json={"model": spec.name, "prompt": "1", "max_tokens": 1})
+            else:
+                reply = http.get("/v1/models")  # the gateway has seen it
         if reply.status_code != 200:
             raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")
 
@@ -234,17 +246,6 @@ def _gpus(spec: ModelSpec) -> float:
     if spec.gpus_per_worker is not None:
         return spec.gpus_per_worker
     return 1.0 if ray.cluster_resources().get("GPU") else 0.0  # type: ignore[no-untyped-call]
-
-
-def _check_folder(spec: ModelSpec) -> None:
-    folder = Path(spec.model_path)
-    if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
-        return
-    wrong = "has no config.json" if folder.is_dir() else "does not exist"
-    raise ModelError(
-        f"the model folder {folder} {wrong}",
-        cure="localModelDir is a folder in Hugging Face's layout: config.json, weights and tokenizer.",
-    )
 
 
 def _check_capacity(spec: ModelSpec, resources: dict[str, Any]) -> None:

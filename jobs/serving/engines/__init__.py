@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Protocol, cast
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
-from sqlllm.errors import OptionError, suggest
+from sqlllm.errors import ModelError, OptionError, suggest
 
 from ..spec import ModelSpec
 
@@ -35,14 +36,27 @@ class Model(Protocol):
         """Raise if the model can no longer answer."""
 
 
+@runtime_checkable
+class Counts(Protocol):
+    """A model that counts what it is asked."""
+
+    def counts(self) -> dict[str, int]:
+        """Totals since it was loaded, by name."""
+
+
 class Engine(Protocol):
     """How to check options and to load a model."""
 
     name: ClassVar[str]
+    generates: ClassVar[bool]  # whether it continues any text: then a first token shows that it works
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
         """The options with typed values; an unknown or wrong one is an OptionError."""
+
+    @staticmethod
+    def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:
+        """Refuse, with a ModelError, a model whose files are not there."""
 
     @staticmethod
     def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:
@@ -51,6 +65,18 @@ class Engine(Protocol):
     @staticmethod
     async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> Model:
         """Load the model, in the worker; a failure is a ModelError with the engine's own reason."""
+
+
+def check_folder(spec: ModelSpec) -> None:
+    """Refuse what is no model folder in Hugging Face's layout."""
+    folder = Path(spec.model_path)
+    if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+        return
+    wrong = "has no config.json" if folder.is_dir() else "does not exist"
+    raise ModelError(
+        f"the model folder {folder} {wrong}",
+        cure="localModelDir is a folder in Hugging Face's layout: config.json, weights and tokenizer.",
+    )
 
 
 def get_engine(name: str) -> type[Engine]:

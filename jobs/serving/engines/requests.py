@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -57,14 +57,17 @@ class Request(BaseModel):
         return tuple(text for text in ([self.stop] if isinstance(self.stop, str) else self.stop or []) if text)
 
 
-def parse_request(request: dict[str, Any]) -> Request:
-    """The typed request; a field that this engine does not honour is refused."""
-    refused = request.keys() & _UNSUPPORTED
+R = TypeVar("R", bound=Request)
+
+
+def parse_request(request: dict[str, Any], kind: type[R]) -> R:
+    """The typed request of that kind; a field that it does not have is refused."""
+    refused = (request.keys() & _UNSUPPORTED) - kind.model_fields.keys()
     if refused:
         raise RequestError(f"this engine does not support {min(refused)}", param=min(refused))
-    check_fields(request, Request.model_fields)
+    check_fields(request, kind.model_fields)
     try:
-        return Request(**{name: value for name, value in request.items() if name in Request.model_fields})
+        return kind(**{name: value for name, value in request.items() if name in kind.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         param = str(first["loc"][0])

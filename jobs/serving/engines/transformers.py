@@ -27,7 +27,7 @@ from ..protocol import (
     usage,
 )
 from ..spec import ModelSpec
-from . import parse_value
+from . import check_folder, parse_value
 from .requests import Request, parse_request
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class Transformers:
     """The engine `transformers`."""
 
     name: ClassVar[str] = "transformers"
+    generates: ClassVar[bool] = True
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
@@ -73,6 +74,11 @@ class Transformers:
             first = error.errors()[0]
             key = f"backend.{first['loc'][0]}"
             raise OptionError(f"{key}: {first['msg']}", key=key) from None
+
+    @staticmethod
+    def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:  # noqa: ARG004
+        """A model folder."""
+        check_folder(spec)
 
     @staticmethod
     def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:  # noqa: ARG004
@@ -103,7 +109,7 @@ class TransformersModel:
 
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
-        typed = parse_request(request)
+        typed = parse_request(request, Request)
         (answer,) = await self._answer([self._chat_answer(typed, typed.messages)])
         counts = usage(len(answer.prompt), answer.tokens)
         choices = [{"index": 0, **_chat_choice(answer)}]
@@ -114,7 +120,7 @@ class TransformersModel:
         from .generation import Answer
 
         batch = conversations(request)
-        typed = parse_request(request)
+        typed = parse_request(request, Request)
         results: list[Answer | RequestError] = []
         for messages in batch:
             try:
@@ -132,7 +138,7 @@ class TransformersModel:
 
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""
-        typed = parse_request(request)
+        typed = parse_request(request, Request)
         answers = await self._answer([self._plain_answer(typed, tokens) for tokens in self._prompts(typed)])
         choices = [
             {"index": index, "text": "".join(answer.texts), "finish_reason": answer.finish_reason, "logprobs": None}
@@ -143,7 +149,7 @@ class TransformersModel:
 
     async def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
         """Server-sent events, one per piece of text."""
-        typed = parse_request(request)
+        typed = parse_request(request, Request)
         if route == "chat":
             answer, kind, id = self._chat_answer(typed, typed.messages), "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
         else:

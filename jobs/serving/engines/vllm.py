@@ -26,7 +26,7 @@ from ..protocol import (
     usage,
 )
 from ..spec import ModelSpec
-from . import parse_value
+from . import check_folder, parse_value
 from .vllm_reasons import reason
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class VLLM:
     """The engine `vllm`."""
 
     name: ClassVar[str] = "vllm"
+    generates: ClassVar[bool] = True
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
@@ -55,6 +56,11 @@ class VLLM:
         if isinstance(values.get("quantization"), str):  # AWQ and GPTQ, as scripts write them
             values["quantization"] = values["quantization"].lower()
         return values
+
+    @staticmethod
+    def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:  # noqa: ARG004
+        """A model folder."""
+        check_folder(spec)
 
     @staticmethod
     def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:

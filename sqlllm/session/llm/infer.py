@@ -11,6 +11,7 @@ from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.serving import ModelSpec
 from sqlllm.udfs.transport import Endpoint
 
+from .. import guard
 from ..tables import Result
 from .setup import resources
 
@@ -36,6 +37,7 @@ _KNOWN = (
     "backend.*",
 )
 _OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
+_ORACLES = ("oracle/table", "oracle/function")  # values of pretrainedModelType that name an engine
 _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's spellings
 
 
@@ -65,15 +67,20 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
             raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
         if key not in _KNOWN and not key.startswith("backend."):
             raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
-    for key in ("udfName", "localModelDir"):
+    kind = options.get("pretrainedModelType", "")
+    for key in ("udfName", "backend.function" if kind == "oracle/function" else "localModelDir"):
         if not options.get(key):
             raise OptionError(f"infer needs {key}", cure=f'Write: {key}="..."')
     wanted = resources(session)
     backend = options.get("infer_backend") or options.get("inferBackend") or wanted.backend
+    if kind.startswith("oracle"):
+        backend = "oracle"
+    if backend == "oracle":
+        _check_oracle(session, kind or _ORACLES[0], options)
     values = {
         "name": options["udfName"],
         "engine": _BACKENDS.get(backend, backend) if backend else None,
-        "model_path": str(Path(options["localModelDir"]).expanduser().absolute()),
+        "model_path": str(Path(folder).expanduser().absolute()) if (folder := options.get("localModelDir")) else "",
         "replicas": wanted.workers,
         "gpus_per_worker": wanted.gpus,
         "cpus_per_worker": wanted.cpus,
@@ -85,3 +92,14 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     except OptionError as error:
         error.key = _OPTIONS.get(error.key, error.key)
         raise
+
+
+def _check_oracle(session: Session, kind: str, options: dict[str, str]) -> None:
+    """ForbiddenError for a table elsewhere or for code, unless it is allowed."""
+    if kind not in _ORACLES:
+        cure = suggest(kind, _ORACLES, what="oracles")
+        raise OptionError(f"unknown pretrainedModelType {kind}", cure=cure, key="pretrainedModelType")
+    if "backend.function" in options:
+        guard.require(session, "python", "an oracle's function is code")
+    else:
+        guard.check_path(session, options["localModelDir"], None)

@@ -34,7 +34,7 @@ def status(session: Session, run: Run, options: dict[str, str]) -> Result:
             "kind": "model",
             "state": model.state,
             "folder": model.model,
-            "detail": f"{model.replicas} x {model.backend}",
+            "detail": ", ".join([f"{model.replicas} x {model.backend}", *_counted(session, model.name)]),
         }
         for model in system.deployed(session)
     ]
@@ -94,6 +94,11 @@ def remove(session: Session, name: str) -> DataFrame:
     register.drop(session, name)
     row = {"name": name, "kind": "model", "state": "REMOVED", "folder": found[name].model, "detail": ""}
     return session.table([row], _STATUS)
+
+
+def _counted(session: Session, name: str) -> list[str]:
+    """What a model has counted, in words."""
+    return [f"{count:,} {what.replace('_', ' ')}" for what, count in session.serving.counts(name).items()]
 
 
 def _unknown(name: str, known: list[str]) -> ModelError:
