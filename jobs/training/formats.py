@@ -1,12 +1,14 @@
 """Training tables: which columns they have, and each row as prompt and answer.
 
-Every format becomes examples of one shape, TRL's conversational prompt and completion: `prompt` is a list of
-messages, `completion` the one assistant message that carries the loss. A dialogue of n answers becomes n examples,
-each with what was said before as its prompt: so the right tokens are learned with any model's chat template.
+A row of questions and answers becomes examples of one shape, TRL's conversational prompt and completion: `prompt` is a
+list of messages, `completion` the one assistant message that carries the loss, `tools` what the model may call. A
+dialogue of n answers becomes n examples, each with what was said before as its prompt: so the right tokens are learned
+with any model's chat template. A row of plain text is `text` alone, and all of it carries loss.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,8 @@ from typing import Any
 
 from sqlllm.errors import OptionError, TrainingError
 
-Message = dict[str, str]
-Example = dict[str, list[Message]]
+Message = dict[str, Any]
+Example = dict[str, Any]
 Row = Mapping[str, Any]
 
 
@@ -91,7 +93,7 @@ def _alpaca(row: Row) -> list[Example]:
     question = _text(row["instruction"], "instruction")
     if row.get("input") not in (None, ""):
         question = f"{question}\n{_text(row['input'], 'input')}"
-    messages = [_message("system", _text(row["system"], "system"))] if row.get("system") not in (None, "") else []
+    messages = _system(row)
     for number, turn in enumerate(_items(row.get("history") or [], "history"), 1):
         pair = _items(turn, f"history[{number}]")
         if len(pair) != 2:
@@ -101,7 +103,7 @@ def _alpaca(row: Row) -> list[Example]:
 
 
 def _conversation(row: Row) -> list[Example]:
-    messages: list[Message] = []
+    messages = _system(row)
     for number, turn in enumerate(_items(row["conversation"], "conversation"), 1):
         where = f"conversation[{number}]"
         if not isinstance(turn, Mapping) or not {"human", "assistant"} <= turn.keys():
@@ -111,13 +113,20 @@ def _conversation(row: Row) -> list[Example]:
 
 
 def _messages(row: Row) -> list[Example]:
-    return _each_answer(_dialogue(row["messages"], "messages"), "messages")
+    examples = _each_answer(_dialogue(row["messages"], "messages"), "messages")
+    if row.get("tools") in (None, ""):
+        return examples
+    tools = _json(row["tools"], "tools")
+    if not isinstance(tools, list):
+        raise _WrongRow("tools is no JSON array of functions")
+    return [{**example, "tools": tools} for example in examples]
 
 
 def _prompt_completion(row: Row) -> list[Example]:
     prompt, completion = row["prompt"], row["completion"]
     if isinstance(prompt, str) or isinstance(completion, str) or prompt is None or completion is None:
-        return [_example([_message("user", _text(prompt, "prompt"))], _text(completion, "completion"))]
+        question = [*_system(row), _message("user", _text(prompt, "prompt"))]
+        return [_example(question, _text(completion, "completion"))]
     answer = _items(completion, "completion")
     if len(answer) != 1:
         raise _WrongRow(f"completion has {len(answer)} messages, not one; several answers belong in a column messages")
@@ -125,30 +134,64 @@ def _prompt_completion(row: Row) -> list[Example]:
     return _each_answer(messages, "prompt and completion")[-1:]
 
 
+def _plain_text(row: Row) -> list[Example]:
+    return [{"text": _text(row["text"], "text")}]
+
+
+_AFTER = {"user": ("assistant",), "call": ("tool",), "tool": ("tool", "assistant")}
+"""Who may speak after whom; after anything else it is the user's turn."""
+
+
 def _dialogue(value: Any, where: str) -> list[Message]:
-    """Checked messages: an optional system message, then user and assistant in turn."""
+    """Checked messages: an optional system message, then user and assistant in turn, with calls of tools between."""
     messages: list[Message] = []
+    turn = ""
     for number, item in enumerate(_items(value, where), 1):
         at = f"{where}[{number}]"
         if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
             raise _WrongRow(f"{at} has no fields role and content")
         role = item["role"]
-        if role not in ("system", "user", "assistant"):
-            raise _WrongRow(f"{at} has the role {role!r}, not system, user or assistant")
+        if role not in ("system", "user", "assistant", "tool"):
+            raise _WrongRow(f"{at} has the role {role!r}, not system, user, assistant or tool")
         if role == "system" and messages:
             raise _WrongRow(f"{at} is a system message; it may only come first")
-        expected = "assistant" if messages and messages[-1]["role"] == "user" else "user"
-        if role not in ("system", expected):
-            raise _WrongRow(f"{at} is from {role}, but {expected} comes next")
-        messages.append(_message(role, _text(item["content"], f"{at}.content")))
+        expected = _AFTER.get(turn, ("user",))
+        if role not in ("system", *expected):
+            raise _WrongRow(f"{at} is from {role}, but {' or '.join(expected)} comes next")
+        calls = _calls(item.get("tool_calls"), f"{at}.tool_calls") if role == "assistant" else []
+        content = "" if calls and not item["content"] else _text(item["content"], f"{at}.content")
+        extra = {"tool_calls": calls} if calls else {}
+        if role == "tool":
+            extra = {key: item[key] for key in ("name", "tool_call_id") if item.get(key)}
+        messages.append({**_message(role, content), **extra})
+        turn = "call" if calls else role
     return messages
+
+
+def _calls(value: Any, where: str) -> list[Any]:
+    """The calls of an assistant, in OpenAI's shape but with arguments as objects: so chat templates want them."""
+    if value in (None, "", []):
+        return []
+    calls = []
+    for number, item in enumerate(_items(_json(value, where) if isinstance(value, str) else value, where), 1):
+        function = item.get("function", item) if isinstance(item, Mapping) else None
+        if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+            raise _WrongRow(f"{where}[{number}] has no function with a name")
+        given = function.get("arguments")
+        given = _json(given, f"{where}[{number}].arguments") if isinstance(given, str) else given or {}
+        calls.append({"type": "function", "function": {"name": function["name"], "arguments": given}})
+    return calls
 
 
 def _each_answer(messages: list[Message], where: str) -> list[Example]:
     if not messages or messages[-1]["role"] != "assistant":
         raise _WrongRow(f"{where} does not end with an answer of the assistant")
     answers = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-    return [_example(messages[:place], messages[place]["content"]) for place in answers]
+    return [{"prompt": messages[:place], "completion": [messages[place]]} for place in answers]
+
+
+def _system(row: Row) -> list[Message]:
+    return [] if row.get("system") in (None, "") else [_message("system", _text(row["system"], "system"))]
 
 
 def _turn(question: Any, answer: Any, where: str) -> Iterator[Message]:
@@ -174,6 +217,13 @@ def _text(value: Any, name: str) -> str:
     return value
 
 
+def _json(value: Any, name: str) -> Any:
+    try:
+        return json.loads(_text(value, name))
+    except json.JSONDecodeError as error:
+        raise _WrongRow(f"{name} is no JSON: {error}") from None
+
+
 def _items(value: Any, name: str) -> Sequence[Any]:
     if value is None:
         raise _WrongRow(f"{name} is null")
@@ -188,8 +238,9 @@ def _shorten(value: Any, length: int = 60) -> str:
 
 
 FORMATS = (
-    Format("messages", ("messages",), (), _messages),
-    Format("conversation", ("conversation",), (), _conversation),
-    Format("prompt/completion", ("prompt", "completion"), (), _prompt_completion),
+    Format("messages", ("messages",), ("tools",), _messages),
+    Format("conversation", ("conversation",), ("system",), _conversation),
+    Format("prompt/completion", ("prompt", "completion"), ("system",), _prompt_completion),
     Format("Alpaca", ("instruction", "output"), ("input", "history", "system"), _alpaca),
+    Format("text", ("text",), (), _plain_text),
 )

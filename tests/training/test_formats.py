@@ -15,10 +15,18 @@ CASES = [json.loads(line) for line in (Path(__file__).with_name("formats.jsonl")
 
 
 def flat(example: formats.Example) -> list[str]:
-    asked = [f"{message['role']}: {message['content']}" for message in example["prompt"]]
+    if "text" in example:
+        return [example["text"]]
+    tools = [tool["function"]["name"] for tool in example.get("tools", [])]
+    asked = [f"{' '.join(filter(None, [m['role'], m.get('name')]))}: {said(m)}" for m in example["prompt"]]
     (answer,) = example["completion"]
     assert answer["role"] == "assistant"
-    return [*asked, answer["content"]]
+    return [*([f"tools: {json.dumps(tools)}"] if tools else []), *asked, said(answer)]
+
+
+def said(message: formats.Message) -> str:
+    calls = [call["function"] for call in message.get("tool_calls", [])]
+    return " ".join(f"{call['name']} {json.dumps(call['arguments'])}" for call in calls) or message["content"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
