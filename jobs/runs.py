@@ -5,27 +5,39 @@ The SQL table of runs, the command line and the console read these records and n
     for run in list_runs(settings.home / "runs"):
         print(run.name, run.state, run.loss)
 
-A record is replaced as a whole, so a reader never meets half of one.
+A record is replaced as a whole, so a reader never meets half of one. It tells the truth of a process that can no longer
+tell: a run whose process is gone reads as interrupted.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import os
-from collections.abc import Mapping
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sqlllm.errors import SetupError
+from sqlllm.errors import RunError, SetupError, suggest
 from sqlllm.places import SECRET_KEY
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+from .processes import Process
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+ACTIVE = ("queued", "running")
 
 _FILE = "run.json"
-_PACKAGES = ("sqlllm", "torch", "transformers", "trl", "peft", "ray")
+_PACKAGES = ("sqlllm", "torch", "transformers", "trl", "peft", "deepspeed", "ray")
+_BEAT = 20.0  # seconds between two signs of life of a running run
+_SILENCE = 120.0  # seconds without one after which a run on another machine counts as interrupted
 
 
 class RunRecord(BaseModel):
@@ -35,7 +47,7 @@ class RunRecord(BaseModel):
 
     name: str = Field(description="the run's name; the folder has the same")
     kind: str = Field(description="what the run does: sft")
-    state: State = Field("queued", description="queued, running, succeeded, failed or cancelled")
+    state: State = Field("queued", description="queued, running, succeeded, failed, cancelled or interrupted")
     folder: Path = Field(description="the run's folder")
     model: Path | None = Field(None, description="the model folder that `action=infer` takes; set on success")
     base: str = Field("", description="the model it started from; empty means from scratch")
@@ -55,7 +67,12 @@ class RunRecord(BaseModel):
     seed: int = Field(0, description="seed of weights and order")
     options: dict[str, str] = Field(default_factory=dict, description="the statement's options, secrets masked")
     versions: dict[str, str] = Field(default_factory=dict, description="versions of the packages that did it")
-    reason: str = Field("", description="why it failed")
+    reason: str = Field("", description="why it failed, was cancelled or was interrupted")
+    fingerprint: str = Field("", description="of the training table's rows, whatever their order")
+    parent: str = Field("", description="the run that made the model it started from")
+    resumed: int = Field(0, description="how often it was resumed")
+    process: Process | None = Field(None, description="the process that the run lives in")
+    submission: str = Field("", description="Ray's submission id, if it runs as a job of a cluster")
 
     @classmethod
     def create(
@@ -67,17 +84,21 @@ class RunRecord(BaseModel):
         base: str = "",
         seed: int = 0,
         options: Mapping[str, str] | None = None,
+        listed: Path | None = None,
     ) -> Self:
         """Take a fresh folder under `root` and write the record there, queued.
 
-        A name used before gets `-2`, `-3` and so on: no run overwrites another.
+        A name used before gets `-2`, `-3` and so on: no run overwrites another. A folder outside `listed`, where
+        `list_runs` looks, is linked from there.
         """
-        folder = _fresh_folder(root.expanduser().absolute(), name)
+        folder = _fresh_folder(root.expanduser().absolute(), name, listed and listed.expanduser().absolute())
         run = cls(
             name=folder.name,
             kind=kind,
             folder=folder,
             base=base,
+            parent=_maker(base),
+            process=Process.current(),
             seed=seed,
             started=datetime.now(UTC),
             options={key: "***" if SECRET_KEY.search(key) else value for key, value in (options or {}).items()},
@@ -88,13 +109,23 @@ class RunRecord(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The record in `folder`; SetupError if there is none or it cannot be read."""
+        """The record in `folder`, as far as its last logged step; SetupError if there is none or it cannot be read.
+
+        A run that says it is under way reads as interrupted if its process is gone.
+        """
+        path = folder / _FILE
         try:
-            return cls.model_validate_json((folder / _FILE).read_bytes())
+            run, written = cls.model_validate_json(path.read_bytes()), path.stat().st_mtime
         except OSError as error:
             raise SetupError(f"no run in {folder}: {error.strerror}") from None
         except ValidationError as error:
-            raise SetupError(f"{folder / _FILE} is no record of a run: {error.errors()[0]['msg']}") from None
+            raise SetupError(f"{path} is no record of a run: {error.errors()[0]['msg']}") from None
+        if run.state not in ACTIVE:
+            return run
+        seen: dict[str, Any] = run._last_logged() if run.state == "running" else {}
+        if not run._lives(written):
+            seen |= {"state": "interrupted", "reason": "its process is gone: killed, or the machine stopped"}
+        return run.model_copy(update=seen)
 
     @property
     def data(self) -> Path:
@@ -116,9 +147,61 @@ class RunRecord(BaseModel):
         """The record in its last state, with the seconds it took."""
         return self.update(state=state, seconds=(datetime.now(UTC) - self.started).total_seconds(), **fields)
 
+    @property
+    def log(self) -> Path:
+        """What a detached run writes: its steps, and the stack of an error that nobody foresaw."""
+        return self.folder / "run.log"
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Touch the record every 20 s until the block ends: those on other machines cannot see the process."""
+        ended = Event()
+
+        def beat() -> None:
+            while not ended.wait(_BEAT):
+                (self.folder / _FILE).touch()
+
+        thread = Thread(target=beat, name="run-heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def _lives(self, written: float) -> bool:
+        if self.process is None or self.process.here:
+            return self.process is not None and self.process.alive
+        # A queued run on another machine says nothing until its turn.
+        return self.state == "queued" or time.time() - written < _SILENCE
+
+    def _last_logged(self) -> dict[str, Any]:
+        """How far it is, by the last whole line of its metrics."""
+        try:
+            with self.metrics.open("rb") as file:
+                file.seek(max(0, self.metrics.stat().st_size - 4096))
+                lines = file.read().split(b"\n")[:-1]
+        except OSError:
+            return {}
+        for line in reversed(lines):
+            if b'"loss"' in line and line.startswith(b"{"):  # the first of the lines may be cut
+                logged = json.loads(line)
+                known = ("total_steps", "loss", "tokens")
+                return {"steps": logged["step"]} | {key: logged[key] for key in known if key in logged}
+        return {}
+
     def _write(self) -> None:
         beside = self.folder / f".{_FILE}.{os.getpid()}"
-        beside.write_text(self.model_dump_json(indent=2))
+        text = self.model_dump_json(indent=2)
+        try:
+            beside.write_text(text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # The disk is full: what the run has half made goes, so that the record can say so.
+            for half_made in (self.folder / "work", self.data / "_temporary", *self.folder.glob("*/.*.part")):
+                shutil.rmtree(half_made, ignore_errors=True)
+            beside.write_text(text)
         beside.replace(self.folder / _FILE)
 
 
@@ -128,16 +211,40 @@ def list_runs(root: Path) -> list[RunRecord]:
     return sorted(runs, key=lambda run: run.started)
 
 
-def _fresh_folder(root: Path, name: str) -> Path:
+def find_run(root: Path, name: str) -> RunRecord:
+    """The run of that name under `root`; RunError with the nearest one if there is none."""
+    if name and "/" not in name and (root.expanduser() / name / _FILE).exists():
+        return RunRecord.read(root.expanduser() / name)
+    known = [run.name for run in list_runs(root)]
+    raise RunError(f"there is no run {name}", cure=suggest(name, known, what="runs") if known else "There is none yet.")
+
+
+def _maker(base: str) -> str:
+    """The name of the run whose result `base` is; empty if none made it."""
+    for folder in Path(base).parents if base else ():
+        if (folder / _FILE).is_file():
+            return RunRecord.read(folder).name
+    return ""
+
+
+def _fresh_folder(root: Path, name: str, listed: Path | None) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
-        folder, number = root / name, 1
+        number = 1
         while True:
+            folder = root / (name if number == 1 else f"{name}-{number}")
+            number += 1
             try:
                 folder.mkdir()
             except FileExistsError:
-                number += 1
-                folder = root / f"{name}-{number}"
+                continue
+            if listed is None or listed == root:
+                return folder
+            listed.mkdir(parents=True, exist_ok=True)
+            try:
+                (listed / folder.name).symlink_to(folder)
+            except FileExistsError:
+                folder.rmdir()
             else:
                 return folder
     except OSError as error:

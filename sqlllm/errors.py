@@ -10,6 +10,7 @@
     │   └── ForbiddenError       allowed only when a setting says so
     ├── ModelError               a model could not be loaded, is not deployed or did not answer
     ├── TrainingError            a training run ended without a model
+    ├── RunError                 there is no such run, or it is in no state for that
     └── SetupError               this machine lacks something: Java, a free port, a running service
         └── PackageError         a Python package is missing or broken
 
@@ -142,6 +143,10 @@ class ModelError(SQLLLMError):
 
 class TrainingError(SQLLLMError):
     """A training run ended without a model."""
+
+
+class RunError(SQLLLMError):
+    """There is no such run, or it is in no state for what was asked."""
 
 
 class SetupError(SQLLLMError):

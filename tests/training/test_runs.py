@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from sqlllm.errors import SetupError
-from sqlllm.jobs.runs import RunRecord, list_runs
+from sqlllm.errors import RunError, SetupError
+from sqlllm.jobs import runs
+from sqlllm.jobs.processes import Process
+from sqlllm.jobs.queueing import turn
+from sqlllm.jobs.runs import RunRecord, find_run, list_runs
 from sqlllm.jobs.training.progress import Progress, following, read_metrics
 
 LINE = {
@@ -71,3 +82,129 @@ def test_following_delivers_every_line_in_order(tmp_path: Path) -> None:
         for step in range(50):
             file.write(json.dumps({**LINE, "step": step}) + "\n")
     assert seen == list(range(50))
+
+
+def test_a_run_whose_process_is_gone_reads_as_interrupted(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "1000"]) as process:
+        run = RunRecord.create(tmp_path, "mine", kind="sft").update(state="running", process=Process.of(process.pid))
+        run.metrics.write_text(json.dumps(LINE) + "\n" + json.dumps({**LINE, "step": 4})[:20])
+        assert (read := RunRecord.read(run.folder)).state == "running"
+        assert (read.steps, read.total_steps, read.loss) == (2, 10, 1.5)  # the half line waits
+        process.kill()
+        process.wait()
+    read = RunRecord.read(run.folder)
+    assert (read.state, read.steps) == ("interrupted", 2)
+    assert "its process is gone" in read.reason
+    # The same number, of a process that began later.
+    assert run.process
+    other = run.process.model_copy(update={"pid": os.getpid()})
+    assert RunRecord.read(run.update(process=other).folder).state == "interrupted"
+    assert RunRecord.read(run.finish("succeeded").folder).state == "succeeded"
+
+
+def test_an_ended_child_that_nobody_waited_for_is_gone() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        process = Process.of(child.pid)
+        assert process.alive
+        process.send(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and is still a zombie
+        assert not process.alive
+
+
+def test_a_run_on_another_machine_lives_as_long_as_it_beats(tmp_path: Path) -> None:
+    elsewhere = Process.current().model_copy(update={"host": "elsewhere"})
+    run = RunRecord.create(tmp_path, "mine", kind="sft").update(process=elsewhere)
+    record = run.folder / "run.json"
+    os.utime(record, (0, 0))
+    assert RunRecord.read(run.folder).state == "queued"
+    run = run.update(state="running")
+    assert RunRecord.read(run.folder).state == "running"
+    os.utime(record, (0, 0))
+    assert RunRecord.read(run.folder).state == "interrupted"
+
+
+def test_the_heart_beats_until_the_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "_BEAT", 0.01)
+    run = RunRecord.create(tmp_path, "mine", kind="sft")
+    record = run.folder / "run.json"
+    with run.beating():
+        os.utime(record, (0, 0))
+        while record.stat().st_mtime == 0:
+            time.sleep(0.01)
+    os.utime(record, (0, 0))
+    assert "run-heartbeat" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_folder_elsewhere_is_listed_under_one_name(tmp_path: Path) -> None:
+    listed = tmp_path / "home" / "runs"
+    here = RunRecord.create(listed, "mine", kind="sft", listed=listed)
+    there = RunRecord.create(tmp_path / "jobs", "mine", kind="sft", listed=listed)
+    assert (here.name, there.name) == ("mine", "mine-2")
+    assert there.folder == tmp_path / "jobs" / "mine-2"
+    assert list_runs(listed) == [here, there]
+    assert find_run(listed, "mine-2") == there
+    shutil.rmtree(there.folder)  # the user's right
+    assert list_runs(listed) == [here]
+    assert RunRecord.create(tmp_path / "jobs", "mine", kind="sft", listed=listed).name == "mine-3"
+
+
+def test_a_misspelt_run_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run dates") as caught:
+        find_run(tmp_path, "dates")
+    assert caught.value.cure == "There is none yet."
+    RunRecord.create(tmp_path, "due-dates", kind="sft")
+    with pytest.raises(RunError, match="there is no run dates") as caught:
+        find_run(tmp_path, "dates")
+    assert "Did you mean due-dates?" in caught.value.cure
+
+
+def test_a_model_names_the_run_that_made_it(tmp_path: Path) -> None:
+    first = RunRecord.create(tmp_path, "first", kind="sft")
+    model = first.folder / "finetune_model" / "final"
+    assert RunRecord.create(tmp_path, "second", kind="sft", base=str(model)).parent == "first"
+    assert RunRecord.create(tmp_path, "third", kind="sft", base=str(tmp_path / "elsewhere")).parent == ""
+
+
+def test_a_full_disk_leaves_room_for_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft").update(state="running")
+    half_made = [run.folder / "work" / "ray", run.data / "_temporary", run.folder / "finetune_model" / ".final.part"]
+    for folder in half_made:
+        folder.mkdir(parents=True)
+    write = Path.write_text
+
+    def on_a_full_disk(path: Path, text: str) -> int:
+        if any(folder.exists() for folder in half_made):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", on_a_full_disk)
+    run.finish("failed", reason="No space left on device")
+    assert RunRecord.read(run.folder).state == "failed"
+
+
+def test_turns_are_served_by_age_and_the_dead_stand_in_nobodys_way(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from sqlllm.jobs.queueing import turn\n"
+    code += "with turn(Path(sys.argv[1])): print('in', flush=True); sys.stdin.readline()"
+    waiting: list[subprocess.Popen[str]] = []
+    for number in range(3):
+        waiting.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+        )
+        while len(list(tmp_path.glob("[0-9]*"))) <= number:
+            time.sleep(0.02)
+    first, second, third = waiting
+    assert first.stdout
+    assert second.stdout
+    assert third.stdout
+    assert first.stdout.readline() == "in\n"
+    with turn(tmp_path, at_once=4):  # more may work at once where one says so
+        assert second.poll() is None
+    second.kill()
+    second.communicate()
+    assert second.returncode == -signal.SIGKILL
+    first.communicate("\n")
+    assert third.stdout.readline() == "in\n"
+    third.communicate("\n")
+    assert list(tmp_path.iterdir()) == []
