@@ -1,7 +1,9 @@
-"""The tiny model on every engine, and what `transformers` itself makes of a prompt."""
+"""The tiny model on every engine, and what `transformers` itself makes of a prompt; the oracle has its own answers."""
 
 from __future__ import annotations
 
+import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -13,7 +15,7 @@ import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
 
-ENGINES = ["transformers", "vllm"]
+ENGINES = ["transformers", "vllm", "oracle"]
 CONTEXT = 512
 
 
@@ -21,7 +23,13 @@ CONTEXT = 512
 def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> str:
     """The name of the tiny model on one engine."""
     name = f"tiny_{request.param}"
-    serving.deploy(ModelSpec(name=name, engine=request.param, model_path=str(tiny_model)))
+    path, options = tiny_model, {}
+    if request.param == "oracle":
+        path = tiny_model.parent / "answers.csv"
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([("prompt", "answer"), *((text, oracle_says(text)) for text in prompts())])
+        options = {"max_model_len": str(CONTEXT)}
+    serving.deploy(ModelSpec(name=name, engine=request.param, model_path=str(path), engine_options=options))
     return name
 
 
@@ -70,9 +78,26 @@ class Reference:
         return Expected(text, "stop" if ended else "length", len(prompt), len(answer))
 
 
+class OracleReference:
+    """A token is four bytes of UTF-8; here only ASCII is answered."""
+
+    def chat(self, text: str, max_tokens: int = CONTEXT) -> Expected:
+        whole, size = oracle_says(text), math.ceil(len(text.encode()) / 4)
+        tokens = math.ceil(len(whole) / 4)
+        if tokens <= max_tokens:
+            return Expected(whole, "stop", size, tokens)
+        return Expected(whole[: 4 * max_tokens], "length", size, max_tokens)
+
+    completion = chat
+
+
+def oracle_says(text: str) -> str:
+    return f"{prompts().index(text)} is its number; " * (30 if text == "hello" else 3)
+
+
 @pytest.fixture(scope="session")
-def reference(tiny_model: Path) -> Reference:
-    return Reference(tiny_model)
+def reference(model: str, tiny_model: Path) -> Reference | OracleReference:
+    return OracleReference() if model == "tiny_oracle" else Reference(tiny_model)
 
 
 def user(text: str) -> list[dict[str, Any]]:
