@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sqlllm.errors import OptionError
+
 ROLES = ("<|system|>", "<|user|>", "<|assistant|>")
 END, PAD = "<|end|>", "<|pad|>"
 SMALLEST_VOCABULARY = 256 + len(ROLES) + 2
@@ -23,6 +25,26 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '\\nAssistant:' }}{% endif %}"
 )
 """For a base model without a chat template: it needs no new tokens, so an adapter can learn it."""
+
+
+def check_shape(shape: Mapping[str, Any], prefix: str) -> None:
+    """OptionError, which names `<prefix>.int.<key>`, if no model can have this shape."""
+    vocabulary, hidden, heads = shape["vocab_size"], shape["hidden_size"], shape["num_attention_heads"]
+    if vocabulary < SMALLEST_VOCABULARY:
+        raise OptionError(
+            f"vocab_size {vocabulary} is too small: every byte and role needs a token",
+            cure=f"Write at least {SMALLEST_VOCABULARY}.",
+            key=f"{prefix}.int.vocab_size",
+        )
+    if hidden % heads:
+        raise OptionError(
+            f"hidden_size {hidden} must be a multiple of num_attention_heads {heads}", key=f"{prefix}.int.hidden_size"
+        )
+    if heads % shape.get("num_key_value_heads", heads):
+        raise OptionError(
+            f"num_attention_heads {heads} must be a multiple of num_key_value_heads",
+            key=f"{prefix}.int.num_key_value_heads",
+        )
 
 
 def build(folder: Path, texts: Iterable[str], shape: Mapping[str, Any], *, context: int, seed: int) -> None:

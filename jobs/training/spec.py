@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sqlllm.errors import OptionError, suggest
 
 from . import keys
-from .scratch import SMALLEST_VOCABULARY
+from .scratch import check_shape
 
 Method = Literal["lora", "full", "scratch"]
 
@@ -122,24 +122,8 @@ class FinetuneSpec(BaseModel):
 
     @model_validator(mode="after")
     def _shape(self) -> Self:
-        if not self.llama:
-            return self
-        if self.llama["vocab_size"] < SMALLEST_VOCABULARY:
-            raise OptionError(
-                f"vocab_size {self.llama['vocab_size']} is too small: every byte and role needs a token",
-                cure=f"Write at least {SMALLEST_VOCABULARY}.",
-                key="sft.int.vocab_size",
-            )
-        hidden, heads = self.llama["hidden_size"], self.llama["num_attention_heads"]
-        if hidden % heads:
-            raise OptionError(
-                f"hidden_size {hidden} must be a multiple of num_attention_heads {heads}", key="sft.int.hidden_size"
-            )
-        if heads % self.llama.get("num_key_value_heads", heads):
-            raise OptionError(
-                f"num_attention_heads {heads} must be a multiple of num_key_value_heads",
-                key="sft.int.num_key_value_heads",
-            )
+        if self.llama:
+            check_shape(self.llama, "sft")
         return self
 
 
