@@ -33,6 +33,7 @@ from .processes import Process
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 ACTIVE = ("queued", "running")
+STOPPED = "stopped by the user"
 
 _FILE = "run.json"
 _PACKAGES = ("sqlllm", "torch", "transformers", "trl", "peft", "deepspeed", "ray")
@@ -54,12 +55,14 @@ class RunRecord(BaseModel):
     rows: int = Field(0, description="rows of the training table")
     examples: int = Field(0, description="answers learned from; a dialogue row holds several")
     truncated: int | None = Field(
-        None, description="examples cut at max_length, or left out as their question alone fills it; unknown if packed"
+        None, description="examples cut at max_length, or left out as their question alone fills it; unknown for dpo"
     )
     steps: int = Field(0, description="optimizer steps done")
     total_steps: int = Field(0, description="optimizer steps planned")
     epochs: float = Field(0, description="passes over the table done")
     loss: float | None = Field(None, description="last logged training loss, per answer token")
+    eval_loss: float | None = Field(None, description="loss of the kept model on the rows held out")
+    best_step: int | None = Field(None, description="step of the checkpoint that was kept as the best")
     tokens: int = Field(0, description="tokens read in training, prompts included")
     started: datetime = Field(description="when the run was made, UTC")
     seconds: float = Field(0, description="from `started` to the end")
@@ -133,6 +136,11 @@ class RunRecord(BaseModel):
         return self.folder / "finetune_data"
 
     @property
+    def eval_data(self) -> Path:
+        """Where the table goes that is measured on and not learned from, if there is one."""
+        return self.folder / "eval_data"
+
+    @property
     def metrics(self) -> Path:
         """One JSON line per log: step, loss, learning_rate, tokens, tokens_per_second, seconds."""
         return self.folder / "metrics.jsonl"
@@ -146,6 +154,11 @@ class RunRecord(BaseModel):
     def finish(self, state: State, **fields: Any) -> Self:
         """The record in its last state, with the seconds it took."""
         return self.update(state=state, seconds=(datetime.now(UTC) - self.started).total_seconds(), **fields)
+
+    def end(self, state: State, reason: str) -> Self:
+        """The record, finished so unless it has ended already in another way."""
+        run = self.read(self.folder)
+        return run.finish(state, reason=reason) if run.state in (*ACTIVE, "interrupted") else run
 
     @property
     def log(self) -> Path:
