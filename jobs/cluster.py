@@ -78,6 +78,12 @@ def address(settings: RaySettings) -> str:
     return "" if where == "local" else where
 
 
+def environment() -> dict[str, str]:
+    """This process's environment for one that outlives it: without the token of an embedded Ray, which goes with it."""
+    ours = str(_folder() / "token")
+    return {name: value for name, value in os.environ.items() if (name, value) != ("RAY_AUTH_TOKEN_PATH", ours)}
+
+
 def _start_embedded(settings: RaySettings) -> None:
     import ray
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +26,31 @@ class Progress:
     tokens_per_second: float
     seconds: float
     """Since the first step began, without start-up."""
+    memory: float = 0.0
+    """Most memory that the first worker has held so far, in GiB: of its GPU, else of the machine."""
+    eval_loss: float | None = None
+    """Mean over the answer tokens held out, if they were measured at this step."""
+    reward_margin: float | None = None
+    """dpo: by how much more the model prefers the better answers than the model it started from does."""
 
     @property
     def eta(self) -> float:
         """Seconds that the remaining steps take at the mean speed so far."""
         return self.seconds / self.step * (self.total_steps - self.step) if self.step else 0.0
+
+    def __str__(self) -> str:
+        """Loss, speed and time left, for a person."""
+        return f"loss {self.loss:.4f}  {self.tokens_per_second:,.0f} tok/s  {duration(self.eta)} left"
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 20 s` or `5 h 12 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def read_metrics(path: Path, offset: int = 0) -> tuple[list[Progress], int]:
@@ -37,6 +58,8 @@ def read_metrics(path: Path, offset: int = 0) -> tuple[list[Progress], int]:
     if not path.exists():
         return [], offset
     with path.open("rb") as file:
+        # A run that goes on from a checkpoint takes back what later steps logged.
+        offset = min(offset, file.seek(0, os.SEEK_END))
         file.seek(offset)
         text = file.read()
     # The last line may be half written: it is left for the next call.

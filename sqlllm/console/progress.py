@@ -28,11 +28,6 @@ def headline(statement: Statement, width: int = 72) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def speed(progress: training.Progress) -> str:
-    """Loss, speed and time left of a training run."""
-    return f"loss {progress.loss:.4f}  {progress.tokens_per_second:,.0f} tok/s  {progress.eta:.0f} s left"
-
-
 class TerminalObserver(Observer):
     """A spinner with the running statement, a bar while training, and a line for each statement that took its time."""
 
@@ -67,7 +62,7 @@ class TerminalObserver(Observer):
 
     def training(self, progress: training.Progress) -> None:
         if self._task is not None:
-            self._bar.update(self._task, completed=progress.step, total=progress.total_steps, detail=speed(progress))
+            self._bar.update(self._task, completed=progress.step, total=progress.total_steps, detail=str(progress))
 
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -110,7 +105,7 @@ class PlainObserver(Observer):
         now = time.monotonic()
         if now - self._last >= _PLAIN_EVERY or progress.step == progress.total_steps:
             self._last = now
-            self._line(f"  step {progress.step}/{progress.total_steps}  {speed(progress)}")
+            self._line(f"  step {progress.step}/{progress.total_steps}  {progress}")
 
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""action="finetune": train a model on a table."""
+"""action="finetune": train a model on a table, here or in the background."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, SQLLLMError
-from sqlllm.jobs import training
+from sqlllm.jobs import detached, job
+from sqlllm.jobs.runs import STOPPED, RunRecord
 
+from .. import options as checks
 from .. import queries
 from ..tables import Result, table_named
-from .setup import resources
+from . import setup
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -23,48 +25,58 @@ _SCHEMA = (
 
 
 def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
-    """Write the table into the run's folder, train, and give one row about the run."""
-    spec = training.FinetuneSpec.from_options(options)
+    """Write the table into the run's folder, train, and give one row about the run.
+
+    With `detached="true"` the row comes at once, its state queued, and the run goes on without this session.
+    """
+    background = checks.flag(options, "detached", False)
+    kind = job.kind_of(options)
+    spec = kind.spec.from_options({key: value for key, value in options.items() if key != "detached"})
     table = run.options["inputTable"].value if spec.input_table else run.table
     if _is_dummy(table):
         raise OptionError(
             "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
         )
     frame = table_named(session, table)
-    session.start_ray()
+    wanted = setup.requested(session) if background else setup.resources(session)
     shown = {key: session.mask(value) for key, value in options.items()}
-    record = training.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
+    record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
     session.observer.step("writing the training table")
     try:
+        job.Job.of(
+            spec,
+            session.settings,
+            workers=wanted.workers,
+            gpus=None if wanted.gpus is None else int(wanted.gpus),
+            cpus=wanted.cpus,
+        ).write(record)
         with queries.errors_at(table.place):
             frame.write.parquet(str(record.data))
+        record = detached.start(record) if background else train(session, record)
     except SQLLLMError as error:
-        record.finish("failed", reason=error.message)
+        record.end("failed", error.message)
         raise
     except KeyboardInterrupt:
-        record.finish("cancelled", reason="stopped by the user")
+        record.end("cancelled", STOPPED)
         raise
-    session.observer.step(f"training {record.name}")
-    wanted = resources(session)
-    gpus = int(wanted.gpus if wanted.gpus is not None else _has_gpu())
-    record = training.finetune(
-        spec,
-        record,
-        on_progress=session.observer.training,
-        resources=training.Resources(num_workers=gpus or wanted.workers, use_gpu=gpus > 0),
-    )
-    row = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
-    made = session.table([row], _SCHEMA)
+    made = row(session, record)
     if spec.output_table:
-        return session.name_table(made, spec.output_table, run.place)
-    return Result(made, place=run.place)
+        return session.name_table(made.frame, spec.output_table, run.place)
+    return Result(made.frame, place=run.place)
+
+
+def train(session: Session, record: RunRecord, *, resume: bool = False) -> RunRecord:
+    """Do a run's job in this session, its progress shown."""
+    session.start_ray()
+    session.observer.step(f"training {record.name}")
+    return job.execute(record, on_progress=session.observer.training, resume=resume)
+
+
+def row(session: Session, record: RunRecord) -> Result:
+    """One row about a run."""
+    values = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
+    return Result(session.table([values], _SCHEMA))
 
 
 def _is_dummy(table: Text) -> bool:
     return table.raw.lower() == "command"
-
-
-def _has_gpu() -> bool:
-    import ray
-
-    return "GPU" in ray.cluster_resources()  # type: ignore[no-untyped-call]

@@ -60,12 +60,17 @@ def apply(session: Session, argument: str) -> None:
     _read(session.setup)  # a wrong value is an error here, where it stands
 
 
+def requested(session: Session) -> Resources:
+    """What was set up, whatever there is."""
+    return _read(session.setup)
+
+
 def resources(session: Session) -> Resources:
     """What was set up, for a deployment or a run. Where there is no GPU, GPUs become none, and the user is told."""
     import ray
 
     session.start_ray()
-    wanted = _read(session.setup)
+    wanted = requested(session)
     if wanted.gpus and "GPU" not in ray.cluster_resources():  # type: ignore[no-untyped-call]
         session.observer.warned(f"there is no GPU here, so the setup num_gpus={wanted.gpus:g} means the CPU")
         return dataclasses.replace(wanted, gpus=0.0)

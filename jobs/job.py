@@ -1,0 +1,126 @@
+"""What a run does: `job.json` beside its record.
+
+    job = Job.of(spec, settings)
+    job.write(run)
+    run = execute(run, on_progress=print)
+
+With the record, the job and the table, any process can do the run, now or again: `execute` here, `detached.start` in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sqlllm.errors import RunError, SQLLLMError
+from sqlllm.settings import RaySettings, Settings
+
+from . import training
+from .processes import Process
+from .runs import STOPPED, RunRecord
+from .training import Progress, Resources
+
+_FILE = "job.json"
+
+
+class Kind(NamedTuple):
+    """A kind of run: its options, its record, its work."""
+
+    spec: Any
+    new_run: Callable[[Any, Path], RunRecord]
+    work: Callable[..., RunRecord]
+
+
+KINDS: dict[str, Kind] = {
+    "sft": Kind(training.FinetuneSpec, training.new_run, training.finetune),
+}
+"""By the first part of pretrainedModelType, which is also the record's `kind`."""
+
+
+def kind_of(options: Mapping[str, str]) -> Kind:
+    """The kind that a statement's options ask for; one that there is not is told by the options' own check."""
+    return KINDS.get(options.get("pretrainedModelType", "").partition("/")[0], KINDS["sft"])
+
+
+class Job(BaseModel):
+    """All that a process must know besides the run's record and its table. It holds no secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spec: dict[str, Any] = Field(description="fields of the kind's specification")
+    workers: int = Field(1, ge=1, description="processes that train together, where there are no GPUs")
+    gpus: int | None = Field(None, ge=0, description="GPUs, each with a worker; unset takes one if there is one")
+    cpus: float = Field(1, gt=0, description="Ray's logical CPUs that each worker reserves")
+    ray: RaySettings = Field(default_factory=RaySettings, description="how to reach or start Ray")
+    queue: Path = Field(description="folder where the detached runs of this machine wait for their turn")
+
+    @classmethod
+    def of(cls, spec: BaseModel, settings: Settings, **resources: Any) -> Self:
+        """The job of `spec` under these settings; `resources` are workers, gpus and cpus."""
+        queue = settings.home.expanduser().absolute() / "queue" / Process.current().host
+        return cls(
+            spec=spec.model_dump(mode="json", exclude={"options"}),
+            ray=settings.ray.model_copy(),
+            queue=queue,
+            **{name: value for name, value in resources.items() if value is not None},
+        )
+
+    @classmethod
+    def read(cls, run: RunRecord) -> Self:
+        """The job of a run; RunError if its folder holds none."""
+        try:
+            return cls.model_validate_json((run.folder / _FILE).read_bytes())
+        except (OSError, ValidationError):
+            raise RunError(
+                f"run {run.name} cannot be done again: {run.folder} holds no whole {_FILE}",
+                cure="Run its statement again.",
+            ) from None
+
+    def write(self, run: RunRecord) -> None:
+        """Write it to the run's folder."""
+        (run.folder / _FILE).write_text(self.model_dump_json(indent=2))
+
+
+def execute(
+    run: RunRecord, *, on_progress: Callable[[Progress], None] | None = None, resume: bool = False
+) -> RunRecord:
+    """Do the run's job on a Ray that is already running, and return the record of the finished run.
+
+    `resume` goes on from its last checkpoint, if it has one. Raises what the kind's work raises; the record then says
+    why. `on_progress` is called from another thread.
+    """
+    job, kind = Job.read(run), KINDS[run.kind]
+    run = run.update(process=Process.current(), reason="")
+    try:
+        with run.beating():
+            return kind.work(
+                kind.spec.model_validate(job.spec, by_name=True, by_alias=False),
+                run,
+                on_progress=on_progress,
+                resources=_resources(job),
+                **({"resume": True} if resume else {}),
+            )
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            run.end("cancelled", STOPPED)
+        else:
+            run.end("failed", error.message if isinstance(error, SQLLLMError) else f"{type(error).__name__}: {error}")
+        raise
+
+
+def _resources(job: Job) -> Resources:
+    gpus = 0
+    if has_gpu():
+        gpus = 1 if job.gpus is None else job.gpus
+    return Resources(num_workers=gpus or job.workers, use_gpu=gpus > 0, cpus_per_worker=job.cpus)
+
+
+def has_gpu() -> bool:
+    """Whether the running Ray has a GPU."""
+    import ray
+
+    return "GPU" in ray.cluster_resources()  # type: ignore[no-untyped-call]
