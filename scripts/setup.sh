@@ -99,7 +99,7 @@ say "Setting up .venv (a few minutes the first time)"
 say "  torch"
 install_torch
 say "  sqlllm with Spark, Ray and the trainers"
-pip install packaging -e ".[spark,ray,train,dev]"
+pip install packaging -e ".[spark,ray,train,console,dev]"
 say "  vLLM"
 install_vllm
 printf '%s\n' "$stamp" >.venv/stamp
