@@ -34,7 +34,7 @@ class Format:
         """The examples of one row; a wrong row is a TrainingError that names its `number`, counted from 1."""
         try:
             return self.convert(row)
-        except _WrongRow as error:
+        except WrongRow as error:
             shown = ", ".join(f"{name}={_shorten(row[name])}" for name in self.columns)
             raise TrainingError(f"row {number} of the training table: {error}", cure=f"The row: {shown}") from None
 
@@ -48,16 +48,17 @@ class Table:
     examples: int
 
 
-class _WrongRow(ValueError):
+class WrongRow(ValueError):
     """What is wrong with a row."""
 
 
-def detect(columns: Sequence[str]) -> Format:
-    """The format whose columns are all there; the first of FORMATS if several are."""
-    for candidate in FORMATS:
+def detect(columns: Sequence[str], known: Sequence[Format] = ()) -> Format:
+    """The format whose columns are all there; the first of `known`, by default FORMATS, if several are."""
+    known = known or FORMATS
+    for candidate in known:
         if set(candidate.columns) <= set(columns):
             return candidate
-    allowed = "; ".join(f"{candidate.name}: {', '.join(candidate.columns)}" for candidate in FORMATS)
+    allowed = "; ".join(f"{candidate.name}: {', '.join(candidate.columns)}" for candidate in known)
     raise OptionError(
         f"the training table has the columns {', '.join(columns)}, which are no training format",
         cure=f"Rename columns in a select so that the table has one of these sets. {allowed}.",
@@ -70,7 +71,7 @@ def files(data: Path) -> list[Path]:
     return sorted(data.glob("*.parquet"))
 
 
-def check(data: Path) -> Table:
+def check(data: Path, known: Sequence[Format] = ()) -> Table:
     """Read every row once, in batches, and refuse the table at its first wrong row."""
     import pyarrow.parquet as pq
 
@@ -78,7 +79,7 @@ def check(data: Path) -> Table:
     table_format: Format | None = None
     for path in files(data):
         with pq.ParquetFile(path) as file:
-            table_format = table_format or detect(file.schema_arrow.names)
+            table_format = table_format or detect(file.schema_arrow.names, known)
             columns = [name for name in file.schema_arrow.names if name in table_format.columns + table_format.optional]
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
@@ -97,7 +98,7 @@ def _alpaca(row: Row) -> list[Example]:
     for number, turn in enumerate(_items(row.get("history") or [], "history"), 1):
         pair = _items(turn, f"history[{number}]")
         if len(pair) != 2:
-            raise _WrongRow(f"history[{number}] has {len(pair)} texts, not a question and its answer")
+            raise WrongRow(f"history[{number}] has {len(pair)} texts, not a question and its answer")
         messages += _turn(pair[0], pair[1], f"history[{number}]")
     return [_example([*messages, _message("user", question)], _text(row["output"], "output"))]
 
@@ -107,7 +108,7 @@ def _conversation(row: Row) -> list[Example]:
     for number, turn in enumerate(_items(row["conversation"], "conversation"), 1):
         where = f"conversation[{number}]"
         if not isinstance(turn, Mapping) or not {"human", "assistant"} <= turn.keys():
-            raise _WrongRow(f"{where} has no fields human and assistant")
+            raise WrongRow(f"{where} has no fields human and assistant")
         messages += _turn(turn["human"], turn["assistant"], where)
     return _each_answer(messages, "conversation")
 
@@ -118,18 +119,19 @@ def _messages(row: Row) -> list[Example]:
         return examples
     tools = _json(row["tools"], "tools")
     if not isinstance(tools, list):
-        raise _WrongRow("tools is no JSON array of functions")
+        raise WrongRow("tools is no JSON array of functions")
     return [{**example, "tools": tools} for example in examples]
 
 
-def _prompt_completion(row: Row) -> list[Example]:
+def prompt_completion(row: Row) -> list[Example]:
+    """One question, as text or as messages, and its answer."""
     prompt, completion = row["prompt"], row["completion"]
     if isinstance(prompt, str) or isinstance(completion, str) or prompt is None or completion is None:
         question = [*_system(row), _message("user", _text(prompt, "prompt"))]
         return [_example(question, _text(completion, "completion"))]
     answer = _items(completion, "completion")
     if len(answer) != 1:
-        raise _WrongRow(f"completion has {len(answer)} messages, not one; several answers belong in a column messages")
+        raise WrongRow(f"completion has {len(answer)} messages, not one; several answers belong in a column messages")
     messages = _dialogue([*_items(prompt, "prompt"), *answer], "prompt and completion")
     return _each_answer(messages, "prompt and completion")[-1:]
 
@@ -149,15 +151,15 @@ def _dialogue(value: Any, where: str) -> list[Message]:
     for number, item in enumerate(_items(value, where), 1):
         at = f"{where}[{number}]"
         if not isinstance(item, Mapping) or not {"role", "content"} <= item.keys():
-            raise _WrongRow(f"{at} has no fields role and content")
+            raise WrongRow(f"{at} has no fields role and content")
         role = item["role"]
         if role not in ("system", "user", "assistant", "tool"):
-            raise _WrongRow(f"{at} has the role {role!r}, not system, user, assistant or tool")
+            raise WrongRow(f"{at} has the role {role!r}, not system, user, assistant or tool")
         if role == "system" and messages:
-            raise _WrongRow(f"{at} is a system message; it may only come first")
+            raise WrongRow(f"{at} is a system message; it may only come first")
         expected = _AFTER.get(turn, ("user",))
         if role not in ("system", *expected):
-            raise _WrongRow(f"{at} is from {role}, but {' or '.join(expected)} comes next")
+            raise WrongRow(f"{at} is from {role}, but {' or '.join(expected)} comes next")
         calls = _calls(item.get("tool_calls"), f"{at}.tool_calls") if role == "assistant" else []
         content = "" if calls and not item["content"] else _text(item["content"], f"{at}.content")
         extra = {"tool_calls": calls} if calls else {}
@@ -176,7 +178,7 @@ def _calls(value: Any, where: str) -> list[Any]:
     for number, item in enumerate(_items(_json(value, where) if isinstance(value, str) else value, where), 1):
         function = item.get("function", item) if isinstance(item, Mapping) else None
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-            raise _WrongRow(f"{where}[{number}] has no function with a name")
+            raise WrongRow(f"{where}[{number}] has no function with a name")
         given = function.get("arguments")
         given = _json(given, f"{where}[{number}].arguments") if isinstance(given, str) else given or {}
         calls.append({"type": "function", "function": {"name": function["name"], "arguments": given}})
@@ -185,7 +187,7 @@ def _calls(value: Any, where: str) -> list[Any]:
 
 def _each_answer(messages: list[Message], where: str) -> list[Example]:
     if not messages or messages[-1]["role"] != "assistant":
-        raise _WrongRow(f"{where} does not end with an answer of the assistant")
+        raise WrongRow(f"{where} does not end with an answer of the assistant")
     answers = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
     return [{"prompt": messages[:place], "completion": [messages[place]]} for place in answers]
 
@@ -209,11 +211,11 @@ def _message(role: str, content: str) -> Message:
 
 def _text(value: Any, name: str) -> str:
     if value is None:
-        raise _WrongRow(f"{name} is null")
+        raise WrongRow(f"{name} is null")
     if not isinstance(value, str):
-        raise _WrongRow(f"{name} is {type(value).__name__} {_shorten(value)}, not text: cast it to string")
+        raise WrongRow(f"{name} is {type(value).__name__} {_shorten(value)}, not text: cast it to string")
     if not value.strip():
-        raise _WrongRow(f"{name} is empty")
+        raise WrongRow(f"{name} is empty")
     return value
 
 
@@ -221,14 +223,14 @@ def _json(value: Any, name: str) -> Any:
     try:
         return json.loads(_text(value, name))
     except json.JSONDecodeError as error:
-        raise _WrongRow(f"{name} is no JSON: {error}") from None
+        raise WrongRow(f"{name} is no JSON: {error}") from None
 
 
 def _items(value: Any, name: str) -> Sequence[Any]:
     if value is None:
-        raise _WrongRow(f"{name} is null")
+        raise WrongRow(f"{name} is null")
     if not isinstance(value, list):
-        raise _WrongRow(f"{name} is {type(value).__name__} {_shorten(value)}, not an array")
+        raise WrongRow(f"{name} is {type(value).__name__} {_shorten(value)}, not an array")
     return value
 
 
@@ -240,7 +242,7 @@ def _shorten(value: Any, length: int = 60) -> str:
 FORMATS = (
     Format("messages", ("messages",), ("tools",), _messages),
     Format("conversation", ("conversation",), ("system",), _conversation),
-    Format("prompt/completion", ("prompt", "completion"), ("system",), _prompt_completion),
+    Format("prompt/completion", ("prompt", "completion"), ("system",), prompt_completion),
     Format("Alpaca", ("instruction", "output"), ("input", "history", "system"), _alpaca),
     Format("text", ("text",), (), _plain_text),
 )

@@ -1,7 +1,8 @@
-"""The `sft.<type>.<key>` options: who owns each key, and which type it takes.
+"""The `sft.<type>.<key>` and `dpo.<type>.<key>` options: who owns each key, and which type it takes.
 
-`keys.json` lists the fields of TRL's SFTConfig, PEFT's LoraConfig and Transformers' LlamaConfig that a script may set,
-because asking those packages takes nine seconds of imports; a test holds it against the installed versions.
+`keys.json` lists the fields of TRL's SFTConfig and DPOConfig, PEFT's LoraConfig and Transformers' LlamaConfig that a
+script may set, because asking those packages takes nine seconds of imports; a test holds it against the installed
+versions.
 """
 
 from __future__ import annotations
@@ -13,10 +14,22 @@ from typing import Any, Literal, NamedTuple
 
 from sqlllm.errors import OptionError, suggest
 
-Owner = Literal["SFTConfig", "LoraConfig", "LlamaConfig", "FinetuneSpec"]
+Kind = Literal["sft", "dpo"]
+Owner = Literal["SFTConfig", "DPOConfig", "LoraConfig", "LlamaConfig", "FinetuneSpec"]
 
-ALIASES = {"max_seq_length": "max_length", "lora_rank": "r", "lora_r": "r"}
-"""Byzer's and PEFT's other spellings."""
+TRAINERS: dict[Kind, Owner] = {"sft": "SFTConfig", "dpo": "DPOConfig"}
+
+ALIASES = {
+    "max_seq_length": "max_length", "lora_rank": "r", "lora_r": "r",
+    "val_set_size": "val_size", "test_size": "val_size",
+}  # fmt: skip
+"""Byzer's, PEFT's, Axolotl's and scikit-learn's other spellings."""
+
+OWN: dict[str, tuple[str, ...]] = {
+    "use_peft": ("bool",), "load_in_4bit": ("bool",), "val_size": ("int", "float"),
+    "early_stopping_patience": ("int",), "early_stopping_threshold": ("float",),
+}  # fmt: skip
+"""Keys that no library's configuration holds: what they do is in `spec` and `worker`."""
 
 TYPES = ("int", "float", "bool", "str", "list", "dict")
 
@@ -29,18 +42,15 @@ _WHY_REFUSED = {
     "the devices are chosen by `!byzerllm setup`": [
         "accelerator_config", "ddp_backend", "local_rank", "parallelism_config", "use_cpu",
     ],
-    "held-out rows are not evaluated during training yet; keep a split apart and score it with a select": [
-        "batch_eval_metrics", "bf16_full_eval", "do_eval", "do_predict", "eval_accumulation_steps", "eval_delay",
-        "eval_do_concat_batches", "eval_file", "eval_on_start", "eval_packing", "eval_steps", "eval_strategy",
-        "eval_use_gather_object", "fp16_full_eval", "greater_is_better", "include_for_metrics",
-        "load_best_model_at_end", "metric_for_best_model", "per_device_eval_batch_size", "prediction_loss_only",
+    "held-out rows are chosen by evalTable or val_size, and what is measured on them is the loss": [
+        "batch_eval_metrics", "do_eval", "do_predict", "eval_do_concat_batches", "eval_file", "eval_on_start",
+        "eval_use_gather_object", "include_for_metrics", "prediction_loss_only",
     ],
-    "runs cannot be resumed yet": [
+    "a run goes on from its last whole checkpoint, exactly": [
         "enable_jit_checkpoint", "ignore_data_skip", "restore_callback_states_from_checkpoint",
-        "resume_from_checkpoint",
+        "resume_from_checkpoint", "save_only_model", "save_on_each_node",
     ],
-    "quantised training is not supported yet": ["load_in_4bit", "load_in_8bit"],
-    "DeepSpeed and FSDP are not supported yet": ["deepspeed", "fsdp", "fsdp_config"],
+    "4 bits are supported: write `sft.bool.load_in_4bit`": ["load_in_8bit"],
     "nothing is sent to a hub or a tracking service": [
         "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy", "hub_token", "project",
         "push_to_hub", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id",
@@ -50,6 +60,9 @@ _WHY_REFUSED = {
         "chat_template_path", "debug", "disable_tqdm", "do_train", "eos_token", "liger_kernel_config", "log_level",
         "log_level_replica", "log_on_each_node", "model_init_kwargs", "pad_token", "skip_memory_metrics",
         "use_liger_kernel",
+    ],
+    "the model that training starts from is the reference": [
+        "precompute_ref_batch_size", "ref_model_mixup_alpha", "ref_model_sync_steps", "sync_ref_model",
     ],
     "only LoRA adapters of linear layers are supported": [
         "alora_invocation_tokens", "arrow_config", "auto_mapping", "base_model_name_or_path", "corda_config",
@@ -61,9 +74,11 @@ _WHY_REFUSED = {
 REFUSED = {key: reason for reason, keys in _WHY_REFUSED.items() for key in keys}
 
 _POSITIVE = frozenset({
-    "gradient_accumulation_steps", "head_dim", "hidden_size", "intermediate_size", "learning_rate",
+    "beta", "early_stopping_patience", "eval_steps", "gradient_accumulation_steps", "head_dim", "hidden_size",
+    "intermediate_size", "learning_rate",
     "logging_steps", "lora_alpha", "max_length", "max_position_embeddings", "num_attention_heads", "num_hidden_layers",
-    "num_key_value_heads", "num_train_epochs", "per_device_train_batch_size", "r",
+    "num_key_value_heads", "num_train_epochs", "per_device_eval_batch_size", "per_device_train_batch_size", "r",
+    "save_steps", "val_size",
 })  # fmt: skip
 
 _HARMLESS = {"task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "remove_unused_columns": (True, False)}
@@ -80,44 +95,45 @@ class Setting(NamedTuple):
 
 
 @cache
-def owners() -> dict[str, tuple[Owner, tuple[str, ...]]]:
+def owners(kind: Kind = "sft") -> dict[str, tuple[Owner, tuple[str, ...]]]:
     """Each key's owner and the types it takes."""
     listed = json.loads((files(__package__) / "keys.json").read_text())
-    known: dict[str, tuple[Owner, tuple[str, ...]]] = {"use_peft": ("FinetuneSpec", ("bool",))}
-    for owner, fields in listed.items():
-        known |= {name: (owner, tuple(types.split())) for name, types in fields.items()}
+    known: dict[str, tuple[Owner, tuple[str, ...]]] = {name: ("FinetuneSpec", types) for name, types in OWN.items()}
+    for owner in (TRAINERS[kind], "LoraConfig", "LlamaConfig"):
+        known |= {name: (owner, tuple(types.split())) for name, types in listed[owner].items()}
     return known
 
 
-def parse(option: str, text: str) -> Setting | None:
+def parse(kind: Kind, option: str, text: str) -> Setting | None:
     """`sft.<type>.<key>` and its text as a setting; None for a key that changes nothing."""
-    _, kind, spelling = [*option.split(".", 2), "", ""][:3]
-    if kind not in TYPES or not spelling:
+    _, form, spelling = [*option.split(".", 2), "", ""][:3]
+    if form not in TYPES or not spelling:
         raise OptionError(
-            f"{option} is not of the form sft.<type>.<key>", cure=suggest(kind, TYPES, what="types"), key=option
+            f"{option} is not of the form {kind}.<type>.<key>", cure=suggest(form, TYPES, what="types"), key=option
         )
-    return typed(option, spelling, _read(option, kind, text))
+    return typed(kind, option, spelling, _read(option, form, text))
 
 
-def typed(option: str, spelling: str, value: Any) -> Setting | None:
+def typed(kind: Kind, option: str, spelling: str, value: Any) -> Setting | None:
     """Find the owner of `spelling` and check that it takes such a value."""
+    known = owners(kind)
     name = ALIASES.get(spelling, spelling)
     if value in _HARMLESS.get(name, ()):
         return None
     if name in REFUSED:
         raise OptionError(f"{option}: {REFUSED[name]}", cure="Delete the option.", key=option)
-    if name not in owners():
+    if name not in known:
         raise OptionError(
-            f"{option}: unknown key {spelling}", cure=suggest(spelling, [*owners(), *ALIASES], what="keys"), key=option
+            f"{option}: unknown key {spelling}", cure=suggest(spelling, [*known, *ALIASES], what="keys"), key=option
         )
-    owner, types = owners()[name]
-    kind = type(value).__name__
-    if kind == "int" and "int" not in types and "float" in types:
-        value, kind = float(value), "float"
-    if kind not in types:
+    owner, types = known[name]
+    form = type(value).__name__
+    if form == "int" and "int" not in types and "float" in types:
+        value, form = float(value), "float"
+    if form not in types:
         raise OptionError(
-            f"{option}: {spelling} takes {' or '.join(types)}, not {kind} {value!r}",
-            cure=f"Write `sft.{types[0]}.{spelling}`.",
+            f"{option}: {spelling} takes {' or '.join(types)}, not {form} {value!r}",
+            cure=f"Write `{kind}.{types[0]}.{spelling}`.",
             key=option,
         )
     if name in _POSITIVE and not value > 0:

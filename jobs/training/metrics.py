@@ -1,39 +1,61 @@
-"""The trainer's logs, one JSON line each, in the run's metrics file. Imports transformers: for workers only."""
+"""The trainer's logs, one JSON line for each logged step, and its checkpoints' marks. For workers only."""
 
 from __future__ import annotations
 
 import json
 import math
+import resource
+import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import rotate_checkpoints
 from typing_extensions import override
 
 from sqlllm.errors import TrainingError
 
+from . import checkpoints
 from .progress import Progress
 
 
 class Metrics(TrainerCallback):
-    """Appends each log to `path`, and stops a run whose loss is no number."""
+    """Appends each log to `path`, stops a run whose loss is no number, and declares checkpoints whole.
 
-    def __init__(self, path: Path) -> None:
+    `keep` is how many checkpoints stay. A run that goes on `after` a checkpoint counts on from it.
+    """
+
+    def __init__(self, path: Path, *, keep: int | None = None, after: Path | None = None) -> None:
         self.path = path
-        self.started = 0.0
+        self.keep = keep
+        self.start = checkpoints.read_mark(after) if after else checkpoints.Mark(0, 0, 0.0)
+        self.tokens = self.start.tokens
+        self.began = 0.0
+        self.held: Progress | None = None
 
     @override
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.started = time.monotonic()
+        self.began = time.monotonic() - self.start.seconds
+        if state.is_world_process_zero and self.path.exists():
+            # What the lost steps logged is logged again.
+            kept = [line for line in self.path.read_text().splitlines() if _step(line) <= self.start.step]
+            self.path.write_text("".join(f"{line}\n" for line in kept))
 
     @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        # The last step is logged whatever logging_steps says.
-        control.should_log = control.should_log or state.global_step >= state.max_steps
+        # The last step is logged whatever logging_steps says; so is a checkpoint's, and the next mean begins there.
+        control.should_log |= control.should_evaluate or control.should_save or state.global_step >= state.max_steps
+
+    @override
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        control.should_log |= control.should_evaluate or control.should_save
 
     @override
     def on_log(
@@ -52,18 +74,63 @@ class Metrics(TrainerCallback):
                 f"the loss became {loss} at step {state.global_step}",
                 cure="Lower `sft.float.learning_rate`, or raise `sft.float.warmup_steps`.",
             )
-        if not state.is_world_process_zero:
-            return
-        seconds, tokens = time.monotonic() - self.started, int(logs["num_tokens"])
+        seconds, read = time.monotonic() - self.began, int(logs["num_tokens"])
+        self.tokens = self.start.tokens + read
         progress = Progress(
             step=state.global_step,
             total_steps=state.max_steps,
             epoch=round(state.epoch or 0.0, 4),
             loss=loss,
             learning_rate=float(logs["learning_rate"]),
-            tokens=tokens,
-            tokens_per_second=round(tokens / seconds, 1),
+            tokens=self.tokens,
+            tokens_per_second=round(read / (seconds - self.start.seconds), 1),
             seconds=round(seconds, 3),
+            memory=memory(),
+            reward_margin=logs.get("rewards/margins"),
         )
+        if control.should_evaluate:
+            self.held = progress  # one line for each step: that of an evaluation waits for it
+        elif state.is_world_process_zero:
+            self._write(progress)
+
+    @override
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if self.held and metrics and state.is_world_process_zero:
+            self._write(replace(self.held, eval_loss=metrics["eval_loss"]))
+        self.held = None
+
+    @override
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # every worker writes a part of it
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir or "")
+        where = checkpoints.Mark(state.global_step, self.tokens, round(time.monotonic() - self.began, 3))
+        checkpoints.mark(folder / f"checkpoint-{state.global_step}", where)
+        # After the mark, not as the trainer does before it: one whole checkpoint is there at any time.
+        rotate_checkpoints(str(folder), self.keep, state.best_model_checkpoint)
+
+    def _write(self, progress: Progress) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
+
+
+def memory() -> float:
+    """The most memory this process has held, in GiB: of its GPU if it has one, else of the machine."""
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**30 if sys.platform == "darwin" else 2**20), 3)
+
+
+def _step(line: str) -> int:
+    # A line that was cut short in its writing belongs to a lost step.
+    return int(json.loads(line)["step"]) if line.endswith("}") else sys.maxsize

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning of one table, from its first check to the model folder, on a Ray that is already running.
+"""Fine-tuning on one table, from its first check to the model folder, on a Ray that is already running.
 
     spec = FinetuneSpec.from_options(options)
     run = new_run(spec, settings.home)              # its folder; the session writes the table to run.data
@@ -13,11 +13,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sqlllm.jobs.runs import RunRecord
 
-from . import formats
+from . import checkpoints, dpo, formats
 from .launch import Resources, launch, recorded
 from .progress import Progress, following
 from .spec import FinetuneSpec
@@ -28,7 +29,7 @@ def new_run(spec: FinetuneSpec, home: Path) -> RunRecord:
     return RunRecord.create(
         spec.local_path_prefix or home / "runs",
         spec.name,
-        kind="sft",
+        kind=spec.kind,
         base=str(spec.local_model_dir or ""),
         seed=spec.training["seed"],
         options=spec.options,
@@ -41,20 +42,32 @@ def finetune(
     *,
     on_progress: Callable[[Progress], None] | None = None,
     resources: Resources | None = None,
+    resume: bool = False,
 ) -> RunRecord:
     """Train on the Parquet files in `run.data` and return the record of the finished run.
 
+    `resume` goes on from the last whole checkpoint of a run that has ended without a model, if it has one: with one
+    worker on the same machine to the same weights, bit for bit. Otherwise what is there is cleared.
     Blocks until the end; `on_progress` is called meanwhile, from another thread. TrainingError tells why there is no
     model; the record then says failed. Ctrl-C ends the workers, records cancelled and goes on as KeyboardInterrupt.
     """
+    folder = run.folder / "finetune_model"
+    if not resume:
+        checkpoints.drop(folder)
+        run.metrics.unlink(missing_ok=True)
     try:
         with recorded(run):
-            table = formats.check(run.data)
+            known = dpo.FORMATS if spec.kind == "dpo" else formats.FORMATS
+            table = formats.check(run.data, known)
+            if formats.files(run.eval_data):
+                formats.check(run.eval_data, known)
             run = run.update(state="running", rows=table.rows, examples=table.examples)
             with following(run.metrics, on_progress):
                 _fit(spec, run, resources or Resources())
-            summary = json.loads((run.folder / "finetune_model" / "train_results.json").read_text())
-            return run.finish("succeeded", model=run.folder / "finetune_model" / "final", **summary)
+            summary = json.loads((folder / "train_results.json").read_text())
+            if not spec.keeps_checkpoints:
+                checkpoints.drop(folder)
+            return run.finish("succeeded", model=folder / "final", **summary)
     finally:
         shutil.rmtree(run.folder / "work", ignore_errors=True)
 
@@ -62,4 +75,5 @@ def finetune(
 def _fit(spec: FinetuneSpec, run: RunRecord, resources: Resources) -> None:
     from .worker import train
 
-    launch(train, {"spec": spec}, run, resources)
+    last_checkpoint = partial(checkpoints.last, run.folder / "finetune_model")
+    launch(train, {"spec": spec}, run, resources, last_checkpoint=last_checkpoint)

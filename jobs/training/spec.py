@@ -1,4 +1,4 @@
-"""What `run table as LLM` with `sft/*` may say: every option once, checked before anything starts."""
+"""What `run table as LLM` with `sft/*` or `dpo/*` may say: every option once, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ MODEL_TYPES = ("auto", "baichuan", "chatglm2", "falcon", "llama", "llama2", "qwe
 
 _COMMON = {
     "lr_scheduler_type": "cosine", "warmup_steps": 0.05, "max_grad_norm": 1.0, "weight_decay": 0.0,
-    "max_length": 1024, "logging_steps": 5, "save_strategy": "no", "gradient_checkpointing": False, "seed": 42,
+    "max_length": 1024, "logging_steps": 5, "save_strategy": "steps", "save_steps": 0.1, "save_total_limit": 1,
+    "gradient_checkpointing": False, "seed": 42,
 }  # fmt: skip
 DEFAULTS: dict[Method, dict[str, Any]] = {
     "lora": {
@@ -47,6 +48,12 @@ DEFAULTS: dict[Method, dict[str, Any]] = {
 From scratch they were found on examples/data/orders.csv: Llama's own initializer_range, 0.02, is meant for wide models;
 with a width of 128 it halves what a thousand steps learn. A head_dim of 32 is the smallest that vLLM knows on a CPU.
 """
+_DPO = {"num_train_epochs": 1.0, "beta": 0.1}
+DPO_DEFAULTS: dict[Method, dict[str, Any]] = {
+    "lora": {**DEFAULTS["lora"], **_DPO, "learning_rate": 1e-5},
+    "full": {**DEFAULTS["full"], **_DPO, "learning_rate": 1e-6},
+}
+"""A preference is a nudge: more than these rates and the model forgets what it could say."""
 
 
 class FinetuneSpec(BaseModel):
@@ -54,9 +61,10 @@ class FinetuneSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
+    kind: keys.Kind = Field("sft", description="sft learns answers, dpo learns which of two answers is better")
     name: str = Field(
-        default_factory=lambda: f"sft-{datetime.now():%Y%m%d-%H-%M-%S}",
-        description="name of the run and its folder; default `sft-` and the time",
+        default_factory=lambda values: f"{values['kind']}-{datetime.now():%Y%m%d-%H-%M-%S}",
+        description="name of the run and its folder; default `sft-` or `dpo-` and the time",
     )
     local_path_prefix: Path | None = Field(
         None, alias="localPathPrefix", description="folder of the runs; default `runs` in the settings' home"
@@ -67,10 +75,15 @@ class FinetuneSpec(BaseModel):
         description="Hugging Face folder to start from; empty trains a small Llama from scratch",
     )
     pretrained_model_type: str = Field(
-        "sft/auto", alias="pretrainedModelType", description="`sft/auto`; Byzer's `sft/llama2` and so on mean the same"
+        "sft/auto",
+        alias="pretrainedModelType",
+        description="`sft/auto` or `dpo/auto`; Byzer's `sft/llama2` and so on mean `sft/auto`",
     )
     input_table: str = Field(
         "", alias="inputTable", description="table to learn from; default the table of `run ... as LLM`"
+    )
+    eval_table: str = Field(
+        "", alias="evalTable", description="table of the same columns to measure on and not to learn from"
     )
     output_table: str = Field("", alias="outputTable", description="name for the row that the statement gives")
     skip_copy_pretrained_model: bool = Field(
@@ -81,7 +94,11 @@ class FinetuneSpec(BaseModel):
         False, alias="keepPartitionNum", description="write the table with its own partitions; the training is the same"
     )
     method: Method = Field("scratch", description="lora, full or scratch; follows from localModelDir and use_peft")
-    training: dict[str, Any] = Field(default_factory=dict, description="fields of TRL's SFTConfig")
+    load_in_4bit: bool = Field(False, description="keep the base model in 4 bits while its adapter learns: QLoRA")
+    val_size: int | float | None = Field(None, description="rows held out to measure on: a number, or a share below 1")
+    early_stopping_patience: int | None = Field(None, description="evaluations in a row without a gain that end it")
+    early_stopping_threshold: float = Field(0.0, description="what counts as a gain")
+    training: dict[str, Any] = Field(default_factory=dict, description="fields of TRL's SFTConfig or DPOConfig")
     lora: dict[str, Any] = Field(default_factory=dict, description="fields of PEFT's LoraConfig")
     llama: dict[str, Any] = Field(default_factory=dict, description="fields of Transformers' LlamaConfig")
     options: dict[str, str] = Field(default_factory=dict, repr=False, description="the statement's options as written")
@@ -91,25 +108,37 @@ class FinetuneSpec(BaseModel):
         """Read the options of one statement; a wrong one is an OptionError that names its key."""
         plain: dict[str, Any] = {}
         settings: dict[str, keys.Setting] = {}
+        kind = _kind(options.get("pretrainedModelType") or "sft/auto")
         if config := options.get("config", "").strip():
-            settings |= _from_config(config)
+            settings |= _from_config(kind, config)
         for option, text in options.items():
-            if option.startswith("sft."):
-                if setting := keys.parse(option, text):
+            if option.startswith(f"{kind}."):
+                if setting := keys.parse(kind, option, text):
                     settings[setting.name] = setting
             elif option in _FIXED:
                 _check_fixed(option, text)
             elif option in _PLAIN:
                 plain[option] = _bool(option, text) if option in _FLAGS else text.strip()
             elif option != "config":
-                known = [*_PLAIN, *_FIXED, "config", "sft.<type>.<key>"]
+                known = [*_PLAIN, *_FIXED, "config", f"{kind}.<type>.<key>"]
                 raise OptionError(f"unknown option {option}", cure=suggest(option, known, what="options"), key=option)
-        _check_type(plain.get("pretrainedModelType") or "sft/auto")
         for option in ("localPathPrefix", "localModelDir"):
             plain[option] = Path(plain[option]).expanduser().absolute() if plain.get(option) else None
-        method = _method(plain["localModelDir"], settings.pop("use_peft", None))
+        method = _method(kind, plain["localModelDir"], settings.pop("use_peft", None))
         given = {key: value for key, value in plain.items() if value != ""}
-        return cls(**given, **_sorted(method, settings), options=dict(options))
+        own = {name: settings.pop(name) for name in keys.OWN if name in settings}
+        held_out = bool(given.get("evalTable")) or "val_size" in own
+        _check_own(method, own, held_out, settings)
+        sorted_ = _sorted(kind, method, settings, held_out)
+        return cls(
+            kind=kind, **given, **{name: setting.value for name, setting in own.items()}, **sorted_,
+            options=dict(options),
+        )  # fmt: skip
+
+    @property
+    def keeps_checkpoints(self) -> bool:
+        """Whether the statement asks for checkpoints; those that are only there to resume go when the run succeeds."""
+        return any(option.rpartition(".")[2] == "save_total_limit" for option in self.options)
 
     @field_validator("name")
     @classmethod
@@ -145,7 +174,7 @@ _FIXED: dict[str, tuple[tuple[str, ...], str]] = {
 """Options with one meaning here: the values that are accepted, and what to write instead of any other."""
 
 
-def _from_config(text: str) -> dict[str, keys.Setting]:
+def _from_config(kind: keys.Kind, text: str) -> dict[str, keys.Setting]:
     try:
         config = json.loads(text)
     except json.JSONDecodeError as error:
@@ -154,7 +183,7 @@ def _from_config(text: str) -> dict[str, keys.Setting]:
         ) from None
     if not isinstance(config, dict):
         raise OptionError("config is not a JSON object", cure="Write config='{\"key\": value}'.", key="config")
-    found = (keys.typed("config", name, value) for name, value in config.items())
+    found = (keys.typed(kind, "config", name, value) for name, value in config.items())
     return {setting.name: setting for setting in found if setting}
 
 
@@ -164,19 +193,14 @@ def _check_fixed(option: str, text: str) -> None:
         raise OptionError(f"{option}={text!r} is not supported", cure=cure, key=option)
 
 
-def _check_type(text: str) -> None:
-    kind, _, model = text.partition("/")
-    if kind == "sfft":
+def _kind(text: str) -> keys.Kind:
+    known = [*(f"sft/{name}" for name in MODEL_TYPES), "dpo/auto"]
+    if text.strip() not in known:
         raise OptionError(
-            "pretraining (sfft) is not supported yet",
-            cure='Write pretrainedModelType="sft/auto"; without localModelDir it trains from scratch.',
+            f"unknown pretrainedModelType {text}", cure=suggest(text, [*known, "sfft/auto"], what="types"),
             key="pretrainedModelType",
-        )
-    if kind != "sft" or model not in MODEL_TYPES:
-        known = [f"sft/{name}" for name in MODEL_TYPES]
-        raise OptionError(
-            f"unknown pretrainedModelType {text}", cure=suggest(text, known, what="types"), key="pretrainedModelType"
-        )
+        )  # fmt: skip
+    return "dpo" if text.startswith("dpo") else "sft"
 
 
 def _bool(option: str, text: str) -> bool:
@@ -186,8 +210,14 @@ def _bool(option: str, text: str) -> bool:
     return values[text.strip().lower()]
 
 
-def _method(base: Path | None, use_peft: keys.Setting | None) -> Method:
+def _method(kind: keys.Kind, base: Path | None, use_peft: keys.Setting | None) -> Method:
     if base is None:
+        if kind == "dpo":
+            raise OptionError(
+                "dpo needs localModelDir: it corrects a model that can answer already",
+                cure="Name the folder of a fine-tuned model.",
+                key="pretrainedModelType",
+            )
         if use_peft and use_peft.value:
             raise _needs_a_model(use_peft)
         return "scratch"
@@ -208,11 +238,49 @@ def _needs_a_model(setting: keys.Setting) -> OptionError:
     )
 
 
-def _sorted(method: Method, settings: Mapping[str, keys.Setting]) -> dict[str, Any]:
+def _check_own(
+    method: Method, own: Mapping[str, keys.Setting], held_out: bool, settings: Mapping[str, keys.Setting]
+) -> None:
+    """Refuse what would be without effect."""
+    if "load_in_4bit" in own and own["load_in_4bit"].value and method != "lora":
+        raise _needs_a_model(own["load_in_4bit"])
+    if "val_size" in own:
+        setting = own["val_size"]
+        if isinstance(setting.value, float) and setting.value >= 1:
+            raise OptionError(
+                f"{setting.option}: val_size is a share below 1, or a number of rows",
+                cure='Write `sft.float.val_size`="0.1", or `sft.int.val_size`="100".',
+                key=setting.option,
+            )
+    for name, setting in {**own, **settings}.items():
+        if name.startswith("early_stopping") or name in _OF_EVALUATION:
+            if not held_out:
+                raise OptionError(
+                    f"{setting.option}: nothing is held out to measure on",
+                    cure='Name other rows in evalTable, or write `sft.float.val_size`="0.1".',
+                    key=setting.option,
+                )
+            if name == "early_stopping_threshold" and "early_stopping_patience" not in own:
+                raise OptionError(
+                    f"{setting.option}: without early_stopping_patience nothing stops early", key=setting.option
+                )
+
+
+_OF_EVALUATION = frozenset({
+    "bf16_full_eval", "eval_accumulation_steps", "eval_delay", "eval_packing", "eval_steps", "eval_strategy",
+    "fp16_full_eval", "greater_is_better", "load_best_model_at_end", "metric_for_best_model",
+    "per_device_eval_batch_size",
+})  # fmt: skip
+
+
+def _sorted(
+    kind: keys.Kind, method: Method, settings: Mapping[str, keys.Setting], held_out: bool
+) -> dict[str, dict[str, Any] | Method]:
     """The settings by owner over the method's defaults; one that the method has no use for is an error."""
-    fields: dict[str, dict[str, Any]] = {"SFTConfig": {}, "LoraConfig": {}, "LlamaConfig": {}}
-    for name, value in DEFAULTS[method].items():
-        fields[keys.owners()[name][0]][name] = value
+    trainer = keys.TRAINERS[kind]
+    fields: dict[str, dict[str, Any]] = {trainer: {}, "LoraConfig": {}, "LlamaConfig": {}}
+    for name, value in (DEFAULTS if kind == "sft" else DPO_DEFAULTS)[method].items():
+        fields[keys.owners(kind)[name][0]][name] = value
     for setting in settings.values():
         if setting.owner == "LoraConfig" and method != "lora":
             raise _needs_a_model(setting)
@@ -223,5 +291,22 @@ def _sorted(method: Method, settings: Mapping[str, keys.Setting]) -> dict[str, A
                 key=setting.option,
             )
         fields[setting.owner][setting.name] = setting.value
+    if held_out:
+        _evaluate(fields[trainer], settings)
     training, lora, llama = fields.values()
     return {"method": method, "training": training, "lora": lora, "llama": llama}
+
+
+def _evaluate(training: dict[str, Any], given: Mapping[str, keys.Setting]) -> None:
+    """Measure as often as checkpoints are written, and keep the best of them, unless the statement says otherwise."""
+    strategy = next((given[name].value for name in ("eval_strategy", "save_strategy") if name in given), "steps")
+    steps = next((given[name].value for name in ("eval_steps", "save_steps") if name in given), training["save_steps"])
+    for name, value in (("eval_strategy", strategy), ("save_strategy", strategy)):
+        if name not in given:
+            training[name] = value
+    for name in ("eval_steps", "save_steps"):
+        if name not in given:
+            training[name] = steps
+    training.setdefault("load_best_model_at_end", strategy != "no")
+    training.setdefault("metric_for_best_model", "eval_loss")
+    training.setdefault("per_device_eval_batch_size", training["per_device_train_batch_size"])

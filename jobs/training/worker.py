@@ -1,30 +1,32 @@
-"""What runs in each training process: TRL's SFTTrainer on the worker's share of the rows."""
+"""What runs in each training process: TRL's trainer on the worker's share of the rows."""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import TrainingError
 from sqlllm.jobs.runs import RunRecord
 
-from . import formats, scratch
+from . import checkpoints, formats, scratch, tokens
+from .checkpoints import written_whole as written_whole
 from .spec import FinetuneSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from trl.trainer.sft_trainer import SFTTrainer
+    from peft import LoraConfig
+    from transformers import PreTrainedModel, Trainer
 
 
 def train(config: dict[str, Any]) -> None:
-    """Fine-tune as `config["spec"]` says, in the folder of `config["run"]`; runs in every Ray Train worker."""
+    """Fine-tune as `config["spec"]` says, in the folder of `config["run"]`; runs in every Ray Train worker.
+
+    Goes on from the run's last whole checkpoint, if there is one.
+    """
     import datasets
     import torch
     from ray.train import get_context
@@ -36,139 +38,220 @@ def train(config: dict[str, Any]) -> None:
     if not config["gpu"]:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         torch.set_num_threads(int(config["threads"] or max(1, cores // get_context().get_local_world_size())))
-    rows = load(run)
-    base = spec.local_model_dir
+    folder = run.folder / "finetune_model"
+    checkpoint = checkpoints.last(folder)
+    if first:
+        checkpoints.drop(folder, whole=False)
+    base = spec.local_model_dir or checkpoint
     if base is None:
         base = run.folder / "work" / "base"
         if first:
-            context, seed = spec.training["max_length"], spec.training["seed"]
-            with written_whole(base) as folder:
-                scratch.build(folder, _texts(rows), spec.llama, context=context, seed=seed)
-        torch.distributed.barrier()
-    trainer = build_trainer(spec, run, rows, base, gpu=config["gpu"])
+            texts = tokens.texts(tokens.rows(run.data, run.folder / "work"))
+            with written_whole(base) as beside:
+                scratch.build(
+                    beside, texts, spec.llama, context=spec.training["max_length"], seed=spec.training["seed"]
+                )
+    torch.distributed.barrier()
+    if spec.kind == "dpo":
+        from . import dpo
+
+        trainer = dpo.build_trainer(spec, run, base, gpu=config["gpu"], checkpoint=checkpoint)
+    else:
+        trainer = build_trainer(spec, run, base, gpu=config["gpu"], checkpoint=checkpoint)
     started = time.monotonic()
-    trainer.train()
-    seconds = time.monotonic() - started
-    if first:
-        save(trainer, spec, run, seconds)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    seconds = time.monotonic() - started + (checkpoints.read_mark(checkpoint).seconds if checkpoint else 0.0)
+    save(trainer, spec, run, seconds, first=first)
 
 
-def load(run: RunRecord) -> Dataset:
-    """The training table as prompts and completions, read from Parquet by `datasets`."""
-    from datasets import load_dataset
-
-    paths = [str(path) for path in formats.files(run.data)]
-    cache = str(run.folder / "work" / "cache")
-    table = load_dataset("parquet", data_files=paths, split="train", cache_dir=cache)
-    return table.map(
-        _convert, with_indices=True, batched=True, remove_columns=table.column_names,
-        fn_kwargs={"columns": table.column_names},
-    )  # fmt: skip
-
-
-def _convert(batch: dict[str, list[Any]], indices: list[int], columns: list[str]) -> dict[str, list[Any]]:
-    table_format = formats.detect(columns)
-    examples = [
-        example
-        for place, index in enumerate(indices)
-        for example in table_format.examples({name: batch[name][place] for name in columns}, index + 1)
-    ]
-    return {part: [example[part] for example in examples] for part in ("prompt", "completion")}
-
-
-def _texts(rows: Dataset) -> Iterator[str]:
-    for row in rows:
-        yield from (message["content"] for message in [*row["prompt"], *row["completion"]])
-
-
-def build_trainer(spec: FinetuneSpec, run: RunRecord, rows: Dataset, base: Path, *, gpu: bool = False) -> SFTTrainer:
-    """TRL's trainer with the rows tokenized: only the completions' tokens carry loss."""
-    import torch
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.trainer_callback import PrinterCallback
+def build_trainer(
+    spec: FinetuneSpec, run: RunRecord, base: Path, *, gpu: bool = False, checkpoint: Path | None = None
+) -> Trainer:
+    """TRL's trainer with the rows tokenized: only the answers' tokens carry loss."""
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    from .metrics import Metrics
-
-    bf16 = gpu and torch.cuda.is_bf16_supported() and not spec.training.get("fp16", False)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = scratch.PLAIN_TEMPLATE
-    # Adapters learn beside frozen weights, which may be small; weights that learn themselves need all their digits.
-    dtype = torch.bfloat16 if bf16 and spec.method == "lora" else torch.float32
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    longest = min(spec.training["max_length"], getattr(model.config, "max_position_embeddings", math.inf))
-    args = SFTConfig(
-        **{
-            "bf16": bf16,
-            "dataloader_pin_memory": gpu,
-            "report_to": "none",
-            # A loss that is no number must be seen, not averaged away.
-            "logging_nan_inf_filter": False,
-            **spec.training,
-            "max_length": longest,
-        },
-        use_cpu=not gpu,
-        disable_tqdm=True,
-        completion_only_loss=True,
-        output_dir=str(run.folder / "finetune_model"),
-    )
+    tokenizer = load_tokenizer(base)
+    model = load_model(spec, base, gpu=gpu)
+    args = SFTConfig(**arguments(spec, run, model, gpu=gpu), completion_only_loss=True)
+    rows, held_out = examples(spec, run, tokenizer)
     trainer = SFTTrainer(
         model=model,
         args=args,
         train_dataset=rows,
+        eval_dataset=held_out,
         processing_class=tokenizer,
-        peft_config=LoraConfig(task_type="CAUSAL_LM", **spec.lora) if spec.method == "lora" else None,
-        callbacks=[Metrics(run.metrics)],
+        peft_config=adapter(spec),
+        callbacks=callbacks(spec, run, checkpoint),
     )
-    trainer.remove_callback(PrinterCallback)
+    quiet(trainer)
     if not trainer.train_dataset:
         raise TrainingError(
-            f"every question alone fills the {longest} tokens of max_length, so nothing of an answer is left",
+            f"every question alone fills the {args.max_length} tokens of max_length, so nothing of an answer is left",
             cure="Raise `sft.int.max_seq_length`, or shorten the questions.",
         )
     return trainer
 
 
-def save(trainer: SFTTrainer, spec: FinetuneSpec, run: RunRecord, seconds: float) -> None:
-    """Write `final`, after LoRA also `adapter`, and the run's figures."""
+def examples(spec: FinetuneSpec, run: RunRecord, tokenizer: Any) -> tuple[Dataset, Dataset | None]:
+    """What is learned, and what is held out to measure on."""
+    import torch
+
+    def load(data: Path) -> Dataset:
+        return tokens.tokenized(data, tokenizer, cache=_cache(run), work=run.folder / "work")
+
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() > 0:
+        torch.distributed.barrier()  # the first worker tokenizes
+    rows = load(run.data)
+    held_out = load(run.eval_data) if formats.files(run.eval_data) else None
+    if torch.distributed.is_initialized() and torch.distributed.get_rank() == 0:
+        torch.distributed.barrier()
+    if held_out is None and spec.val_size is not None:
+        rows, held_out = split(rows, spec.val_size, seed=spec.training["seed"])
+    return rows.remove_columns("row"), held_out.remove_columns("row") if held_out is not None else None
+
+
+def split(examples: Dataset, size: float, *, seed: int) -> tuple[Dataset, Dataset]:
+    """Hold out the examples of `size` rows: all answers of a dialogue stay on one side."""
+    import numpy as np
+
+    of_row = np.asarray(examples.with_format("numpy")["row"])
+    order = np.random.default_rng(seed).permutation(of_row.max() + 1)
+    number = size if isinstance(size, int) else max(1, round(size * len(order)))
+    if number >= len(order):
+        raise TrainingError(
+            f"val_size holds out {number} of {len(order)} rows, so none is left to learn from", cure="Lower val_size."
+        )
+    held_out = np.isin(of_row, order[:number])
+    return examples.select(np.flatnonzero(~held_out)), examples.select(np.flatnonzero(held_out))
+
+
+def load_tokenizer(base: Path) -> Any:
+    """The model's own tokenizer; without a chat template it gets a plain one."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = scratch.PLAIN_TEMPLATE
+    return tokenizer
+
+
+def load_model(spec: FinetuneSpec, base: Path, *, gpu: bool) -> PreTrainedModel:
+    """The weights that learn, or those that an adapter learns beside: these may be small, or even in 4 bits."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = torch.bfloat16 if _bf16(spec, gpu=gpu) and spec.method == "lora" else torch.float32
+    if spec.load_in_4bit:
+        from .quantized import load_in_4bit
+
+        return load_in_4bit(base, dtype)
+    model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    return model
+
+
+def _bf16(spec: FinetuneSpec, *, gpu: bool) -> bool:
+    import torch
+
+    return gpu and torch.cuda.is_bf16_supported() and not spec.training.get("fp16", False)
+
+
+def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu: bool) -> dict[str, Any]:
+    """What every trainer is told."""
+    longest = min(spec.training["max_length"], getattr(model.config, "max_position_embeddings", math.inf))
+    return {
+        "bf16": _bf16(spec, gpu=gpu),
+        "dataloader_pin_memory": gpu,
+        "report_to": "none",
+        # A loss that is no number must be seen, not averaged away.
+        "logging_nan_inf_filter": False,
+        **spec.training,
+        "max_length": longest,
+        "save_total_limit": None,  # Metrics counts them
+        "use_cpu": not gpu,
+        "disable_tqdm": True,
+        "output_dir": str(run.folder / "finetune_model"),
+    }
+
+
+def adapter(spec: FinetuneSpec) -> LoraConfig | None:
+    """PEFT's configuration, if an adapter learns."""
+    from peft import LoraConfig
+
+    return LoraConfig(task_type="CAUSAL_LM", **spec.lora) if spec.method == "lora" else None
+
+
+def callbacks(spec: FinetuneSpec, run: RunRecord, checkpoint: Path | None) -> list[Any]:
+    """What listens to every trainer."""
+    from transformers import EarlyStoppingCallback
+
+    from .metrics import Metrics
+
+    found: list[Any] = [Metrics(run.metrics, keep=spec.training.get("save_total_limit"), after=checkpoint)]
+    if spec.early_stopping_patience:
+        found.append(EarlyStoppingCallback(spec.early_stopping_patience, spec.early_stopping_threshold))
+    return found
+
+
+def quiet(trainer: Trainer) -> None:
+    """The record and the progress tell it better."""
+    from transformers.trainer_callback import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, first: bool = True) -> None:
+    """Write `final`, after LoRA also `adapter`, and the run's figures. Every worker calls it; the `first` writes."""
     folder = run.folder / "finetune_model"
     model = trainer.accelerator.unwrap_model(trainer.model)
+    weights = trainer.accelerator.get_state_dict(trainer.model)  # gathers what DeepSpeed or FSDP have shared out
+    if not first:
+        return
     tokenizer = trainer.processing_class
-    assert tokenizer is not None
     if spec.method == "lora":
-        with written_whole(folder / "adapter") as adapter:
-            model.save_pretrained(adapter)
-            tokenizer.save_pretrained(adapter)
+        with written_whole(folder / "adapter") as beside:
+            model.save_pretrained(beside, state_dict=weights)
+            tokenizer.save_pretrained(beside)
         if not spec.skip_copy_pretrained_model:
-            model = model.merge_and_unload()
-    with written_whole(folder / "final") as final:
-        model.save_pretrained(final)
-        tokenizer.save_pretrained(final)
-    state = trainer.state
-    last = next(log for log in reversed(state.log_history) if "loss" in log)
-    args: Any = trainer.args
-    rows: Any = trainer.train_dataset
-    whole = sum(len(ids) < args.max_length for ids in rows["input_ids"])
-    summary = {
-        "truncated": None if args.packing else run.examples - whole,
-        "steps": state.global_step,
-        "total_steps": state.max_steps,
-        "epochs": round(state.epoch, 4),
-        "loss": last["loss"],
-        "tokens": int(last["num_tokens"]),
-        "train_seconds": round(seconds, 3),
-    }
+            if spec.load_in_4bit and spec.local_model_dir:
+                from .quantized import unquantized
+
+                model = unquantized(spec.local_model_dir, folder / "adapter")
+            model, weights = model.merge_and_unload(), None
+    with written_whole(folder / "final") as beside:
+        model.save_pretrained(beside, state_dict=weights)
+        tokenizer.save_pretrained(beside)
+    summary = _summary(trainer, spec, run, seconds)
     (folder / "train_results.json").write_text(json.dumps(summary, indent=2))
 
 
-@contextmanager
-def written_whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `folder` only when the block ends well."""
-    beside = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    yield beside
-    beside.rename(folder)
+def _summary(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float) -> dict[str, Any]:
+    state = trainer.state
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    measured = [line for line in lines if line["eval_loss"] is not None]
+    kept = state.best_global_step if trainer.args.load_best_model_at_end else None
+    best = next((line for line in measured if line["step"] == kept), measured[-1] if measured else {})
+    return {
+        "truncated": _truncated(trainer, run) if spec.kind == "sft" else None,
+        "steps": state.global_step,
+        "total_steps": state.max_steps,
+        "epochs": round(state.epoch, 4),
+        "loss": lines[-1]["loss"],
+        "eval_loss": best.get("eval_loss"),
+        "best_step": kept,
+        "tokens": lines[-1]["tokens"],
+        "train_seconds": round(seconds, 3),
+    }
+
+
+def _truncated(trainer: Any, run: RunRecord) -> int:
+    """Examples that are longer than max_length."""
+    import pyarrow.compute as pc
+
+    table = tokens.tokenized(run.data, trainer.processing_class, cache=_cache(run), work=run.folder / "work")
+    lengths = pc.list_value_length(table.data.column("input_ids"))
+    return int(pc.sum(pc.greater(lengths, trainer.args.max_length)).as_py())
+
+
+def _cache(run: RunRecord) -> Path:
+    return run.folder.parent / ".cache" / "tokens"

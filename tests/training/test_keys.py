@@ -24,10 +24,10 @@ def installed() -> dict[str, dict[str, str]]:
     """Every field of the owners that is not refused, with the types its annotation names."""
     from peft import LoraConfig
     from transformers import LlamaConfig
-    from trl import SFTConfig
+    from trl import DPOConfig, SFTConfig
 
     found: dict[str, dict[str, str]] = {}
-    for owner in (SFTConfig, LoraConfig, LlamaConfig):
+    for owner in (SFTConfig, DPOConfig, LoraConfig, LlamaConfig):
         fields = {field.name: str(field.type) for field in dataclasses.fields(owner)}
         names = LLAMA_KEYS if owner is LlamaConfig else sorted(fields.keys() - keys.REFUSED.keys())
         found[owner.__name__] = {name: types(fields[name]) for name in names}

@@ -37,10 +37,10 @@ TABLES: dict[str, tuple[Rows, list[tuple[str, str]]]] = {
 
 def tokenized(make_run: MakeRun, rows: Rows, base: Path, **options: Any) -> tuple[Any, list[dict[str, list[int]]]]:
     """TRL's own view of the table: the tokenizer, and the inputs and labels that the loss is computed from."""
-    from sqlllm.jobs.training.worker import build_trainer, load
+    from sqlllm.jobs.training.worker import build_trainer
 
     spec, run = make_run(rows, localModelDir=base, **options)
-    trainer = build_trainer(spec, run, load(run), base)
+    trainer = build_trainer(spec, run, base)
     return trainer.processing_class, list(trainer.train_dataset)
 
 

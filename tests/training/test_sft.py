@@ -45,7 +45,7 @@ def test_from_scratch(sums: tuple[RunRecord, list[Progress]]) -> None:
     assert run.model == run.folder / "finetune_model" / "final"
     assert RunRecord.read(run.folder) == run
     assert run.truncated == 0
-    assert [progress.step for progress in seen] == [5, 10, 12]
+    assert [progress.step for progress in seen] == [2, 4, 5, 6, 8, 10, 12]  # every fifth, and those of checkpoints
     assert seen[-1].loss < seen[0].loss
     assert (run.loss, run.tokens) == (seen[-1].loss, seen[-1].tokens)
     assert seen[-1].eta == 0.0
@@ -91,7 +91,7 @@ def test_lora_is_merged_and_its_adapter_kept(base: Path, make_run: MakeRun) -> N
 
 def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
     spec, run = make_run(SUMS, localModelDir=base, sft__int__max_steps=1, skipCopyPretrainedModel="true")
-    trainer = worker.build_trainer(spec, run, worker.load(run), base)
+    trainer = worker.build_trainer(spec, run, base)
     trainer.train()
     worker.save(trainer, spec, run.update(examples=len(SUMS)), seconds=1.0)
     model = run.folder / "finetune_model" / "final"
@@ -137,7 +137,7 @@ def test_what_trl_refuses_is_told_in_its_words(make_run: MakeRun) -> None:
 def test_a_loss_that_is_no_number(base: Path, make_run: MakeRun) -> None:
     options = {"sft__float__learning_rate": 1e30, "sft__float__max_grad_norm": 1e30, "sft__bool__use_peft": "false"}
     spec, run = make_run(SUMS, localModelDir=base, **options)
-    trainer = worker.build_trainer(spec, run, worker.load(run), base)
+    trainer = worker.build_trainer(spec, run, base)
     with pytest.raises(TrainingError, match="the loss became ") as caught:
         trainer.train()
     assert "learning_rate" in caught.value.cure
@@ -147,7 +147,7 @@ def test_questions_that_leave_no_room_for_an_answer(base: Path, make_run: MakeRu
     rows = [{"instruction": "word " * 50, "output": "1"}] * 4
     spec, run = make_run(rows, localModelDir=base, sft__int__max_length=8)
     with pytest.raises(TrainingError, match="every question alone fills the 8 tokens of max_length"):
-        worker.build_trainer(spec, run, worker.load(run), base)
+        worker.build_trainer(spec, run, base)
 
 
 def test_a_killed_worker(make_run: MakeRun) -> None:
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_the_workers(make_run: MakeRun) -> None:
 def test_long_answers_are_counted(base: Path, make_run: MakeRun) -> None:
     rows = [*SUMS[:6], {"instruction": "1 plus 1", "output": "2 " * 50}, {"instruction": "word " * 50, "output": "1"}]
     spec, run = make_run(rows, localModelDir=base, sft__int__max_length=32, sft__int__max_steps=1)
-    trainer = worker.build_trainer(spec, run, worker.load(run), base)
+    trainer = worker.build_trainer(spec, run, base)
     trainer.train()
     worker.save(trainer, spec, run.update(examples=len(rows)), seconds=1.0)
     assert json.loads((run.folder / "finetune_model" / "train_results.json").read_text())["truncated"] == 2

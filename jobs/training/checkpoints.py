@@ -1,0 +1,56 @@
+"""A run's checkpoints: `finetune_model/checkpoint-N`, whole once it holds our mark, which is written last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+_MARK = "sqlllm.json"
+
+
+class Mark(NamedTuple):
+    """Where the run stood: it goes on counting from here."""
+
+    step: int
+    tokens: int
+    seconds: float
+
+
+def mark(checkpoint: Path, where: Mark) -> None:
+    """Declare a checkpoint whole."""
+    beside = checkpoint / f".{_MARK}"
+    beside.write_text(json.dumps(where._asdict()))
+    beside.replace(checkpoint / _MARK)
+
+
+def read_mark(checkpoint: Path) -> Mark:
+    """Where the run stood at a whole checkpoint."""
+    return Mark(**json.loads((checkpoint / _MARK).read_text()))
+
+
+def last(folder: Path) -> Path | None:
+    """The last whole checkpoint in `folder`; one that was cut short in its writing does not count."""
+    whole = [path.parent for path in folder.glob(f"checkpoint-*/{_MARK}")]
+    return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def drop(folder: Path, *, whole: bool = True) -> None:
+    """Remove the checkpoints in `folder`; without `whole`, only those that were cut short."""
+    for path in folder.glob("checkpoint-*"):
+        if whole or not (path / _MARK).exists():
+            shutil.rmtree(path)
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `folder` only when the block ends well; an older `folder` goes then."""
+    beside = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    yield beside
+    shutil.rmtree(folder, ignore_errors=True)
+    beside.rename(folder)

@@ -1,0 +1,154 @@
+"""A run that was cut short goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlllm.errors import TrainingError
+from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.training import FinetuneSpec, Progress, checkpoints, finetune, worker
+
+from .conftest import SUMS, MakeRun
+
+TINY = {
+    "sft__int__hidden_size": 32, "sft__int__intermediate_size": 64, "sft__int__vocab_size": 300,
+    "sft__int__per_device_train_batch_size": 16, "sft__int__max_steps": 12, "sft__int__save_steps": 4,
+}  # fmt: skip
+LORA = {
+    "sft__int__max_steps": 12, "sft__int__save_steps": 4, "sft__float__lora_dropout": 0.3,
+    "sft__float__learning_rate": 0.01, "sft__int__logging_steps": 1, "sft__float__val_size": 0.25,
+}  # fmt: skip
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    (file,) = folder.glob("*.safetensors")
+    return load_file(file)
+
+
+def equal(one: Path, other: Path) -> bool:
+    import torch
+
+    left, right = weights(one), weights(other)
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def logged(run: RunRecord) -> list[tuple[int, float, int, float | None]]:
+    lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
+    return [(line["step"], line["loss"], line["tokens"], line["eval_loss"]) for line in lines]
+
+
+def train(spec: FinetuneSpec, run: RunRecord, base: Path, *, stop: int | None = None) -> None:
+    """As a worker does it, in this process; at step `stop` it ends as a killed one does."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == stop:
+                raise KeyboardInterrupt
+
+    folder = run.folder / "finetune_model"
+    checkpoint = checkpoints.last(folder)
+    trainer = worker.build_trainer(spec, run, base, checkpoint=checkpoint)
+    trainer.add_callback(Stop())
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    worker.save(trainer, spec, run, seconds=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [3, 4, 9])
+def test_resumed_at_any_step_it_is_the_unbroken_run(
+    stop: int, base: Path, make_run: MakeRun, unbroken: RunRecord
+) -> None:
+    spec, run = make_run(SUMS, localModelDir=base, **LORA)
+    with pytest.raises(KeyboardInterrupt):
+        train(spec, run, base, stop=stop)
+    train(spec, run, base)
+    assert equal(run.folder / "finetune_model" / "adapter", unbroken.folder / "finetune_model" / "adapter")
+    assert logged(run) == logged(unbroken)
+    assert summary(run) == summary(unbroken)
+
+
+@pytest.fixture(scope="module")
+def unbroken(base: Path, tmp_path_factory: pytest.TempPathFactory) -> RunRecord:
+    from .conftest import prepare
+
+    spec, run = prepare(tmp_path_factory.mktemp("unbroken"), SUMS, localModelDir=base, **LORA)
+    train(spec, run, base)
+    return run
+
+
+def summary(run: RunRecord) -> dict[str, Any]:
+    return json.loads((run.folder / "finetune_model" / "train_results.json").read_text())
+
+
+def test_a_checkpoint_counts_once_it_is_whole(tmp_path: Path) -> None:
+    assert checkpoints.last(tmp_path) is None
+    for step in (4, 20, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert checkpoints.last(tmp_path) is None
+    for step in (4, 20):
+        checkpoints.mark(tmp_path / f"checkpoint-{step}", checkpoints.Mark(step, 7, 1.5))
+    last = checkpoints.last(tmp_path)
+    assert last == tmp_path / "checkpoint-20"
+    assert checkpoints.read_mark(last) == (20, 7, 1.5)
+    checkpoints.drop(tmp_path, whole=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-20", "checkpoint-4"]
+
+
+def kill_worker(number: int) -> Callable[[Progress], None]:
+    """Ends the training process with SIGKILL at its first log, and again until it has died `number` times."""
+    import psutil
+
+    killed: set[int] = set()
+
+    def kill(progress: Progress) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if len(killed) < number and progress.step > 4 and "RayTrainWorker" in process.name():
+                    process.kill()
+                    killed.add(process.pid)
+
+    return kill
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
+class TestOnRay:
+    def test_a_killed_worker_goes_on_and_a_stopped_run_is_resumed(self, make_run: MakeRun) -> None:
+        """kill -9, then Ctrl-C, then `resume`: the same weights as without."""
+        unbroken = finetune(*make_run(SUMS, name="unbroken", **TINY))
+        killed = finetune(*make_run(SUMS, name="killed", **TINY), on_progress=kill_worker(1))
+        assert (killed.state, killed.steps, killed.tokens) == ("succeeded", 12, unbroken.tokens)
+        assert equal(killed.model, unbroken.model)  # type: ignore[arg-type]
+        assert logged(killed) == logged(unbroken)
+
+        def interrupt(progress: Progress) -> None:
+            if progress.step == 8:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        spec, run = make_run(SUMS, name="stopped", **{**TINY, "sft__int__max_steps": 12})
+        with pytest.raises(KeyboardInterrupt):
+            finetune(spec, run, on_progress=interrupt)
+        (run.folder / "finetune_model" / "checkpoint-99").mkdir()  # half written
+        resumed = finetune(spec, RunRecord.read(run.folder), resume=True)
+        assert equal(resumed.model, unbroken.model)  # type: ignore[arg-type]
+        assert logged(resumed) == logged(unbroken)
+        assert {path.name for path in (run.folder / "finetune_model").iterdir()} >= {"final", "train_results.json"}
+        assert not list((run.folder / "finetune_model").glob("checkpoint-*"))
+
+    def test_a_run_that_dies_twice_at_the_same_place_has_failed(self, make_run: MakeRun) -> None:
+        spec, run = make_run(SUMS, **{**TINY, "sft__int__save_steps": 10_000, "sft__int__max_steps": 10_000})
+        with pytest.raises(TrainingError, match="a training process ended unexpectedly"):
+            finetune(spec, run, on_progress=kill_worker(99))
+        assert RunRecord.read(run.folder).state == "failed"
