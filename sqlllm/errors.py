@@ -9,6 +9,7 @@
     │   ├── TableError           a table or a path is missing, or Spark refused the query
     │   └── ForbiddenError       allowed only when a setting says so
     ├── ModelError               a model could not be loaded, is not deployed or did not answer
+    │   └── LimitError           a statement or a user may use no more of it
     ├── TrainingError            a training run ended without a model
     ├── RunError                 there is no such run, or it is in no state for that
     └── SetupError               this machine lacks something: Java, a free port, a running service
@@ -139,6 +140,10 @@ class ForbiddenError(ScriptError):
 
 class ModelError(SQLLLMError):
     """A model could not be loaded, is not deployed or did not answer."""
+
+
+class LimitError(ModelError):
+    """A statement or a user has reached a limit of calls, tokens, cost or time; what was answered is kept."""
 
 
 class TrainingError(SQLLLMError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -59,8 +59,53 @@ class LLMSettings(_Group):
     batch_size: int = Field(32, ge=1, le=1024, description="conversations in one request")
     in_flight: int = Field(8, ge=1, le=1024, description="requests under way at once, per Spark task")
     timeout: float = Field(600, gt=0, description="seconds one request may take")
-    max_retries: int = Field(6, ge=0, description="further tries after 429, 503 or a broken connection")
+    retry_seconds: float = Field(
+        120, ge=0, description="seconds a request is tried again after 502, 503, 504 or a broken connection"
+    )
+    store: Literal["on", "all", "off"] = Field(
+        "on", description="answers that are kept and looked up: `on` (temperature 0 or a seed), `all` or `off`"
+    )
+    on_error: str = Field(
+        "null",
+        pattern=r"^(null|fail|fail_above\(\s*\d+(\.\d+)?\s*%\s*\))$",
+        description="what a row without an answer does: `null`, `fail`, or `fail_above(1%)` of the rows",
+    )
+    overlong: Literal["error", "truncate"] = Field(
+        "error", description="a prompt that leaves no room for the answer: an error of its row, or cut at its end"
+    )
+    fallback: str = Field("", description="model that gets the rows which the called one has no answer to")
+    max_calls: int = Field(0, ge=0, description="prompts that a statement may send to models; 0: any number")
+    max_tokens: int = Field(0, ge=0, description="tokens, of prompts and answers, that a statement may use; 0: any")
+    max_cost: float = Field(0, ge=0, description="what a statement may cost by `prices`; 0: any")
+    max_seconds: float = Field(0, ge=0, description="seconds that a statement may keep models busy; 0: any")
+    calls_per_minute: int = Field(0, ge=0, description="prompts a minute that a statement sends to models; 0: any")
+    tokens_per_minute: int = Field(0, ge=0, description="tokens a minute that a statement uses; 0: any")
+    prices: str = Field(
+        "",
+        pattern=r"^(\s*[^=,\s]+\s*=\s*\d+(\.\d+)?\s*/\s*\d+(\.\d+)?\s*(,|$))*$",
+        description="per million tokens of prompts and of answers: `chat=0.15/0.60, *=0.05/0.10`",
+    )
     planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
+
+
+class StoreSettings(_Group):
+    """Where answers are kept, so that no request is paid for twice."""
+
+    url: SecretStr | None = Field(None, description="`redis://host:port/0`, shared by gateways; none: a file in `home`")
+    max_bytes: int = Field(
+        4 * 2**30, ge=2**20, description="size of the file; the least recently used go first"
+    )
+    ttl: float = Field(0, ge=0, description="seconds that an answer is kept; 0: until there is no room")
+
+
+class QuotaSettings(_Group):
+    """What one user may use of all models behind the gateway; 0: as much as he likes."""
+
+    calls_per_day: int = Field(0, ge=0, description="prompts sent to models in a day (UTC)")
+    tokens_per_day: int = Field(0, ge=0, description="tokens of prompts and answers in a day (UTC)")
+    cost_per_day: float = Field(0, ge=0, description="cost in a day (UTC), by `llm.prices`")
+    calls_per_minute: int = Field(0, ge=0, description="prompts sent to models in a minute")
+    tokens_per_minute: int = Field(0, ge=0, description="tokens of prompts and answers in a minute")
 
 
 class AllowSettings(_Group):
@@ -101,6 +146,8 @@ class Settings(BaseSettings):
     ray: RaySettings = Field(default_factory=RaySettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)
     llm: LLMSettings = Field(default_factory=LLMSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    quota: QuotaSettings = Field(default_factory=QuotaSettings)
     allow: AllowSettings = Field(default_factory=AllowSettings)
 
     @classmethod

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from sqlllm.jobs.serving import Serving
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
+# Kept answers would make up for what is broken.
+os.environ["SQLLLM_HOME"] = _HOME = tempfile.mkdtemp(prefix="sqlllm-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on few cores: threads only get in each other's way
 # What a shell starts in the background ignores Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,120 +1,164 @@
 """From row batches to request batches and back: distinct prompts once, many requests in flight, rows in order.
 
-A request of the batch before is not made again: in sorted rows each is made once, however many batches it fills.
+What a task asked before, as far as memory is set aside for it, is not asked again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import defaultdict, deque
+import threading
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import requests
+from .calling import Caller
 from .requests import Conversation, RequestError
-from .transport import Client
+from .transport import Client, Endpoint
 
-Answers = dict[str, str | None]
+_REMEMBERED = 8 * 2**20  # characters of requests whose answers a task remembers; with the answers a few times as much
+_BEHIND = 32  # times what is in flight: so many rows may wait for a slow one before them
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The answer to one request, for all rows that make it."""
+
+    answer: str | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """A batch of rows, the answers that are known, and the requests that bring the others."""
+    """The rows of a batch, and the requests that it was the first to make."""
 
-    rows: list[str | None]
-    distinct: dict[str | None, None]
-    known: Answers
-    before: Answers  # what the batch before knows once it is finished
-    futures: list[Future[Answers]]
+    slots: list[_Slot | None]
+    futures: list[Future[None]] = field(default_factory=list)
 
-    def under_way(self) -> int:
-        return sum(not future.done() for future in self.futures)
+    def is_done(self) -> bool:
+        return all(future.done() for future in self.futures)
 
     def finish(self) -> list[str | None]:
         for future in self.futures:
-            self.known.update(future.result())
-        for request in self.distinct:
-            if request is not None and request not in self.known:
-                self.known[request] = self.before[request]
-        return [None if request is None else self.known[request] for request in self.rows]
+            future.result()
+        return [None if slot is None else slot.answer for slot in self.slots]
 
 
 class Window:
-    """Keeps `in_flight` requests of `batch_size` conversations under way, reading ahead across row batches."""
+    """Keeps `in_flight` requests of `batch_size` conversations under way, reading ahead across row batches.
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._slots = asyncio.Semaphore(client.endpoint.in_flight)
-        # Enough requests wait behind the window that it never drains while rows are left, and no more answers pile up
-        # behind a slow one than memory can hold.
-        self._ahead = 2 * client.endpoint.in_flight
-        self._behind = 32 * client.endpoint.in_flight
+    `rows`, `failed` and `retried` count what it has given so far.
+    """
+
+    def __init__(self, client: Client, endpoint: Endpoint) -> None:
+        self.rows = self.failed = 0
+        self._endpoint = endpoint
+        self._loop = client.loop
+        self._caller = Caller(client, endpoint)
+        self._known: OrderedDict[str, _Slot] = OrderedDict()
+        self._known_size = 0
+        self._changed = threading.Condition()
+        self._outstanding = 0
+        self._error: BaseException | None = None
+
+    @property
+    def retried(self) -> int:
+        """Requests that were sent again."""
+        return self._caller.retried
 
     def answers(self, batches: Iterable[list[str | None]]) -> Iterator[list[str | None]]:
         """The answers of each batch of requests, batch by batch, row by row; None for None."""
         pending: deque[_Batch] = deque()
-        last: _Batch | None = None
+        # Enough requests wait behind those in flight that the model never idles while rows are left.
+        ahead = 2 * self._endpoint.in_flight
+        behind = _BEHIND * self._endpoint.in_flight * self._endpoint.batch_size
         try:
             for rows in batches:
-                last = self._start(rows, last)
-                pending.append(last)
-                while pending and (pending[0].under_way() == 0 or self._full(pending)):
-                    yield pending.popleft().finish()
+                pending.append(self._start(rows))
+                while pending:
+                    waiting = sum(len(batch.slots) for batch in pending) - len(pending[0].slots)
+                    if pending[0].is_done() or waiting >= behind:
+                        yield self._finish(pending)
+                    elif not self._wait(ahead):
+                        break
             while pending:
-                yield pending.popleft().finish()
+                yield self._finish(pending)
         finally:  # the query was stopped, or a batch failed: nothing is left running
             for batch in pending:
                 for future in batch.futures:
                     future.cancel()
 
-    def _full(self, pending: Iterable[_Batch]) -> bool:
-        return (
-            sum(batch.under_way() for batch in pending) >= self._ahead
-            or sum(len(batch.futures) for batch in pending) >= self._behind
-        )
+    def _finish(self, pending: deque[_Batch]) -> list[str | None]:
+        answers = pending[0].finish()
+        batch = pending.popleft()
+        self.rows += len(answers)
+        self.failed += sum(slot is not None and slot.failed for slot in batch.slots)
+        return answers
 
-    def _start(self, rows: list[str | None], last: _Batch | None) -> _Batch:
-        """Send the distinct requests of `rows` that `last` has not; what needs no model is answered at once."""
-        known: Answers = {}
-        groups: defaultdict[bytes, list[tuple[str, Conversation]]] = defaultdict(list)
-        distinct = dict.fromkeys(rows)
-        for request in distinct:
-            if request is None or (last is not None and request in last.distinct):
+    def _wait(self, ahead: int) -> bool:
+        """Wait for a request to end, if `ahead` are outstanding; whether there were so many."""
+        with self._changed:
+            full = self._outstanding >= ahead
+            if full and self._error is None:
+                before = self._outstanding
+                self._changed.wait_for(lambda: self._outstanding != before)
+            if self._error is not None:
+                raise self._error
+            return full
+
+    def _start(self, rows: list[str | None]) -> _Batch:
+        """Send the requests of `rows` that are not known yet; what needs no model is answered at once."""
+        groups: defaultdict[bytes, list[tuple[_Slot, Conversation]]] = defaultdict(list)
+        slots: list[_Slot | None] = []
+        for request in rows:
+            slot = self._known.get(request) if request is not None else None
+            if request is None:
+                slots.append(None)
                 continue
-            try:
-                conversation = requests.parse(request)
-            except RequestError as error:
-                known[request] = requests.failure(error.kind, error.message)
-                continue
-            if conversation is None:
-                known[request] = None
+            if slot is None:
+                slot = self._remember(request)
+                try:
+                    conversation = requests.parse(request)
+                except RequestError as error:
+                    self._caller.check(error)
+                    slot.answer, slot.failed = requests.failure(error), True
+                else:
+                    if conversation is not None:
+                        groups[conversation.params].append((slot, conversation))
             else:
-                groups[conversation.params].append((request, conversation))
-        size = self._client.endpoint.batch_size
-        return _Batch(
-            rows,
-            distinct,
-            known,
-            {} if last is None else last.known,
-            [
-                asyncio.run_coroutine_threadsafe(self._send(params, group[start : start + size]), self._client.loop)
-                for params, group in groups.items()
-                for start in range(0, len(group), size)
-            ],
-        )
+                self._known.move_to_end(request)
+            slots.append(slot)
+        batch = _Batch(slots)
+        size = self._endpoint.batch_size
+        for params, group in groups.items():
+            for start in range(0, len(group), size):
+                batch.futures.append(self._send(params, group[start : start + size]))
+        return batch
 
-    async def _send(self, params: bytes, batch: list[tuple[str, Conversation]]) -> Answers:
-        async with self._slots:
-            started = time.perf_counter()
-            try:
-                reply = await self._client.complete([conversation.messages for _, conversation in batch], params)
-            except RequestError as error:
-                failed = requests.failure(error.kind, error.message, error.attempts)
-                return {request: failed for request, _ in batch}
-        milliseconds = (time.perf_counter() - started) * 1000
-        return {
-            request: requests.answer(conversation, choice, request_id=reply["id"], milliseconds=milliseconds)
-            for (request, conversation), choice in zip(batch, reply["choices"], strict=True)
-        }
+    def _remember(self, request: str) -> _Slot:
+        slot = self._known[request] = _Slot()
+        self._known_size += len(request)
+        while self._known_size > _REMEMBERED and len(self._known) > 1:
+            forgotten, _ = self._known.popitem(last=False)
+            self._known_size -= len(forgotten)
+        return slot
+
+    def _send(self, params: bytes, group: list[tuple[_Slot, Conversation]]) -> Future[None]:
+        async def send() -> None:
+            answers = await self._caller.answers(params, [conversation for _, conversation in group])
+            for (slot, _), (answer, failed) in zip(group, answers, strict=True):
+                slot.answer, slot.failed = answer, failed
+
+        with self._changed:
+            self._outstanding += 1
+        future = asyncio.run_coroutine_threadsafe(send(), self._loop)
+        future.add_done_callback(self._ended)
+        return future
+
+    def _ended(self, future: Future[None]) -> None:
+        with self._changed:
+            self._outstanding -= 1
+            if not future.cancelled() and self._error is None:
+                self._error = future.exception()
+            self._changed.notify()

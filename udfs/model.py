@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa  # PySpark evaluates the hints of `call`, so this import is needed at run time
 
 from .batching import Window
-from .transport import Endpoint, client
+from .transport import Client, Endpoint, client
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -38,9 +39,30 @@ def answer_batches(endpoint: Endpoint, batches: Iterator[pa.Array]) -> Iterator[
             arrays.append(array)
             yield array.flatten().to_pylist()
 
-    for answers in Window(client(endpoint)).answers(requests()):
-        array = arrays.pop(0)
-        yield pa.ListArray.from_arrays(_offsets(array), pa.array(answers, pa.string()))
+    caller = client(endpoint.url, endpoint.api_key)
+    window = Window(caller, endpoint)
+    try:
+        for answers in window.answers(requests()):
+            array = arrays.pop(0)
+            yield pa.ListArray.from_arrays(_offsets(array), pa.array(answers, pa.string()))
+    finally:
+        if endpoint.query:
+            _report(caller, endpoint, window)
+
+
+def _report(caller: Client, endpoint: Endpoint, window: Window) -> None:
+    """Tell the gateway what this task has done: a task that Spark runs again takes its own place."""
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    fields = {
+        "model": endpoint.model,
+        "part": (task.stageId(), task.partitionId()) if task else (0, 0),
+        "rows": window.rows,
+        "failed": window.failed,
+        "retried": window.retried,
+    }
+    asyncio.run_coroutine_threadsafe(caller.report(endpoint, fields), caller.loop).result()
 
 
 def _offsets(array: pa.Array) -> pa.Array:

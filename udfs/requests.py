@@ -14,6 +14,8 @@ import orjson
 from sqlllm.errors import nearest
 
 Message = dict[str, Any]
+Choice = dict[str, Any]
+_MARKS = ("cached", "joined", "truncated", "model")  # of a choice: how it differs from a plain call of the model
 
 
 class RequestError(ValueError):
@@ -138,29 +140,36 @@ def _params(fields: dict[str, Any]) -> bytes:
     return orjson.dumps(params, option=orjson.OPT_SORT_KEYS)
 
 
-def answer(conversation: Conversation, choice: dict[str, Any], *, request_id: str, milliseconds: float) -> str:
-    """The answer for one choice of a batch, or its error."""
-    if "error" in choice:
-        error = choice["error"]
-        return failure(error.get("code") or error.get("type") or "error", error.get("message") or "no reason given")
+def answer(conversation: Conversation, choice: Choice, *, milliseconds: float) -> str:
+    """The answer for one choice of a batch."""
     output = choice["message"].get("content")
     usage = choice.get("usage") or {}
+    metadata = {
+        "request_id": choice.get("request_id"),
+        "input_tokens_count": usage.get("prompt_tokens"),
+        "generated_tokens_count": usage.get("completion_tokens"),
+        "finish_reason": choice.get("finish_reason"),
+        "time_cost": round(milliseconds),
+    }
+    metadata |= {mark: choice[mark] for mark in _MARKS if mark in choice}
     return orjson.dumps(
         {
             "output": output,
             "input": conversation.prompt,
-            "metadata": {
-                "request_id": request_id,
-                "input_tokens_count": usage.get("prompt_tokens"),
-                "generated_tokens_count": usage.get("completion_tokens"),
-                "finish_reason": choice.get("finish_reason"),
-                "time_cost": round(milliseconds),
-            },
+            "metadata": metadata,
             "history": [*conversation.messages, {"role": "assistant", "content": output}],
         }
     ).decode()
 
 
-def failure(kind: str, message: str, attempts: int = 1) -> str:
+def error_of(choice: Choice) -> RequestError:
+    """What a choice without an answer says."""
+    error = choice["error"]
+    kind = error.get("code") or error.get("type") or "error"
+    return RequestError(str(kind), str(error.get("message") or "no reason given"), error.get("attempts", 1))
+
+
+def failure(error: RequestError) -> str:
     """The answer that says why there is none."""
-    return orjson.dumps({"error": {"kind": kind, "message": message, "attempts": attempts}}).decode()
+    told = {"kind": error.kind, "message": error.message, "attempts": error.attempts}
+    return orjson.dumps({"error": told}).decode()

@@ -8,25 +8,29 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import orjson
 
-from sqlllm.errors import ModelError
+from sqlllm.errors import LimitError, ModelError
 
-from .requests import Message, RequestError
+from .requests import Choice, Message, RequestError
 
-RETRY_STATUS = frozenset({429, 502, 503, 504})
+QUERY_HEADER = "x-sqlllm-query"
+_BUSY = 429
+_UNAVAILABLE = frozenset({502, 503, 504})
 _FIRST_DELAY = 0.25  # seconds; doubles with each try
 _LONGEST_DELAY = 15.0
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a deployed model answers and how hard to press it. Travels to the executors inside the function."""
+    """Where a deployed model answers and how to call it. Travels to the executors inside the function."""
 
     url: str
     model: str
@@ -34,69 +38,117 @@ class Endpoint:
     batch_size: int = 32
     in_flight: int = 8
     timeout: float = 600.0
-    max_retries: int = 6
+    retry_seconds: float = 120.0
+    fails: bool = False  # with the first row that has no answer
+    keeps: bool = True  # the gateway keeps the answers
+    overlong: Literal["error", "truncate"] = "error"
+    fallback: str = ""
+    query: str = field(default="", repr=False)  # the statement, as the gateway's header takes it
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A choice for each conversation, in order."""
+
+    id: str
+    choices: list[Choice]
+    tries: int
 
 
 class Client:
     """A connection pool and the event loop it lives on, shared by all tasks of one Python worker."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
+    def __init__(self, url: str, api_key: str) -> None:
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="sqlllm-transport", daemon=True).start()
         headers = {"Content-Type": "application/json"}
-        if endpoint.api_key:
-            headers["Authorization"] = f"Bearer {endpoint.api_key}"
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._url = url
         self._http = httpx.AsyncClient(
-            base_url=endpoint.url,
+            base_url=url,
             headers=headers,
-            timeout=httpx.Timeout(endpoint.timeout, connect=10),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=endpoint.in_flight),
+            limits=httpx.Limits(max_connections=None),
             trust_env=False,  # a proxy for the internet is none for the gateway
         )
 
-    async def complete(self, conversations: list[list[Message]], params: bytes) -> dict[str, Any]:
-        """The reply to one batch: `id` and one choice per conversation, in order.
+    async def complete(
+        self,
+        endpoint: Endpoint,
+        model: str,
+        conversations: list[list[Message]],
+        params: bytes,
+        on_busy: Callable[[], None] = lambda: None,
+    ) -> Reply:
+        """The reply of `model` to one batch; `on_busy` is called when the gateway asks for patience.
 
-        Raises RequestError if this batch cannot be answered, ModelError if no batch can.
+        Raises RequestError if this batch cannot be answered, ModelError if no batch can, LimitError if none may.
         """
-        body = orjson.dumps({"model": self.endpoint.model, "messages": conversations} | orjson.loads(params))
-        delay = _FIRST_DELAY
-        for attempt in range(1, self.endpoint.max_retries + 2):
-            wait = delay
-            try:
-                response = await self._http.post("/v1/chat/completions/batch", content=body)
-            except httpx.ReadTimeout:
-                raise RequestError("timeout", f"no answer within {self.endpoint.timeout:g} s", attempt) from None
-            except httpx.TransportError as error:
-                reason = f"{self.endpoint.url} cannot be reached: {error or type(error).__name__}"
-            else:
-                if response.status_code == 200:
-                    return _choices(response.content, len(conversations))
-                reason = _reason(response)
-                if response.status_code not in RETRY_STATUS:
-                    break
-                wait = max(delay, _retry_after(response))
-            if attempt <= self.endpoint.max_retries:
-                # Jitter, so that tasks that failed together do not come back together.
-                await asyncio.sleep(wait * random.uniform(0.75, 1.25))  # noqa: S311 - not a secret
-                delay = min(delay * 2, _LONGEST_DELAY)
-        else:
-            raise ModelError(f"model {self.endpoint.model} did not answer after {attempt} tries: {reason}")
+        body = orjson.dumps({"model": model, "messages": conversations} | orjson.loads(params))
+        response, tries = await self._post(endpoint, model, body, on_busy)
+        if response.status_code == 200:
+            return _reply(response.content, len(conversations), tries)
+        reason, code = _reason(response)
+        if code == "limit_reached":
+            again = "Run it again to go on from there: what is answered is kept. Or set" if endpoint.keeps else "Set"
+            raise LimitError(reason, cure=f"{again} a higher limit.")
         if response.status_code in {401, 403, 404}:  # wrong for every row alike
-            raise ModelError(
-                f"model {self.endpoint.model}: {reason}", cure="Is it deployed? See its state in the gateway."
-            )
-        raise RequestError("invalid_request", reason, attempt)
+            raise ModelError(f"model {model}: {reason}", cure="Is it deployed? See its state in the gateway.")
+        raise RequestError("invalid_request", reason, tries)
+
+    async def report(self, endpoint: Endpoint, fields: dict[str, Any]) -> None:
+        """Tell the gateway what a task has done. It is for the record: without a gateway it is not said."""
+        headers = {QUERY_HEADER: endpoint.query}
+        try:
+            await self._http.post("/v1/usage", content=orjson.dumps(fields), headers=headers, timeout=10)
+        except httpx.TransportError:
+            return
+
+    async def _post(
+        self, endpoint: Endpoint, model: str, body: bytes, on_busy: Callable[[], None]
+    ) -> tuple[httpx.Response, int]:
+        """The response, once there is one that is final, and the number of tries."""
+        headers = {QUERY_HEADER: endpoint.query} if endpoint.query else {}
+        timeout = httpx.Timeout(endpoint.timeout, connect=10)
+        delay, tries, give_up = _FIRST_DELAY, 0, 0.0
+        while True:
+            try:
+                response = await self._http.post(
+                    "/v1/chat/completions/batch", content=body, headers=headers, timeout=timeout
+                )
+            except httpx.ReadTimeout:
+                raise RequestError("timeout", f"no answer within {endpoint.timeout:g} s", tries + 1) from None
+            except httpx.TransportError as error:
+                reason, after = f"{self._url} cannot be reached: {error or type(error).__name__}", 0.0
+            else:
+                reason, after = _reason(response)[0], _retry_after(response)
+                if response.status_code == _BUSY:  # it is alive: as patient as it asks
+                    on_busy()
+                    await _sleep(max(after, _FIRST_DELAY))
+                    continue
+                if response.status_code not in _UNAVAILABLE:
+                    return response, tries + 1
+            tries += 1
+            wait = max(delay, after)
+            give_up = give_up or time.monotonic() + endpoint.retry_seconds
+            if time.monotonic() + wait > give_up:
+                raise ModelError(f"model {model} did not answer after {tries} tries: {reason}")
+            await _sleep(wait)
+            delay = min(delay * 2, _LONGEST_DELAY)
 
 
 @cache
-def client(endpoint: Endpoint) -> Client:
-    """The client of `endpoint` in this process."""
-    return Client(endpoint)
+def client(url: str, api_key: str) -> Client:
+    """The client of a gateway in this process."""
+    return Client(url, api_key)
 
 
-def _choices(content: bytes, expected: int) -> dict[str, Any]:
+async def _sleep(seconds: float) -> None:
+    """With jitter, so that tasks that failed together do not come back together."""
+    await asyncio.sleep(seconds * random.uniform(0.75, 1.25))  # noqa: S311 - not a secret
+
+
+def _reply(content: bytes, expected: int, tries: int) -> Reply:
     try:
         reply = orjson.loads(content)
         choices = sorted(reply["choices"], key=lambda choice: choice["index"])
@@ -104,14 +156,18 @@ def _choices(content: bytes, expected: int) -> dict[str, Any]:
         raise RequestError("bad_response", f"not a list of choices: {error!r}") from None
     if [choice["index"] for choice in choices] != list(range(expected)):
         raise RequestError("bad_response", f"{len(choices)} choices for {expected} conversations")
-    return {"id": reply.get("id", ""), "choices": choices}
+    return Reply(reply.get("id", ""), choices, tries)
 
 
-def _reason(response: httpx.Response) -> str:
+def _reason(response: httpx.Response) -> tuple[str, str]:
+    """Message and code of an error; empty if there is none."""
+    if response.status_code == 200:
+        return "", ""
     try:
-        return str(response.json()["error"]["message"])
+        error = response.json()["error"]
+        return str(error["message"]), str(error.get("code"))
     except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}: {response.text[:200]}"
+        return f"HTTP {response.status_code}: {response.text[:200]}", ""
 
 
 def _retry_after(response: httpx.Response) -> float:

@@ -1,6 +1,7 @@
 """The gateway: OpenAI's HTTP API in front of the deployed models.
 
-A body is looked into for the model's name only, and passed on as it came: one Serve call per request, also for a batch.
+A batch is answered from the store where it can be, and one Serve call brings the rest. Other bodies are looked into
+for the model's name only, and passed on as they came.
 """
 
 from __future__ import annotations
@@ -8,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import orjson
 from fastapi import FastAPI
+from pydantic import ValidationError
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
@@ -20,10 +25,18 @@ from ray.serve.schema import ApplicationStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from sqlllm.settings import QuotaSettings, StoreSettings
+
+from .answers import Answers, Choice
 from .applications import MODEL_PREFIX
-from .protocol import RequestError, parse_body
+from .limits import Limits
+from .protocol import IGNORED_FIELDS, RequestError, batch_response, conversations, parse_body
+from .store import Key, is_deterministic, keys, open_store
+from .usage import QUERY_HEADER, Query, UsageFile
 
 _REFRESH_SECONDS = 2.0
+_JSON = "application/json"
+_NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
 _FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
@@ -32,8 +45,8 @@ app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
 @app.exception_handler(RequestError)
 async def refuse(_: Request, error: RequestError) -> Response:
     """An error in OpenAI's shape."""
-    headers = {"Retry-After": "1"} if error.status in (429, 503) else None
-    return Response(error.to_json(), error.status, headers, "application/json")
+    headers = {"Retry-After": f"{error.retry_after:.3g}"} if error.status in (429, 503) else None
+    return Response(error.to_json(), error.status, headers, _JSON)
 
 
 # Above the class: `serve.ingress` pickles its methods, with the globals that exist by then.
@@ -42,7 +55,7 @@ async def _stream(handle: Any, name: str, route: str, body: bytes) -> Response:
     events = handle.options(stream=True).stream.remote(route, body)
     status, first = await anext(events)
     if status != 200:
-        return Response(first, status, media_type="application/json")
+        return Response(first, status, media_type=_JSON)
 
     async def rest() -> AsyncIterator[bytes]:
         yield first
@@ -64,20 +77,53 @@ def _unavailable(name: str, error: Exception) -> RequestError:
     return RequestError(f"model {name} is not available at the moment", status=503)
 
 
+@lru_cache(maxsize=256)
+def _query(header: str) -> Query:
+    """The statement of a request; an anonymous one without the header."""
+    try:
+        return Query.model_validate_json(header)
+    except ValidationError as error:
+        raise RequestError(f"the header {QUERY_HEADER} is wrong: {error.errors()[0]['msg']}") from None
+
+
+@dataclass
+class _Model:
+    """A model that can be called."""
+
+    handle: Any
+    created: int  # seconds since 1970
+    fingerprint: str = ""  # what its server said last
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch request: its conversations, not yet looked into, and its other fields."""
+
+    name: str
+    model: _Model
+    fingerprint: str
+    body: bytes
+    messages: list[Any]
+    params: dict[str, Any]
+
+
 @serve.ingress(app)
 class Gateway:
-    """One replica of the gateway."""
+    """One replica of the gateway; keeps answers and usage in files of `folder`."""
 
-    def __init__(self, api_key: str | None = None) -> None:
+    def __init__(self, api_key: str | None, folder: Path, store: StoreSettings, quota: QuotaSettings) -> None:
         self._api_key = api_key
-        self._models: dict[str, tuple[Any, int]] = {}  # handle, seconds since 1970
+        self._answers = Answers(open_store(store, folder))
+        self._usage = UsageFile(folder)
+        self._limits = Limits(self._usage, quota)
+        self._models: dict[str, _Model] = {}
         self._refreshed = 0.0
         self._refreshing = asyncio.Lock()
 
     @app.get("/health")
     async def health(self) -> Response:
         """200 while the gateway is up."""
-        return Response(b'{"status":"ok"}', media_type="application/json")
+        return Response(b'{"status":"ok"}', media_type=_JSON)
 
     @app.get("/v1/models")
     async def models(self, request: Request) -> Response:
@@ -85,10 +131,10 @@ class Gateway:
         self._authorize(request)
         await self._refresh(older_than=0)
         data = [
-            {"id": name, "object": "model", "created": created, "owned_by": "sqlllm"}
-            for name, (_, created) in sorted(self._models.items())
+            {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
+            for name, model in sorted(self._models.items())
         ]
-        return Response(orjson.dumps({"object": "list", "data": data}), media_type="application/json")
+        return Response(orjson.dumps({"object": "list", "data": data}), media_type=_JSON)
 
     @app.post("/v1/chat/completions")
     async def chat(self, request: Request) -> Response:
@@ -97,8 +143,43 @@ class Gateway:
 
     @app.post("/v1/chat/completions/batch")
     async def chat_batch(self, request: Request) -> Response:
-        """Many conversations, one choice each."""
-        return await self._forward(request, "chat_batch")
+        """Many conversations, one choice each; a choice that was not made for this request is `cached` or `joined`."""
+        self._authorize(request)
+        query = _query(request.headers.get(QUERY_HEADER, "{}"))
+        batch = await self._batch(request)
+        statement, account = await self._limits.account(query, batch.name)
+
+        async def ask(places: list[int]) -> tuple[list[Choice], bool]:
+            return await self._call(batch, places)
+
+        choices = await self._answers.choices(await self._keys(batch, query.store), ask, statement, account)
+        return Response(batch_response(batch.name, choices), media_type=_JSON)
+
+    @app.post("/v1/chat/completions/batch/stored")
+    async def stored(self, request: Request) -> Response:
+        """How many conversations of a batch have an answer in the store, as `{"stored": 3}`; calls no model."""
+        self._authorize(request)
+        batch = await self._batch(request)
+        known = {key for key in await self._keys(batch, "all") if key is not None}
+        return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=_JSON)
+
+    @app.post("/v1/usage")
+    async def report(self, request: Request) -> Response:
+        """What a task of the statement in the header says at its end: `model`, `part`, `rows`, `failed`, `retried`."""
+        self._authorize(request)
+        fields = parse_body(await request.body())
+        query = _query(request.headers.get(QUERY_HEADER, "{}"))
+        _, account = await self._limits.account(query, fields["model"])
+        stage, partition = fields["part"]
+        account.reported((stage, partition), fields["rows"], fields["failed"], fields["retried"])
+        return Response(b"{}", media_type=_JSON)
+
+    @app.get("/v1/usage")
+    async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
+        """Usage by statement and model: of the session with that id, or of all; changed after `since`."""
+        self._authorize(request)
+        found = await self._usage.find("substr(query, 1, ?) = ? and updated > ?", len(session), session, since)
+        return Response(orjson.dumps({"usage": found}), media_type=_JSON)
 
     @app.post("/v1/completions")
     async def completions(self, request: Request) -> Response:
@@ -109,15 +190,48 @@ class Gateway:
         self._authorize(request)
         body = await request.body()
         fields = parse_body(body)
-        handle = await self._handle(fields.get("model"))
+        model = await self._model(fields.get("model"))
         try:
-            if fields.get("stream") and route != "chat_batch":
-                return await _stream(handle, fields["model"], route, body)
-            status, answer = await handle.call.remote(route, body)
+            if fields.get("stream"):
+                return await _stream(model.handle, fields["model"], route, body)
+            status, answer, model.fingerprint = await model.handle.call.remote(route, body)
         except _FAILURES as error:
             raise _unavailable(fields["model"], error) from error
         headers = {"Retry-After": "1"} if status in (429, 503) else None
-        return Response(answer, status, headers, "application/json")
+        return Response(answer, status, headers, _JSON)
+
+    async def _batch(self, request: Request) -> _Batch:
+        body = await request.body()
+        fields = parse_body(body)
+        model = await self._model(fields.get("model"))
+        if not model.fingerprint:
+            try:
+                model.fingerprint = await model.handle.fingerprint.remote()
+            except _FAILURES as error:
+                raise _unavailable(fields["model"], error) from error
+        return _Batch(fields["model"], model, model.fingerprint, body, conversations(fields), fields)
+
+    async def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
+        """The keys of a batch's conversations; None if its answers are not to be kept."""
+        params = {name: value for name, value in batch.params.items() if name not in _NOT_IN_KEYS}
+        if store == "off" or (store == "on" and not is_deterministic(params)):
+            return [None] * len(batch.messages)
+        return keys(batch.fingerprint, params, batch.messages)
+
+    async def _call(self, batch: _Batch, places: list[int]) -> tuple[list[Choice], bool]:
+        """Have the model answer some of the conversations; whether it still is the model that the keys are for."""
+        body = batch.body
+        if len(places) < len(batch.messages):
+            body = orjson.dumps({**batch.params, "messages": [batch.messages[place] for place in places]})
+        try:
+            status, answer, fingerprint = await batch.model.handle.call.remote("chat_batch", body)
+        except _FAILURES as error:
+            raise _unavailable(batch.name, error) from error
+        if status != 200:
+            raise RequestError.from_json(status, answer)
+        choices = sorted(orjson.loads(answer)["choices"], key=lambda choice: choice.pop("index"))
+        batch.model.fingerprint = fingerprint
+        return choices, fingerprint == batch.fingerprint
 
     def _authorize(self, request: Request) -> None:
         if self._api_key is not None:
@@ -125,7 +239,7 @@ class Gateway:
             if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
                 raise RequestError("the API key is missing or wrong; send `Authorization: Bearer KEY`", status=401)
 
-    async def _handle(self, name: Any) -> Any:
+    async def _model(self, name: Any) -> _Model:
         if not isinstance(name, str) or not name:
             raise RequestError("model is missing: send the name of a deployed model", param="model")
         if name not in self._models:
@@ -135,7 +249,7 @@ class Gateway:
         if name not in self._models:
             deployed = ", ".join(sorted(self._models)) or "none"
             raise RequestError(f"model {name} is not deployed; deployed: {deployed}", status=404, param="model")
-        return self._models[name][0]
+        return self._models[name]
 
     async def _refresh(self, older_than: float) -> None:
         """Ask Serve for the deployed models, unless it was asked less than `older_than` seconds ago."""
@@ -153,10 +267,13 @@ class Gateway:
                 )
                 if application == name or not answers:
                     continue
+                created = int(status.last_deployed_time_s)
+                if known and known.created == created:
+                    found[name] = known
+                    continue
                 try:
-                    handle = known[0] if known else serve.get_app_handle(application)
+                    found[name] = _Model(known.handle if known else serve.get_app_handle(application), created)
                 except RayServeException:  # deleted since
                     continue
-                found[name] = handle, int(status.last_deployed_time_s)
             self._models = found
             self._refreshed = time.monotonic()

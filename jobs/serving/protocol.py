@@ -23,14 +23,28 @@ class RequestError(Exception):
     """A request that cannot be answered: `status` is HTTP's, the rest is OpenAI's error object."""
 
     def __init__(
-        self, message: str, *, status: int = 400, kind: str = "", param: str | None = None, code: str | None = None
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        kind: str = "",
+        param: str | None = None,
+        code: str | None = None,
+        retry_after: float = 1.0,
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.retry_after = retry_after  # seconds, for status 429 and 503
         self.status = status
         self.kind = kind or _KINDS.get(status, "api_error")
         self.param = param
         self.code = code or _CODES.get(status)
+
+    @classmethod
+    def from_json(cls, status: int, body: bytes) -> RequestError:
+        """The error that `to_json` wrote."""
+        error = orjson.loads(body)["error"]
+        return cls(error["message"], status=status, kind=error["type"], param=error["param"], code=error["code"])
 
     def to_dict(self) -> dict[str, Any]:
         """OpenAI's error object."""

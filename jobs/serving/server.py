@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ from sqlllm.errors import SQLLLMError
 
 from .applications import REASON
 from .engines import Counts, Model, get_engine
+from .fingerprint import fingerprint
 from .protocol import RequestError, parse_body
 from .spec import ModelSpec
 
@@ -30,17 +32,19 @@ class ModelServer:
             share = (os.cpu_count() or 1) // self._spec.replicas
             os.environ["OMP_NUM_THREADS"] = threads or str(max(1, int(self._spec.cpus_per_worker), share))
         engine = get_engine(self._spec.engine)
+        reading = asyncio.create_task(asyncio.to_thread(fingerprint, self._spec))
         try:
             self.model = await engine.load(self._spec, engine.parse(self._spec.engine_options), gpus)
+            self._fingerprint = await reading
         except SQLLLMError as error:
             raise LoadError(REASON + str(error)) from None
 
-    async def call(self, route: str, body: bytes) -> tuple[int, bytes]:
-        """Answer `chat`, `chat_batch` or `completions`: HTTP status and JSON."""
+    async def call(self, route: str, body: bytes) -> tuple[int, bytes, str]:
+        """Answer `chat`, `chat_batch` or `completions`: HTTP status, JSON, and the model's fingerprint."""
         try:
-            return 200, await getattr(self.model, route)(parse_body(body))
+            return 200, await getattr(self.model, route)(parse_body(body)), self._fingerprint
         except RequestError as error:
-            return error.status, error.to_json()
+            return error.status, error.to_json(), self._fingerprint
 
     async def stream(self, route: str, body: bytes) -> AsyncIterator[tuple[int, bytes]]:
         """Answer as server-sent events; a refusal is the only item, with its status."""
@@ -53,6 +57,14 @@ class ModelServer:
     async def describe(self) -> dict[str, Any]:
         """The spec that this server was deployed with."""
         return self._spec.model_dump()
+
+    async def fingerprint(self) -> str:
+        """What the model's answers follow from, as a digest."""
+        return self._fingerprint
+
+    async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation."""
+        return await self.model.count_tokens(batch)
 
     async def counts(self) -> dict[str, int]:
         """What the model has counted; empty if it does not count."""

@@ -174,6 +174,9 @@ class Serving:
             )
         self._endpoint = f"http://{reachable(host)}:{port}"
 
+                self._settings.home.expanduser().absolute() / "serving",
+                self._settings.store,
+                self._settings.quota,
     def _check_room(self, spec: ModelSpec, resources: dict[str, Any]) -> None:
         """Refuse what the models that run here leave no room for: an embedded Ray gets no more nodes."""
         import ray

@@ -174,7 +174,11 @@ _PACKAGES = {
     "jdbc": "org.postgresql:postgresql:VERSION (or your database's)",
     "kafka": "org.apache.spark:spark-sql-kafka-0-10_2.13:{spark}",
 }
-_SYSTEM: dict[str, Callable[[Session], DataFrame]] = {"models": system.models, "runs": system.runs}
+_SYSTEM: dict[str, Callable[[Session], DataFrame]] = {
+    "models": system.models,
+    "runs": system.runs,
+    "usage": system.usage,
+}
 _NO_FILES = frozenset({"csvstr", "hive", "jdbc", "jsonstr", "kafka", "llm", "model", "rate", "script"})
 FORMATS = (
     "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "jdbc", "json", "jsonStr", "kafka",

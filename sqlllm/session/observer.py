@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs.training import Progress
 
+    from .meter import Used
     from .tables import Result
 
 
@@ -19,6 +20,9 @@ class Observer:
 
     def finished(self, statement: Statement, seconds: float) -> None:
         """It ended without an error."""
+
+    def used(self, used: Used) -> None:
+        """Models were called, for a statement that has ended or for the table that was shown."""
 
     def step(self, text: str) -> None:
         """A long step of the statement begins: starting Ray, loading weights."""

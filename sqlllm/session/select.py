@@ -21,9 +21,11 @@ _CALL = re.compile(r"\b(\w+)`?\s*\(")
 @statement(Select)
 def select(session: Session, select: Select) -> Result:
     sql = select.sql.render(session.variables)
+    query = session.meter.begin(sql.text)
     frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
         frame = planned(session, frame, sql).persist()  # a model answers once, however often the table is read
+        session.meter.check_failures(query, frame, select.place)
     if select.table is None:
         return Result(frame, place=select.place)
     return session.name_table(frame, select.table.resolve(session.variables), select.place)
@@ -31,4 +33,6 @@ def select(session: Session, select: Select) -> Result:
 
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
-    return Result(queries.run_sql(session, sql.sql.render(session.variables)), place=sql.place)
+    text = sql.sql.render(session.variables)
+    session.meter.begin(text.text)
+    return Result(queries.run_sql(session, text), place=sql.place)

@@ -15,6 +15,7 @@ from sqlllm.jobs import cluster
 from sqlllm.settings import Settings
 
 from . import queries, registry
+from .meter import Meter
 from .observer import Observer
 from .secrets import Secrets
 from .spark import start_spark
@@ -41,7 +42,9 @@ class Session:
     ) -> None:
         self.settings = settings or Settings.load()
         self.observer = observer or Observer()
-        self.variables = Variables(home=str(Path.home()), owner=getpass.getuser())
+        self.user = getpass.getuser()
+        self.variables = Variables(home=str(Path.home()), owner=self.user)
+        self.meter = Meter(self)  # of what statements use of models
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models: set[str] = set()  # functions that call a model, in lower case
@@ -160,8 +163,19 @@ class Session:
             error.at(statement.place)
             raise
         self.observer.finished(statement, time.monotonic() - started)
+        self.tell_usage()
         self.last = result or self.last
         return result
+
+    def tell_usage(self) -> None:
+        """Tell the observer what models were used for, if they were, since the last time."""
+        if used := self.meter.tell():
+            self.observer.used(used)
+
+    def cancel(self) -> None:
+        """Stop Spark's jobs of this session. Call it from another thread than that of `run`, which then raises."""
+        if self.spark_runs:
+            self.spark.interruptAll()
 
     def override(self, name: str, value: str) -> None:
         """Set a setting or a variable that scripts leave alone, as `--set` does."""

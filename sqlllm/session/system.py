@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sqlllm.jobs.runs import RunRecord, list_runs
+from sqlllm.jobs.runs import RunRecord, find_run, list_runs
+from sqlllm.jobs.training.progress import Progress, read_metrics
+
+from . import meter
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -16,7 +20,16 @@ if TYPE_CHECKING:
 
 RUN_SCHEMA = (
     "name string, kind string, state string, folder string, model string, base string, rows bigint, steps bigint,"
-    " total_steps bigint, loss double, tokens bigint, started string, seconds double, reason string"
+    " total_steps bigint, loss double, tokens bigint, started string, seconds double, reason string,"
+    " parent string, fingerprint string, resumed bigint"
+)
+METRICS_SCHEMA = ", ".join(
+    f"{field.name} {'bigint' if field.type == 'int' else 'double'}" for field in dataclasses.fields(Progress)
+)
+USAGE_SCHEMA = (
+    "statement string, model string, user string, rows bigint, calls bigint, cached bigint, joined bigint,"
+    " failed bigint, retried bigint, prompt_tokens bigint, answer_tokens bigint, cost double, seconds double,"
+    " tokens_per_second double, started string, query string"
 )
 MODEL_SCHEMA = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
 
@@ -29,6 +42,19 @@ def recorded(session: Session) -> list[RunRecord]:
 def deployed(session: Session) -> list[Deployment]:
     """Every deployed model; none, without starting Ray, where this session deployed none and joins no cluster."""
     return session.serving.models() if session.serves else []
+
+
+def usage(session: Session) -> DataFrame:
+    """What each statement used of each model."""
+    rows = [
+        {
+            **one,
+            "started": datetime.fromtimestamp(one["started"], UTC).isoformat(timespec="seconds"),
+            "tokens_per_second": one["answer_tokens"] / one["seconds"] if one["seconds"] else 0.0,
+        }
+        for one in meter.recorded(session)
+    ]
+    return session.table(rows, USAGE_SCHEMA)
 
 
 def runs(session: Session) -> DataFrame:

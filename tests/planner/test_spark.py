@@ -32,7 +32,7 @@ def gateway() -> Iterator[gateways.Gateway]:
 @pytest.fixture(scope="module")
 def session(spark: SparkSession, gateway: gateways.Gateway) -> Session:
     session = Session(Settings(), spark=spark)
-    model.register(session.spark, "up", Endpoint(url=gateway.url, model="up", batch_size=16, max_retries=0))
+    model.register(session.spark, "up", Endpoint(url=gateway.url, model="up", batch_size=16, retry_seconds=0))
     session.models.add("up")
     session.run(TABLES)
     return session

@@ -21,7 +21,7 @@ def ask(prompt: str | None, **fields: str) -> str:
 
 
 def endpoint(gateway: Gateway) -> Endpoint:
-    return Endpoint(url=gateway.url, model="m", batch_size=4, in_flight=3, timeout=5, max_retries=2)
+    return Endpoint(url=gateway.url, model="m", batch_size=4, in_flight=3, timeout=5, retry_seconds=2)
 
 
 def rows(values: list[list[str | None] | None]) -> pa.Array:
@@ -116,7 +116,7 @@ def test_a_model_that_is_gone_stops_the_query(gateway: Gateway) -> None:
 
 
 def test_a_gateway_that_cannot_be_reached_stops_the_query() -> None:
-    nowhere = Endpoint(url="http://127.0.0.1:9", model="m", max_retries=0)
+    nowhere = Endpoint(url="http://127.0.0.1:9", model="m", retry_seconds=0)
     with pytest.raises(ModelError, match="did not answer after 1 tries"):
         answers(nowhere, rows([[ask("a")]]))
 

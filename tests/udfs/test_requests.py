@@ -99,9 +99,10 @@ def test_an_answer_carries_the_conversation_on() -> None:
     choice = {
         "message": {"content": "hello"},
         "finish_reason": "stop",
+        "request_id": "r",
         "usage": {"prompt_tokens": 3, "completion_tokens": 2},
     }
-    fields = json.loads(answer(conversation, choice, request_id="r", milliseconds=1.2))
+    fields = json.loads(answer(conversation, choice, milliseconds=1.2))
     assert fields["output"] == "hello"
     assert fields["input"] == "hi"
     assert fields["history"][-1] == {"role": "assistant", "content": "hello"}
@@ -116,4 +117,6 @@ def test_an_answer_carries_the_conversation_on() -> None:
 
 
 def test_a_failure_says_kind_message_and_attempts() -> None:
-    assert json.loads(failure("timeout", "late", 3)) == {"error": {"kind": "timeout", "message": "late", "attempts": 3}}
+    assert json.loads(failure(RequestError("timeout", "late", 3))) == {
+        "error": {"kind": "timeout", "message": "late", "attempts": 3}
+    }

@@ -24,7 +24,7 @@ def session(spark: SparkSession, gateway: Gateway) -> Session:
     """A session in which `up` is a deployed model that answers in upper case."""
     session = Session(spark=spark)
     functions.register(session.spark)
-    model.register(session.spark, "up", Endpoint(url=gateway.url, model="up", batch_size=16, max_retries=1))
+    model.register(session.spark, "up", Endpoint(url=gateway.url, model="up", batch_size=16, retry_seconds=1))
     session.models.add("up")
     return session
 

@@ -43,8 +43,6 @@ _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's sp
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
-    from sqlllm.udfs import model  # pyarrow comes with it
-
     spec = _spec(session, options)
     deployed = session.serving.deploy(spec, on_progress=session.observer.step)
     settings = session.settings
@@ -52,9 +50,8 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
         url=deployed.endpoint,
         model=spec.name,
         api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
-        **settings.llm.model_dump(exclude={"planner"}),
     )
-    model.register(session.spark, spec.name, endpoint)
+    session.meter.add(spec.name, endpoint)
     session.models.add(spec.name.lower())
     row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"

@@ -1,0 +1,168 @@
+"""What statements may use of models, and what they used: counted by the gateway, shown by the console."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from sqlllm.errors import ModelError
+from sqlllm.jobs import cluster
+from sqlllm.jobs.serving import usage
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sqlllm.places import Place
+    from sqlllm.udfs.transport import Endpoint
+
+    from .session import Session
+
+_CALL = re.compile(r"\b(\w+)`?\s*\(")
+_LIMITS = ("store", "max_calls", "max_tokens", "max_cost", "max_seconds", "calls_per_minute", "tokens_per_minute")
+_STATEMENT = 200  # characters of a statement in the record
+
+
+@dataclass(slots=True)
+class Used:
+    """What was used since it was last told; the fields are those of `jobs.serving.usage.Usage`."""
+
+    rows: int = 0
+    calls: int = 0
+    cached: int = 0
+    joined: int = 0
+    failed: int = 0
+    retried: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Made by the models while they were busy."""
+        return self.answer_tokens / self.seconds if self.seconds else 0.0
+
+
+class Meter:
+    """One session's: gives each statement that calls models an id, and asks the gateway what it came to."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._id = secrets.token_hex(6)
+        self._statements = 0
+        self._endpoints: dict[str, Endpoint] = {}  # of functions, by name
+        self._known: dict[tuple[str, str], Used] = {}
+        self._since = 0.0
+
+    def add(self, name: str, endpoint: Endpoint) -> None:
+        """Register the function `name`, which calls the model at `endpoint` as the settings say at each statement."""
+        from sqlllm.udfs import model
+
+        self._endpoints[name] = endpoint
+        model.register(self._session.spark, name, endpoint)
+
+    def drop(self, name: str) -> None:
+        """The function is no longer there."""
+        self._endpoints.pop(name, None)
+
+    def begin(self, text: str) -> str:
+        """Begin a statement of SQL: its calls are counted under the id that this gives; empty if it calls no model."""
+        called = {name.lower() for name in _CALL.findall(text)}
+        endpoints = {name: endpoint for name, endpoint in self._endpoints.items() if name.lower() in called}
+        if not endpoints:
+            return ""
+        from sqlllm.udfs import model
+
+        self._statements += 1
+        id = f"{self._id}-{self._statements}"  # noqa: A001
+        settings = self._session.settings.llm
+        query = usage.Query(
+            id=id,
+            user=self._session.user,
+            statement=self._session.mask(" ".join(text.split()))[:_STATEMENT],
+            prices=_prices(settings.prices),
+            **settings.model_dump(include=set(_LIMITS)),
+        )
+        header = json.dumps(query.model_dump(exclude_defaults=True))  # ASCII, as a header must be
+        for name, endpoint in endpoints.items():
+            shared = {key: getattr(settings, key) for key in ("batch_size", "in_flight", "timeout", "retry_seconds")}
+            fitted = replace(
+                endpoint,
+                **shared,
+                fails=settings.on_error == "fail",
+                keeps=settings.store != "off",
+                overlong=settings.overlong,
+                fallback=settings.fallback,
+                query=header,
+            )
+            model.register(self._session.spark, name, fitted)
+        return id
+
+    def check_failures(self, id: str, frame: DataFrame, place: Place | None) -> None:  # noqa: A002
+        """ModelError if more rows of a statement have no answer than `llm.on_error` allows, which computes it."""
+        allowed = re.fullmatch(r"fail_above\(\s*([\d.]+)\s*%\s*\)", self._session.settings.llm.on_error)
+        if not id or not allowed:
+            return
+        frame.count()
+        found = [one for one in self._fetch(0.0) if one["query"] == id]
+        rows, failed = sum(one["rows"] for one in found), sum(one["failed"] for one in found)
+        if failed > rows * float(allowed[1]) / 100:
+            raise ModelError(
+                f"{failed:,} of {rows:,} rows have no answer, which is more than {allowed[1]} %",
+                cure='llm_error says why, row by row, with: set llm.on_error = "null";',
+                place=place,
+            )
+
+    def tell(self) -> Used | None:
+        """What was used since the last time; None if that is nothing."""
+        if not self._statements or not self._session.serves:
+            return None
+        total, changed = Used(), False
+        for one in self._fetch(self._since):
+            key = one["query"], one["model"]
+            now = Used(**{field.name: one[field.name] for field in fields(Used)})
+            before = self._known.get(key, Used())
+            self._known[key] = now
+            self._since = max(self._since, one["updated"])
+            for name in asdict(now):
+                setattr(total, name, getattr(total, name) + getattr(now, name) - getattr(before, name))
+            changed = True
+        return total if changed else None
+
+    def _fetch(self, since: float) -> list[dict[str, Any]]:
+        return fetch(self._session, {"session": f"{self._id}-", "since": since})
+
+
+def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Usage as the gateway knows it."""
+    key = session.settings.serving.api_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    session.serving.start()
+    reply = httpx.get(
+        f"{session.serving.endpoint}/v1/usage", params=parameters, headers=headers, timeout=30, trust_env=False
+    )
+    reply.raise_for_status()
+    found: list[dict[str, Any]] = reply.json()["usage"]
+    return found
+
+
+def recorded(session: Session) -> list[dict[str, Any]]:
+    """The usage of all statements, the oldest first: the gateway's if there is one, else what is on file here."""
+    if session.serves or cluster.address(session.settings.ray):
+        return fetch(session, {})
+    return usage.read(session.settings.home.expanduser() / "serving")
+
+
+def _prices(text: str) -> dict[str, tuple[float, float]]:
+    """`chat=0.15/0.60, *=1/2` by name; the settings have checked its form."""
+    prices = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, price = part.partition("=")
+        prompt, _, answer = price.partition("/")
+        prices[name.strip()] = float(prompt), float(answer)
+    return prices

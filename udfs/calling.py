@@ -1,0 +1,130 @@
+"""One batch of conversations to answers: too long ones cut, failed ones to another model, as the endpoint asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from sqlllm.errors import LimitError, ModelError
+
+from . import requests
+from .requests import Choice, Conversation, Message, RequestError
+from .transport import Client, Endpoint
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_TOO_LONG = "context_length_exceeded"
+_SHORTER = 0.75  # of a prompt that is too long is tried next
+
+
+class Slots:
+    """Lets requests in, `most` at a time; half as many when the gateway is busy, then one more with each success."""
+
+    def __init__(self, most: int) -> None:
+        self._most = self._limit = most
+        self._inside = 0
+        self._free = asyncio.Condition()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a place, and hold it."""
+        async with self._free:
+            await self._free.wait_for(lambda: self._inside < self._limit)
+            self._inside += 1
+        try:
+            yield
+            self._limit = min(self._most, self._limit + 1)
+        finally:
+            async with self._free:
+                self._inside -= 1
+                self._free.notify(2)  # the limit may have grown, too
+
+    def shrink(self) -> None:
+        """The gateway is busy."""
+        self._limit = max(1, self._limit // 2)
+
+
+class Caller:
+    """Answers the conversations of one task."""
+
+    def __init__(self, client: Client, endpoint: Endpoint) -> None:
+        self.retried = 0
+        self._client, self._endpoint = client, endpoint
+        self._slots = Slots(endpoint.in_flight)
+
+    def check(self, error: RequestError) -> None:
+        """ModelError if no row may fail."""
+        if self._endpoint.fails:
+            raise ModelError(
+                f"a row has no answer: {error.kind}: {error.message}",
+                cure='Rows without an answer are NULL, and llm_error says why, with: set llm.on_error = "null";',
+            )
+
+    async def answers(self, params: bytes, conversations: Sequence[Conversation]) -> list[tuple[str, bool]]:
+        """For each conversation its answer, and whether that is an error.
+
+        Raises ModelError or LimitError if the query is to stop.
+        """
+        endpoint = self._endpoint
+        messages = [conversation.messages for conversation in conversations]
+        async with self._slots.slot():
+            started = time.perf_counter()
+            try:
+                choices = await self._complete(endpoint.model, messages, params)
+                if endpoint.overlong == "truncate":
+                    await self._shorten(endpoint.model, messages, params, choices)
+            except LimitError:
+                raise
+            except ModelError as error:
+                if not endpoint.fallback:
+                    raise
+                choices = [{"error": {"code": "unavailable", "message": error.message}} for _ in messages]
+            if endpoint.fallback and (failed := _failed(choices)):
+                others = await self._complete(endpoint.fallback, [messages[index] for index in failed], params)
+                for index, choice in zip(failed, others, strict=True):
+                    choices[index] = {**choice, "model": endpoint.fallback}
+        milliseconds = (time.perf_counter() - started) * 1000
+        answers = []
+        for conversation, choice in zip(conversations, choices, strict=True):
+            if "error" in choice:
+                failure = requests.error_of(choice)
+                self.check(failure)
+                answers.append((requests.failure(failure), True))
+            else:
+                answers.append((requests.answer(conversation, choice, milliseconds=milliseconds), False))
+        return answers
+
+    async def _complete(self, model: str, messages: list[list[Message]], params: bytes) -> list[Choice]:
+        """A choice for each conversation; what is wrong with the request is wrong with each."""
+        try:
+            reply = await self._client.complete(self._endpoint, model, messages, params, self._slots.shrink)
+        except RequestError as error:
+            self.retried += error.attempts - 1
+            told = {"code": error.kind, "message": error.message, "attempts": error.attempts}
+            return [{"error": told} for _ in messages]
+        self.retried += reply.tries - 1
+        return [{**choice, "request_id": reply.id} for choice in reply.choices]
+
+    async def _shorten(self, model: str, messages: list[list[Message]], params: bytes, choices: list[Choice]) -> None:
+        """Ask again for what was too long, cut at the end of its last turn until it fits."""
+        while cut := [index for index in _failed(choices, _TOO_LONG) if len(messages[index][-1]["content"]) > 1]:
+            for index in cut:
+                *before, last = messages[index]
+                text = last["content"]
+                messages[index] = [*before, {**last, "content": text[: int(len(text) * _SHORTER)]}]
+            others = await self._complete(model, [messages[index] for index in cut], params)
+            for index, choice in zip(cut, others, strict=True):
+                choices[index] = {**choice, "truncated": True}
+
+
+def _failed(choices: Sequence[Choice], code: str = "") -> list[int]:
+    """Where the choices are errors, of this code if it is given."""
+    return [
+        index
+        for index, choice in enumerate(choices)
+        if "error" in choice and (not code or choice["error"].get("code") == code)
+    ]
