@@ -91,6 +91,7 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
         "spark.ui.enabled": "false",  # no port to collide on; `set spark.ui.enabled` in spark-defaults.conf wins
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": warehouse,
+        "spark.python.task.killTimeout": "500ms",  # until a cancelled task's Python worker is killed
         "spark.sql.variable.substitute": "false",  # `${x}` in a value is data
     }
     if settings.packages:
