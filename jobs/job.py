@@ -37,6 +37,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "sft": Kind(training.FinetuneSpec, training.new_run, training.finetune),
+    "dpo": Kind(training.FinetuneSpec, training.new_run, training.finetune),
 }
 """By the first part of pretrainedModelType, which is also the record's `kind`."""
 

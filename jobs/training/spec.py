@@ -98,6 +98,9 @@ class FinetuneSpec(BaseModel):
     val_size: int | float | None = Field(None, description="rows held out to measure on: a number, or a share below 1")
     early_stopping_patience: int | None = Field(None, description="evaluations in a row without a gain that end it")
     early_stopping_threshold: float = Field(0.0, description="what counts as a gain")
+    keeps_checkpoints: bool = Field(
+        False, description="keep them after success too; follows from save_total_limit in the statement"
+    )
     training: dict[str, Any] = Field(default_factory=dict, description="fields of TRL's SFTConfig or DPOConfig")
     lora: dict[str, Any] = Field(default_factory=dict, description="fields of PEFT's LoraConfig")
     llama: dict[str, Any] = Field(default_factory=dict, description="fields of Transformers' LlamaConfig")
@@ -131,14 +134,9 @@ class FinetuneSpec(BaseModel):
         _check_own(method, own, held_out, settings)
         sorted_ = _sorted(kind, method, settings, held_out)
         return cls(
-            kind=kind, **given, **{name: setting.value for name, setting in own.items()}, **sorted_,
+            kind=kind, keeps_checkpoints="save_total_limit" in settings, **given, **{name: setting.value for name, setting in own.items()}, **sorted_,
             options=dict(options),
         )  # fmt: skip
-
-    @property
-    def keeps_checkpoints(self) -> bool:
-        """Whether the statement asks for checkpoints; those that are only there to resume go when the run succeeds."""
-        return any(option.rpartition(".")[2] == "save_total_limit" for option in self.options)
 
     @field_validator("name")
     @classmethod

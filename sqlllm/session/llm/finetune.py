@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SCHEMA = (
     "name string, kind string, state string, folder string, model string, rows bigint, steps bigint, loss double,"
-    " tokens bigint, seconds double"
+    " eval_loss double, tokens bigint, seconds double"
 )
 
 
@@ -38,6 +38,8 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
             "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
         )
     frame = table_named(session, table)
+    held_out = run.options["evalTable"].value if options.get("evalTable") else None
+    measured = table_named(session, held_out) if held_out else None
     wanted = setup.requested(session) if background else setup.resources(session)
     shown = {key: session.mask(value) for key, value in options.items()}
     record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
@@ -52,6 +54,9 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
         ).write(record)
         with queries.errors_at(table.place):
             frame.write.parquet(str(record.data))
+        if held_out and measured is not None:
+            with queries.errors_at(held_out.place):
+                measured.write.parquet(str(record.eval_data))
         record = detached.start(record) if background else train(session, record)
     except SQLLLMError as error:
         record.end("failed", error.message)
