@@ -108,7 +108,10 @@ class Cursor:
         return name
 
     def value(self, key: str) -> Text:
-        """A quoted value; a bare one is an error that parsing survives. Raises ParseError if there is none."""
+        """A quoted value or a whole number; another bare one is an error that parsing survives.
+
+        Raises ParseError if there is none.
+        """
         token = self.peek()
         if token is not None and token.kind in STRINGS:
             self.index += 1
@@ -116,6 +119,8 @@ class Cursor:
         if token is None or token.kind is Kind.UNCLOSED or self.word() in CLAUSE_WORDS:
             raise self.unexpected(f"a quoted value for {key}")
         text = self.bare()
+        if text.raw.isdecimal():
+            return text
         error = ParseError(
             f"the value of {key} is not quoted", cure=f'Write {key}="{text.raw.strip("`")}".', place=text.place
         )
@@ -229,8 +234,12 @@ class Cursor:
         )
 
     def _opens_line(self, token: Token) -> bool:
-        text = self.source.text
-        return not text[text.rfind("\n", 0, token.start) + 1 : token.start].strip()
+        return opens_line(self.source.text, token)
+
+
+def opens_line(text: str, token: Token) -> bool:
+    """Whether `token` of `text` is the first of its line."""
+    return not text[text.rfind("\n", 0, token.start) + 1 : token.start].strip()
 
 
 _BARE = (Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ..errors import ScriptErrors
 from ..places import Source
-from .clauses import Cursor
+from .clauses import Cursor, opens_line
 from .layout import INDENT, layout
 from .parser import parse, parse_statement
 from .statements import Cell, Macro
@@ -61,8 +61,8 @@ class _Writer:
         for comment in comments:
             same_line = self._out and "\n" not in self._gap(comment)
             text = comment.text.rstrip()
-            if not same_line and HEADER_LINE.match(text):
-                text = f"-- {text[2:]}"  # at the start of a line it would open a cell
+            if not same_line and HEADER_LINE.match(text) and not opens_line(self._source.text, comment):
+                text = f"-- {text[2:]}"  # at the start of a line it could open a cell
             self._put("  " if same_line else self._new_line(comment), text, comment)
 
     def _cell(self, token: Token) -> None:

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 
 from ..errors import ParseError
 from ..places import Place, Source
+from . import directives
 from .text import Lookup, Reference, RenderedSql, Text, broken_reference, reference, split
 from .tokens import QUOTED, Kind, Token, Tokenizer
 
@@ -58,10 +59,10 @@ class SqlText:
         return self.render(variables).text
 
     def render(self, variables: Lookup) -> RenderedSql:
-        """The SQL for Spark, with the way back to places in the script."""
+        """The SQL for Spark, with the way back to places in the script. Raises VariableError, ParseError."""
         if not _NEEDS_WORK.search(self.text):
-            return RenderedSql(self.text, self.place)
-        return _Renderer(self, variables).run()
+            return directives.expand(RenderedSql(self.text, self.place))
+        return directives.expand(_Renderer(self, variables).run())
 
     def check(self, errors: list[ParseError]) -> None:
         """Add an error for each `${` that is no reference."""

@@ -90,6 +90,7 @@ class Tokenizer:
         self._source = source
         self._text = source.text
         self._position = 0
+        self._plain = 0  # up to here, lines like cell headers are comments
 
     def statement(self, comments: bool = False) -> list[Token]:
         """The tokens up to and with the next `;`, or one CELL token; empty at the end of the script."""
@@ -138,7 +139,9 @@ class Tokenizer:
     def _cell(self, start: int, end: int) -> tuple[Kind, int]:
         """Kind and end of what a `--%` or `#%` line opens: the header lines and, but for SQL, the body."""
         text = self._text
-        lines = header_lines(text, start)
+        lines = [] if start < self._plain else header_lines(text, start)
+        if lines and text[start] == "-" and all(line["value"] is not None for line in lines):
+            self._plain, lines = lines[-1].end(), []  # `--%key=value` without a kind is for the tool that reads it
         if not lines:
             return (Kind.COMMENT, end) if text[start] == "-" else (Kind.SYMBOL, start + 1)
         end = lines[-1].end()

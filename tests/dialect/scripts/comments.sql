@@ -1,3 +1,6 @@
+--%comparator=of.a.test
+--%key=of another tool
+
 -- first
 
 /* a block
