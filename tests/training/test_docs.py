@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sqlllm.jobs.training import keys
-from sqlllm.jobs.training.spec import _FIXED, _PLAIN, DEFAULTS, FinetuneSpec
+from sqlllm.jobs.training.defaults import DEFAULTS
+from sqlllm.jobs.training.spec import _FIXED, _PLAIN, FinetuneSpec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training" / "index.md").read_text()
 TABLES = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]

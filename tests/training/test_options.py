@@ -12,7 +12,7 @@ import pytest
 
 from sqlllm.errors import OptionError
 from sqlllm.jobs.training import FinetuneSpec, keys
-from sqlllm.jobs.training.spec import DEFAULTS
+from sqlllm.jobs.training.defaults import DEFAULTS
 
 CASES = [json.loads(line) for line in (Path(__file__).with_name("options.jsonl")).read_text().splitlines()]
 
