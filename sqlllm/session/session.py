@@ -177,11 +177,6 @@ class Session:
         if self.spark_runs:
             self.spark.interruptAll()
 
-    def cancel(self) -> None:
-        """Stop Spark's jobs of this session. Call it from another thread than that of `run`, which then raises."""
-        if self.spark_runs:
-            self.spark.interruptAll()
-
     def override(self, name: str, value: str) -> None:
         """Set a setting or a variable that scripts leave alone, as `--set` does."""
         if name in Settings.key_names():
