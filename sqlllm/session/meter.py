@@ -122,17 +122,32 @@ class Meter:
         """What was used since the last time; None if that is nothing."""
         if not self._statements or not self._session.serves:
             return None
-        total, changed = Used(), False
-        for one in self._fetch(self._since):
+        try:
+            total, now = self._untold(self._since)
+        except httpx.TransportError:  # the gateway is being replaced; it will be told with the next statement
+            return None
+        self._known |= {key: used for key, (used, _) in now.items()}
+        self._since = max([self._since, *(updated for _, updated in now.values())])
+        return total
+
+    def running(self) -> Used | None:
+        """The same while a statement runs, without telling it; None, too, if it cannot be asked now."""
+        try:
+            return self._untold(self._since)[0] if self._statements and self._session.serves else None
+        except httpx.HTTPError:
+            return None
+
+    def _untold(self, since: float) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
+        """What is more than was told, and for each query and model the whole and when it changed."""
+        total, found = Used(), dict[tuple[str, str], tuple[Used, float]]()
+        for one in self._fetch(since):
             key = one["query"], one["model"]
             now = Used(**{field.name: one[field.name] for field in fields(Used)})
             before = self._known.get(key, Used())
-            self._known[key] = now
-            self._since = max(self._since, one["updated"])
+            found[key] = now, one["updated"]
             for name in asdict(now):
                 setattr(total, name, getattr(total, name) + getattr(now, name) - getattr(before, name))
-            changed = True
-        return total if changed else None
+        return (total if found else None), found
 
     def _fetch(self, since: float) -> list[dict[str, Any]]:
         return fetch(self._session, {"session": f"{self._id}-", "since": since})
