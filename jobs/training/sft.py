@@ -33,6 +33,7 @@ def new_run(spec: FinetuneSpec, home: Path) -> RunRecord:
         base=str(spec.local_model_dir or ""),
         seed=spec.training["seed"],
         options=spec.options,
+        listed=home / "runs",
     )
 
 

@@ -105,10 +105,11 @@ def _table(ask: Request) -> DataFrame:
 
 def _system(ask: Request) -> DataFrame:
     options.check(ask.options, ())
+    if ask.path.startswith("runs/") and ask.path.endswith("/metrics"):
+        return system.metrics(ask.session, ask.path.removeprefix("runs/").removesuffix("/metrics"))
     if ask.path not in _SYSTEM:
-        raise OptionError(
-            f"llm has no table {ask.path}", cure=suggest(ask.path, list(_SYSTEM), what="tables"), place=ask.place
-        )
+        known = [*_SYSTEM, "runs/NAME/metrics"]
+        raise OptionError(f"llm has no table {ask.path}", cure=suggest(ask.path, known, what="tables"), place=ask.place)
     return _SYSTEM[ask.path](ask.session)
 
 

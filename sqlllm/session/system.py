@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from sqlllm.jobs.runs import RunRecord, find_run, list_runs
 from sqlllm.jobs.training.progress import Progress, read_metrics
+<<<<<<< Updated upstream
 
 from . import meter
+=======
+>>>>>>> Stashed changes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -25,11 +28,14 @@ RUN_SCHEMA = (
 )
 METRICS_SCHEMA = ", ".join(
     f"{field.name} {'bigint' if field.type == 'int' else 'double'}" for field in dataclasses.fields(Progress)
+<<<<<<< Updated upstream
 )
 USAGE_SCHEMA = (
     "statement string, model string, user string, rows bigint, calls bigint, cached bigint, joined bigint,"
     " failed bigint, retried bigint, prompt_tokens bigint, answer_tokens bigint, cost double, seconds double,"
     " tokens_per_second double, started string, query string"
+=======
+>>>>>>> Stashed changes
 )
 MODEL_SCHEMA = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
 
@@ -61,6 +67,12 @@ def runs(session: Session) -> DataFrame:
     """`recorded` as a table."""
     names = {column.split()[0] for column in RUN_SCHEMA.split(", ")}
     return session.table([run.model_dump(mode="json", include=names) for run in recorded(session)], RUN_SCHEMA)
+
+
+def metrics(session: Session, name: str) -> DataFrame:
+    """Each logged step of the run `name`; RunError with the nearest one if there is none."""
+    logged, _ = read_metrics(find_run(session.settings.home / "runs", name).metrics)
+    return session.table([dataclasses.asdict(progress) for progress in logged], METRICS_SCHEMA)
 
 
 def models(session: Session) -> DataFrame:

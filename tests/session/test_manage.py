@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sqlllm.errors import TableError
+from sqlllm.errors import OptionError, RunError, TableError
 from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.training import Progress
 from sqlllm.session import Session
 
 from .cases import rows_of
@@ -85,4 +88,41 @@ def test_runs_are_tables(session: Session, tmp_path: Path) -> None:
     (status,) = rows_of(session, 'run command as LLM.`` where action="status" and udfName="dates";')
     assert (status["kind"], status["state"], status["detail"]) == ("run", "failed", "out of memory")
     logged = rows_of(session, 'run command as LLM.`` where action="logs" and udfName="dates" and lines="1";')
-    assert [row["line"] for row in logged] == ['{"step": 3}', "out of memory"]
+    assert [row["line"] for row in logged] == ["out of memory"]
+    (status,) = rows_of(session, 'run command as LLM.`` where action="status" and name="dates";')
+    assert status["kind"] == "run"
+
+
+def test_the_metrics_of_a_run_are_a_table(session: Session, tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path / "runs", "dates", kind="sft").update(state="running")
+    lines = [Progress(step, 100, 0.1 * step, 1.0 / step, 1e-3, 60 * step, 30.0, 2.0 * step) for step in (1, 2)]
+    run.metrics.write_text("".join(json.dumps(asdict(line)) + "\n" for line in lines))
+    found = rows_of(session, "load llm.`runs/dates/metrics` as m; select * from m order by step as t;")
+    assert found == [asdict(line) for line in lines]
+    (status,) = rows_of(session, 'run command as LLM.`` where action="status" and name="dates";')
+    assert status["detail"] == "step 2 of 100  loss 0.5000  30 tok/s  3 min 16 s left"
+    with pytest.raises(RunError, match="there is no run date") as raised:
+        session.run("load llm.`runs/date/metrics` as m;")
+    assert "Did you mean dates?" in raised.value.cure
+
+
+@pytest.mark.parametrize(
+    ("action", "state", "message"),
+    [
+        ("cancel", "succeeded", "run dates has ended: it is succeeded"),
+        ("resume", "succeeded", "run dates has succeeded: there is nothing to resume"),
+        ("resume", "failed", "run dates cannot be done again"),
+        ("resume", "running", "run dates is running"),
+    ],
+)
+def test_what_is_not_possible_is_said(session: Session, tmp_path: Path, action: str, state: str, message: str) -> None:
+    RunRecord.create(tmp_path / "runs", "dates", kind="sft").update(state=state)
+    with pytest.raises(RunError, match=message) as raised:
+        session.run(f'run command as LLM.`` where action="{action}" and name="dates";')
+    assert raised.value.cure
+    assert raised.value.place is not None
+    assert raised.value.place.text == '"dates"'
+    with pytest.raises(RunError, match="there is no run date"):
+        session.run(f'run command as LLM.`` where action="{action}" and name="date";')
+    with pytest.raises(OptionError, match=f"{action} needs name"):
+        session.run(f'run command as LLM.`` where action="{action}";')

@@ -9,7 +9,7 @@ from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 
 from ..registry import module
-from . import manage
+from . import manage, runs
 from .finetune import finetune
 from .infer import infer
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 Action = Callable[["Session", Run, dict[str, str]], "Result"]
 
 ACTIONS: dict[str, Action] = {
+    "cancel": runs.cancel,
     "finetune": finetune,
     "infer": infer,
     "list": manage.list_,
     "logs": manage.logs,
+    "resume": runs.resume,
     "status": manage.status,
     "undeploy": manage.undeploy,
 }

@@ -10,6 +10,7 @@ from sqlllm.errors import ModelError, suggest
 from .. import options as checks
 from .. import register, system
 from ..tables import Result
+from . import runs
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -26,8 +27,8 @@ def list_(session: Session, run: Run, options: dict[str, str]) -> Result:
 
 
 def status(session: Session, run: Run, options: dict[str, str]) -> Result:
-    """One row for each model and each training run, or for those called `udfName`."""
-    checks.check(options, ("action", "udfName"))
+    """One row for each model and each training run, or for those called `name`."""
+    checks.check(options, ("action", "name", "udfName"))
     rows = [
         {
             "name": model.name,
@@ -39,32 +40,30 @@ def status(session: Session, run: Run, options: dict[str, str]) -> Result:
         for model in system.deployed(session)
     ]
     for record in system.recorded(session):
-        done = f"step {record.steps} of {record.total_steps}"
         row = {"name": record.name, "kind": "run", "state": record.state, "folder": str(record.folder)}
-        rows.append({**row, "detail": record.reason or done})
-    if name := options.get("udfName"):
+        rows.append({**row, "detail": runs.detail(record)})
+    if name := options.get("name") or options.get("udfName"):
         known = sorted({row["name"] for row in rows})
         rows = [row for row in rows if row["name"] == name]
         if not rows:
-            raise _unknown(name, known).at(run.options["udfName"].value_place)
+            raise _unknown(name, known).at(runs.place_of_name(run))
     return Result(session.table(rows, _STATUS), place=run.place)
 
 
 def logs(session: Session, run: Run, options: dict[str, str]) -> Result:
-    """The last `lines` (200) of what each worker of a model wrote, or of a training run's log."""
-    checks.check(options, ("action", "udfName", "lines"))
-    checks.require(options, ["udfName"], "logs")
-    name, last = options["udfName"], checks.count({"lines": "200", **options}, "lines")
+    """The last `lines` (200) of what each worker of a model wrote, or a training run."""
+    checks.check(options, ("action", "name", "udfName", "lines"))
+    name = options.get("name") or options.get("udfName") or ""
+    checks.require({"name": name}, ["name"], "logs")
+    last = checks.count({"lines": "200", **options}, "lines")
     records = {record.name: record for record in system.recorded(session)}
     models = {model.name for model in system.deployed(session)}
     if name in models:
         found = session.serving.logs(name, last)
     elif name in records:
-        record = records[name]
-        lines = record.metrics.read_text().splitlines() if record.metrics.exists() else []
-        found = [(name, line) for line in [*lines[-last:], *filter(None, [record.reason])]]
+        found = [(name, line) for line in runs.lines(records[name])[-last:]]
     else:
-        raise _unknown(name, sorted(models | records.keys())).at(run.options["udfName"].value_place)
+        raise _unknown(name, sorted(models | records.keys())).at(runs.place_of_name(run))
     rows = [{"source": source, "line": session.mask(line)} for source, line in found]
     return Result(session.table(rows, "source string, line string"), place=run.place)
 
