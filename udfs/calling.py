@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -22,30 +23,41 @@ _SHORTER = 0.75  # of a prompt that is too long is tried next
 
 
 class Slots:
-    """Lets requests in, `most` at a time; half as many when the gateway is busy, then one more with each success."""
+    """Lets requests in, first come first served and `most` at a time.
+
+    Half as many when the gateway is busy, then one more with each success.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = self._limit = most
         self._inside = 0
-        self._free = asyncio.Condition()
+        self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
         """Wait for a place, and hold it."""
-        async with self._free:
-            await self._free.wait_for(lambda: self._inside < self._limit)
-            self._inside += 1
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._let_in()
         try:
+            await turn
             yield
             self._limit = min(self._most, self._limit + 1)
         finally:
-            async with self._free:
+            if turn.done() and not turn.cancelled():
                 self._inside -= 1
-                self._free.notify(2)  # the limit may have grown, too
+            self._let_in()
 
     def shrink(self) -> None:
         """The gateway is busy."""
         self._limit = max(1, self._limit // 2)
+
+    def _let_in(self) -> None:
+        while self._waiting and self._inside < self._limit:
+            turn = self._waiting.popleft()
+            if not turn.cancelled():
+                turn.set_result(None)
+                self._inside += 1
 
 
 class Caller:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs import training
     from sqlllm.session import Result
+    from sqlllm.session.meter import Used
 
 _PLAIN_EVERY = 5.0  # seconds between training lines where there is no terminal
 
@@ -26,6 +27,25 @@ def headline(statement: Statement, width: int = 72) -> str:
     """The statement on one line, secrets masked."""
     text = " ".join(mask_secrets(statement.place.text).split())
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def bill(used: Used) -> str:
+    """What models were used for, in a line; what is zero is left out."""
+    counts = {
+        "rows": used.rows,
+        "calls": used.calls,
+        "cached": used.cached,
+        "joined": used.joined,
+        "failed": used.failed,
+        "retried": used.retried,
+    }
+    parts = [f"{count:,} {what}" for what, count in counts.items() if count or what == "calls"]
+    if used.calls:
+        parts.append(f"{used.prompt_tokens:,} + {used.answer_tokens:,} tokens")
+        parts.append(f"{used.seconds:.1f} s, {used.tokens_per_second:,.0f} tok/s")
+    if used.cost:
+        parts.append(f"cost {used.cost:.4g}")
+    return ", ".join(parts)
 
 
 class TerminalObserver(Observer):
@@ -53,6 +73,9 @@ class TerminalObserver(Observer):
         if seconds >= 0.5:
             line = Text.assemble(("✓ ", "green"), headline(statement), (f"  {seconds:.1f} s", "dim"))
             self._err.print(line, overflow="ellipsis", no_wrap=True)
+
+    def used(self, used: Used) -> None:
+        self._err.print(Text(f"  {bill(used)}", style="dim"), overflow="ellipsis", no_wrap=True)
 
     def step(self, text: str) -> None:
         if self._task is None:
@@ -97,6 +120,9 @@ class PlainObserver(Observer):
 
     def started(self, statement: Statement) -> None:
         self._line(headline(statement))
+
+    def used(self, used: Used) -> None:
+        self._line(f"  {bill(used)}")
 
     def step(self, text: str) -> None:
         self._line(f"  {text}")

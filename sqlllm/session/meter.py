@@ -85,7 +85,7 @@ class Meter:
             id=id,
             user=self._session.user,
             statement=self._session.mask(" ".join(text.split()))[:_STATEMENT],
-            prices=_prices(settings.prices),
+            prices=prices(settings.prices),
             **settings.model_dump(include=set(_LIMITS)),
         )
         header = json.dumps(query.model_dump(exclude_defaults=True))  # ASCII, as a header must be
@@ -173,7 +173,7 @@ def recorded(session: Session) -> list[dict[str, Any]]:
     return usage.read(session.settings.home.expanduser() / "serving")
 
 
-def _prices(text: str) -> dict[str, tuple[float, float]]:
+def prices(text: str) -> dict[str, tuple[float, float]]:
     """`chat=0.15/0.60, *=1/2` by name; the settings have checked its form."""
     prices = {}
     for part in filter(None, (part.strip() for part in text.split(","))):

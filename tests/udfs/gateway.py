@@ -25,7 +25,10 @@ class Gateway:
         self.requests: list[dict[str, Any]] = []
         self.script: deque[tuple[int, bytes, dict[str, str]]] = deque()
         self.seconds = 0.0  # what each request takes
+        self.context = 1000  # characters of the longest prompt
+        self.reports: list[dict[str, Any]] = []
         self.under_way = 0
+        self.holds: dict[str, str] = {}  # a prompt that is not answered until another one has come
         self.most_under_way = 0
         self.url = ""
 
@@ -42,18 +45,25 @@ class Gateway:
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
             await asyncio.sleep(self.seconds)
+            for messages in body["messages"]:
+                other = self.holds.get(messages[-1]["content"])
+                while other is not None and other not in self.prompts:
+                    await asyncio.sleep(0.01)
             if self.script:
                 status, content, headers = self.script.popleft()
                 return Response(content, status, headers)
-            choices = [self._choice(index, messages) for index, messages in enumerate(body["messages"])]
+            choices = [self._choice(index, messages, body["model"]) for index, messages in enumerate(body["messages"])]
         finally:
             self.under_way -= 1
         return Response(orjson.dumps({"id": "r1", "choices": choices[::-1]}))  # order is by index, not by place
 
-    @staticmethod
-    def _choice(index: int, messages: list[dict[str, str]]) -> dict[str, Any]:
+    async def report(self, request: Request) -> Response:
+        self.reports.append(orjson.loads(await request.body()))
+        return Response(b"{}")
+
+    def _choice(self, index: int, messages: list[dict[str, str]], model: str) -> dict[str, Any]:
         prompt = messages[-1]["content"]
-        if prompt.startswith("bad"):
+        if (prompt.startswith("bad") and model != "patient") or len(prompt) > self.context:
             error = {"message": "too long", "type": "invalid_request_error", "code": "context_length_exceeded"}
             return {"index": index, "message": None, "finish_reason": "error", "error": error}
         return {
@@ -67,7 +77,11 @@ class Gateway:
 @contextmanager
 def serve() -> Iterator[Gateway]:
     gateway = Gateway()
-    app = Starlette(routes=[Route("/v1/chat/completions/batch", gateway.batch, methods=["POST"])])
+    routes = [
+        Route("/v1/chat/completions/batch", gateway.batch, methods=["POST"]),
+        Route("/v1/usage", gateway.report, methods=["POST"]),
+    ]
+    app = Starlette(routes=routes)
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +10,9 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from sqlllm.errors import ModelError
+from sqlllm.errors import LimitError, ModelError
+from sqlllm.udfs import batching
+from sqlllm.udfs.calling import Slots
 from sqlllm.udfs.model import answer_batches
 from sqlllm.udfs.transport import Endpoint
 
@@ -54,6 +57,19 @@ def test_a_run_of_equal_prompts_over_many_batches_is_sent_once(gateway: Gateway)
     texts = [text for batch in answers(endpoint(gateway), *batches) for text in outputs(batch)]
     assert texts == [*"AABBBBBBBBCC", *["!context_length_exceeded"] * 3]
     assert sorted(gateway.prompts) == ["a", "b", "bad", "c"]
+
+
+def test_a_task_remembers_what_it_asked_as_far_as_memory_is_set_aside(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [rows([[ask(f"p{(5 * batch + row) % 20}")] for row in range(5)]) for batch in range(12)]
+    answers(endpoint(gateway), *batches)
+    assert sorted(gateway.prompts) == sorted(f"p{number}" for number in range(20))
+    gateway.requests.clear()
+    monkeypatch.setattr(batching, "_REMEMBERED", 10 * len(ask("p1")))
+    got = answers(endpoint(gateway), *batches)
+    assert [outputs(batch) for batch in got] == [[f"P{(5 * b + row) % 20}" for row in range(5)] for b in range(12)]
+    assert len(gateway.prompts) > 20
 
 
 def test_null_rows_null_elements_and_null_instructions_are_null(gateway: Gateway) -> None:
@@ -125,6 +141,102 @@ def test_a_slow_answer_is_an_error_of_its_rows(gateway: Gateway) -> None:
     gateway.seconds = 1
     (batch,) = answers(replace(endpoint(gateway), timeout=0.2), rows([[ask("a")]]))
     assert outputs(batch) == ["!timeout"]
+
+
+def test_the_next_batch_of_rows_begins_before_the_last_one_has_ended(gateway: Gateway) -> None:
+    gateway.holds["0-39"] = "1-0"
+    batches = [rows([[ask(f"{batch}-{row}")] for row in range(40)]) for batch in range(2)]
+    got = answers(endpoint(gateway), *batches)
+    assert [outputs(batch) for batch in got] == [[f"{b}-{row}" for row in range(40)] for b in range(2)]
+
+
+def test_a_busy_gateway_gets_fewer_at_a_time_and_then_more(gateway: Gateway) -> None:
+    async def check() -> None:
+        slots, inside, seen = Slots(8), 0, list[int]()
+
+        async def work() -> None:
+            nonlocal inside
+            async with slots.slot():
+                inside += 1
+                seen.append(inside)
+                await asyncio.sleep(0.001)
+                inside -= 1
+
+        slots.shrink()
+        slots.shrink()
+        await asyncio.gather(*(work() for _ in range(50)))
+        assert seen[:2] == [1, 2]
+        assert max(seen[:3]) <= 3
+        assert max(seen) == 8
+
+    asyncio.run(asyncio.wait_for(check(), 30))
+    gateway.script.extend([(429, b"{}", {"Retry-After": "0"})] * 3)
+    patient = replace(endpoint(gateway), retry_seconds=0)  # a busy gateway is no broken one
+    (batch,) = answers(patient, rows([[ask("a")]]))
+    assert outputs(batch) == ["A"]
+
+
+def test_a_query_that_may_not_fail_stops_at_the_first_row_that_does(gateway: Gateway) -> None:
+    strict = replace(endpoint(gateway), fails=True)
+    with pytest.raises(ModelError, match="a row has no answer: context_length_exceeded: too long"):
+        answers(strict, rows([[ask("a")], [ask("bad")]]))
+    with pytest.raises(ModelError, match="empty_prompt"):
+        answers(strict, rows([[ask("")]]))
+    (batch,) = answers(strict, rows([[ask(None)], [ask("b")]]))
+    assert outputs(batch) == [None, "B"]
+
+
+def test_a_prompt_that_is_too_long_is_cut_if_that_is_asked(gateway: Gateway) -> None:
+    gateway.context = 100
+    long = "".join(chr(97 + number % 26) for number in range(350))
+    asked = rows([[ask("a")], [ask(long)], [ask("b")]])
+    (batch,) = answers(endpoint(gateway), asked)
+    assert outputs(batch) == ["A", "!context_length_exceeded", "B"]
+    gateway.requests.clear()
+    (batch,) = answers(replace(endpoint(gateway), overlong="truncate"), asked)
+    first, cut, last = outputs(batch)
+    assert (first, last) == ("A", "B")
+    assert cut is not None
+    assert long.upper().startswith(cut)
+    assert 75 <= len(cut) <= 100
+    assert batch[1] is not None
+    answer = json.loads(str(batch[1][0]))
+    assert answer["metadata"]["truncated"] is True
+    assert answer["input"] == long
+    assert gateway.prompts.count("a") == 1  # its neighbours are not asked again
+
+
+def test_another_model_gets_the_rows_that_failed(gateway: Gateway) -> None:
+    other = replace(endpoint(gateway), fallback="patient")
+    (batch,) = answers(other, rows([[ask("a")], [ask("bad one")], [ask("")]]))
+    assert outputs(batch) == ["A", "BAD ONE", "!empty_prompt"]
+    assert batch[1] is not None
+    assert json.loads(str(batch[1][0]))["metadata"]["model"] == "patient"
+    assert [(request["model"], len(request["messages"])) for request in gateway.requests] == [("m", 2), ("patient", 1)]
+
+
+def test_another_model_gets_all_rows_if_the_first_is_gone(gateway: Gateway) -> None:
+    gateway.script.append((404, b'{"error": {"message": "no model m"}}', {}))
+    (batch,) = answers(replace(endpoint(gateway), fallback="patient"), rows([[ask("a")], [ask("b")]]))
+    assert outputs(batch) == ["A", "B"]
+
+
+def test_a_limit_that_is_reached_stops_the_query_also_with_another_model(gateway: Gateway) -> None:
+    said = b'{"error": {"message": "llm.max_calls is 3: ...", "code": "limit_reached"}}'
+    for fallback in ("", "patient"):
+        gateway.script.append((403, said, {}))
+        with pytest.raises(LimitError, match=r"llm.max_calls is 3") as caught:
+            answers(replace(endpoint(gateway), fallback=fallback), rows([[ask("a")]]))
+        assert "Run it again" in caught.value.cure
+
+
+def test_a_task_reports_what_it_has_done(gateway: Gateway) -> None:
+    gateway.script.append((503, b"{}", {}))
+    told = replace(endpoint(gateway), query='{"id": "q"}')
+    answers(told, rows([[ask("a")], [ask("a")], None, [ask("bad")], [None]]))
+    assert gateway.reports == [{"model": "m", "part": [0, 0], "rows": 4, "failed": 1, "retried": 1}]
+    answers(endpoint(gateway), rows([[ask("a")]]))
+    assert len(gateway.reports) == 1
 
 
 def test_closing_early_leaves_nothing_under_way(gateway: Gateway) -> None:

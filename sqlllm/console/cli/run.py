@@ -47,6 +47,7 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
         if result is not None:
             observer.step("computing the last table")
             render.show(result, form, out)
+        session.tell_usage()
     finally:
         observer.stop()
         # A second Ctrl-C must not leave processes behind.

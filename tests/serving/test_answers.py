@@ -1,0 +1,251 @@
+"""Batches at the gateway: kept, joined, limited, counted. The model is a function here; the files are real."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlllm.jobs.serving.answers import Answers, Choice
+from sqlllm.jobs.serving.limits import Limits, Rate
+from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.store import Key, StoreError
+from sqlllm.jobs.serving.store_sqlite import SQLiteStore
+from sqlllm.jobs.serving.usage import Query, Usage, UsageFile, read
+from sqlllm.settings import QuotaSettings
+
+
+class House:
+    """A gateway without HTTP: a store, limits, and a model that says what it was asked."""
+
+    def __init__(self, folder: Path, quota: QuotaSettings | None = None) -> None:
+        self.asked: list[bytes] = []
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.store = SQLiteStore(folder / "answers.db", max_bytes=2**20, ttl=0)
+        self.answers = Answers(self.store)
+        self.file = UsageFile(folder)
+        self.limits = Limits(self.file, quota or QuotaSettings(), clock=lambda: 1e9)
+        self.refusal: RequestError | None = None
+
+    async def ask(self, keys: str, query: Query | None = None, *, keep: bool = True, model: str = "m") -> list[Choice]:
+        """One batch, a key per letter; capitals are not kept, `!` fails."""
+        statement, account = await self.limits.account(query or Query(id="q"), model)
+        batch = [None if key.isupper() else key.encode() for key in keys]
+
+        async def call(places: list[int]) -> tuple[list[Choice], bool]:
+            self.asked += [keys[place].encode() for place in places]
+            await self.answering.wait()
+            if self.refusal is not None:
+                raise self.refusal
+            return [self._choice(keys[place]) for place in places], keep
+
+        return await self.answers.choices(batch, call, statement, account)
+
+    @staticmethod
+    def _choice(key: str) -> Choice:
+        if key == "!":
+            return {"message": None, "finish_reason": "error", "error": {"message": "no", "code": "no_answer"}}
+        return {"message": {"content": key}, "usage": {"prompt_tokens": 10, "completion_tokens": 2}}
+
+    async def usage(self, name: str = "q") -> Usage:
+        (found,) = await self.file.find("query = ?", name)
+        return found
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(asyncio.wait_for(work, 30))
+
+
+def said(choices: list[Choice]) -> str:
+    """The answers; `=` after one from the store, `~` after one that was joined."""
+    marks = ("=" if "cached" in choice else "~" if "joined" in choice else "" for choice in choices)
+    texts = ((choice["message"] or {"content": "!"})["content"] for choice in choices)
+    return "".join(text + mark for text, mark in zip(texts, marks, strict=True))
+
+
+def test_a_request_is_made_once(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        assert said(await house.ask("aba")) == "aba~"
+        assert said(await house.ask("bca")) == "b=ca="
+        assert house.asked == [b"a", b"b", b"c"]
+        again = House(tmp_path)  # after a restart
+        assert said(await again.ask("abc")) == "a=b=c="
+        usage = await again.usage()
+        assert (usage.calls, usage.cached, usage.joined, usage.prompt_tokens, usage.answer_tokens) == (3, 5, 1, 30, 6)
+
+    run(check())
+
+
+def test_what_is_not_kept_is_asked_each_time_and_errors_are_not_kept(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        assert said(await house.ask("AAA!")) == "AAA!"
+        assert said(await house.ask("A!")) == "A!"
+        assert len(house.asked) == 6
+        await house.ask("x", keep=False)  # the model was replaced under way
+        assert said(await house.ask("x")) == "x"
+
+    run(check())
+
+
+def test_equal_requests_under_way_are_joined(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        house.answering.clear()
+        batches = [asyncio.create_task(house.ask("abc", Query(id=f"q{number}"))) for number in range(20)]
+        await asyncio.sleep(0.1)
+        house.answering.set()
+        texts = [said(await batch) for batch in batches]
+        assert sorted(texts) == ["abc", *["a~b~c~"] * 19]
+        assert house.asked == [b"a", b"b", b"c"]
+        assert (await house.usage("q7")).joined == 3
+
+    run(check())
+
+
+@pytest.mark.parametrize("how", ["stopped", "failed"])
+def test_who_waits_for_a_request_that_comes_to_nothing_makes_it(tmp_path: Path, how: str) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        house.answering.clear()
+        first = asyncio.create_task(house.ask("ab"))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(house.ask("ba"))
+        await asyncio.sleep(0.05)
+        assert house.asked == [b"a", b"b"]
+        if how == "stopped":
+            first.cancel()
+        else:
+            house.refusal = RequestError("gone", status=503)
+            house.answering.set()
+            with pytest.raises(RequestError):
+                await first
+            with pytest.raises(RequestError):
+                await second
+            house.refusal = None
+            second = asyncio.create_task(house.ask("ba"))
+        house.answering.set()
+        assert said(await second) == "ba"
+        assert house.answers._under_way == {}
+
+    run(check())
+
+
+def test_a_store_that_is_down_does_not_stop_the_answers(tmp_path: Path) -> None:
+    class Down:
+        async def get(self, keys: list[Key]) -> dict[Key, bytes]:
+            raise StoreError("down")
+
+        async def put(self, answers: dict[Key, bytes]) -> None:
+            raise StoreError("down")
+
+        async def close(self) -> None: ...
+
+    async def check() -> None:
+        house = House(tmp_path)
+        house.answers = Answers(Down())  # type: ignore[arg-type]
+        assert said(await house.ask("ab")) == "ab"
+        assert said(await house.ask("ab")) == "ab"
+
+    run(check())
+
+
+def test_a_limit_of_calls_is_exact_and_a_rerun_goes_on(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        with pytest.raises(RequestError, match=r"llm.max_calls is 3: 3 prompts are answered, 3 of them") as caught:
+            await house.ask("abcde", Query(id="one", max_calls=3))
+        assert (caught.value.status, caught.value.code) == (403, "limit_reached")
+        with pytest.raises(RequestError, match=r"llm.max_calls is 3"):
+            await house.ask("a" + "f", Query(id="one", max_calls=3))
+        assert said(await house.ask("abc", Query(id="one", max_calls=3))) == "a=b=c="  # what is there costs nothing
+        assert said(await house.ask("abcde", Query(id="two", max_calls=3))) == "a=b=c=de"
+        assert len(house.asked) == 5
+
+    run(check())
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"max_tokens": 20}, "llm.max_tokens is 20"),
+        ({"max_cost": 1e-6, "prices": {"*": (0.1, 1.0)}}, "llm.max_cost is 1e-06"),
+        ({"max_seconds": 1e-9}, "llm.max_seconds is 1e-09"),
+    ],
+)
+def test_other_limits_stop_after_the_batch_that_reached_them(
+    tmp_path: Path, limits: dict[str, Any], words: str
+) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        query = Query(id="q", **limits)
+        assert said(await house.ask("ab", query)) == "ab"
+        with pytest.raises(RequestError, match=words):
+            await house.ask("cd", query)
+        restarted = House(tmp_path)
+        with pytest.raises(RequestError, match=words):
+            await restarted.ask("cd", query)
+        assert restarted.asked == []
+
+    run(check())
+
+
+def test_a_quota_is_a_user_s_over_all_statements_of_a_day(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path, QuotaSettings(calls_per_day=3))
+        await house.ask("ab", Query(id="one", user="al"))
+        with pytest.raises(RequestError, match="user al has a quota of 3 calls a day"):
+            await house.ask("cd", Query(id="two", user="al"))
+        assert said(await house.ask("abcd", Query(id="three", user="bo"))) == "a=b=c=d"
+        restarted = House(tmp_path, QuotaSettings(calls_per_day=3))
+        with pytest.raises(RequestError, match="quota"):
+            await restarted.ask("e", Query(id="four", user="al"))
+
+    run(check())
+
+
+def test_too_many_a_minute_are_asked_to_wait(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        query = Query(id="q", calls_per_minute=60)
+        await house.ask("abc", query)
+        with pytest.raises(RequestError, match="no more calls for") as caught:
+            await house.ask("d", query)
+        assert caught.value.status == 429
+        assert 0 < caught.value.retry_after <= 2.1
+        assert said(await house.ask("abc", query)) == "a=b=c="
+
+    run(check())
+
+
+def test_a_rate_is_a_debt_that_time_pays() -> None:
+    rate = Rate(per_minute=60)
+    rate.take(100)
+    assert 98 < rate.wait() < 100
+
+
+def test_cost_and_rows_are_those_of_the_statement(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        query = Query(id="q", user="al", statement="select ...", prices={"m": (1.0, 5.0), "*": (9.0, 9.0)})
+        await house.ask("ab!", query)
+        await house.ask("ab", query)
+        _, account = await house.limits.account(query, "m")
+        account.reported((1, 0), rows=10, failed=1, retried=0)
+        account.reported((1, 1), rows=20, failed=0, retried=2)
+        account.reported((1, 0), rows=10, failed=2, retried=1)  # Spark ran this task again
+        usage = await house.usage()
+        assert (usage.user, usage.statement) == ("al", "select ...")
+        assert (usage.calls, usage.cached, usage.rows, usage.failed, usage.retried) == (3, 2, 30, 2, 3)
+        assert usage.cost == pytest.approx((20 * 1 + 4 * 5) / 1e6)
+        assert usage.seconds > 0
+
+    run(check())
+    (row,) = read(tmp_path)
+    assert row["rows"] == 30
+    assert read(tmp_path / "none") == []
