@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING
 
 from sqlllm.jobs.runs import RunRecord, find_run, list_runs
 from sqlllm.jobs.training.progress import Progress, read_metrics
-<<<<<<< Updated upstream
 
 from . import meter
-=======
->>>>>>> Stashed changes
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -28,14 +25,11 @@ RUN_SCHEMA = (
 )
 METRICS_SCHEMA = ", ".join(
     f"{field.name} {'bigint' if field.type == 'int' else 'double'}" for field in dataclasses.fields(Progress)
-<<<<<<< Updated upstream
 )
 USAGE_SCHEMA = (
     "statement string, model string, user string, rows bigint, calls bigint, cached bigint, joined bigint,"
     " failed bigint, retried bigint, prompt_tokens bigint, answer_tokens bigint, cost double, seconds double,"
     " tokens_per_second double, started string, query string"
-=======
->>>>>>> Stashed changes
 )
 MODEL_SCHEMA = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
 
