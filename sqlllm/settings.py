@@ -86,6 +86,9 @@ class LLMSettings(_Group):
         description="per million tokens of prompts and of answers: `chat=0.15/0.60, *=0.05/0.10`",
     )
     planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
+    reorder_fields: bool = Field(
+        False, description="put the lines of llm_prompt's templates in the order that a model's cache serves best"
+    )
 
 
 class StoreSettings(_Group):

@@ -114,6 +114,14 @@ class Serving:
         specs = [spec for name in sorted(names) if (spec := self._deployed(name)) is not None]
         return [self._row(spec, "RUNNING") for spec in specs]
 
+    def count_tokens(self, name: str, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation, as the model counts them; nothing is generated."""
+        from ray import serve
+
+        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+        found: list[int] = handle.count_tokens.remote(batch).result(timeout_s=120)
+        return found
+
     def counts(self, name: str) -> dict[str, int]:
         """What the workers of a model have counted since they started; empty if its engine does not count."""
         from ray import serve
@@ -166,6 +174,9 @@ class Serving:
             applications.run(
                 Gateway,
                 key,
+                self._settings.home.expanduser().absolute() / "serving",
+                self._settings.store,
+                self._settings.quota,
                 application=GATEWAY,
                 route_prefix="/",
                 name="gateway",
@@ -174,9 +185,6 @@ class Serving:
             )
         self._endpoint = f"http://{reachable(host)}:{port}"
 
-                self._settings.home.expanduser().absolute() / "serving",
-                self._settings.store,
-                self._settings.quota,
     def _check_room(self, spec: ModelSpec, resources: dict[str, Any]) -> None:
         """Refuse what the models that run here leave no room for: an embedded Ray gets no more nodes."""
         import ray

@@ -16,7 +16,7 @@ from sqlglot.errors import ErrorLevel, ParseError, TokenError
 
 from ..errors import PackageError, nearest
 from ..errors import ParseError as ScriptParseError
-from .statements import If, Select, Statement
+from .statements import Explain, If, Select, Statement
 from .text import Reference, RenderedSql
 from .tokens import Kind
 
@@ -33,13 +33,18 @@ def check(statements: Iterable[Statement]) -> list[ScriptParseError]:
             for branch in statement.branches:
                 found += check(branch.statements)
             found += check(statement.otherwise)
+        elif isinstance(statement, Explain):
+            found += check([statement.select])
         elif isinstance(statement, Select) and (error := _check(statement)):
             found.append(error)
     return found
 
 
 def _check(select: Select) -> ScriptParseError | None:
-    sql = select.sql.render(_Stand())
+    try:
+        sql = select.sql.render(_Stand())
+    except ScriptParseError as error:
+        return error
     try:
         sqlglot.parse_one(sql.text, read="spark", error_level=ErrorLevel.IMMEDIATE)
     except _STUMBLES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from .parser import SAVE_MODES
-from .statements import Macro, Option, Options, Save, Select, Set, Sql, Statement
+from .statements import Explain, Macro, Option, Options, Save, Select, Set, Sql, Statement
 from .tokens import Kind, Token
 
 INDENT = "    "
@@ -26,7 +26,9 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
     """One statement, from its `tokens` (with comments), its later lines indented by `indent`."""
     tokens, after = _split_end([token for token in tokens if token.kind is not Kind.END])
     style: _Style
-    if isinstance(statement, Select | Sql):
+    if isinstance(statement, Explain):
+        style = _SqlStyle(text, statement.select, tokens)
+    elif isinstance(statement, Select | Sql):
         style = _SqlStyle(text, statement, tokens)
     elif isinstance(statement, Macro):
         style = _MacroStyle(text, tokens[0].start)

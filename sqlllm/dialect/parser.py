@@ -14,6 +14,7 @@ from .nesting import Nesting
 from .sql import SqlText
 from .statements import (
     Connect,
+    Explain,
     Include,
     Load,
     Macro,
@@ -160,6 +161,18 @@ def _select(cursor: Cursor, start: int) -> Select:
     return Select(place=cursor.place(start), sql=_sql_text(cursor, start, sql_end), table=table)
 
 
+def _explain(cursor: Cursor, start: int) -> Explain | Sql:
+    if cursor.word() != "llm":
+        return _spark_sql(cursor, start)
+    cursor.index += 1
+    first = cursor.index
+    if cursor.word() not in {"select", "with"} and not cursor.at("("):
+        raise cursor.unexpected("a select after `explain llm`")
+    cursor.index += 1
+    select = _select(cursor, first)
+    return Explain(place=cursor.place(start), select=select)
+
+
 def _closes_bracket(cursor: Cursor, start: int, end: int) -> bool:
     return any(token.text == ")" for token in cursor.tokens[start:end])
 
@@ -198,6 +211,7 @@ def _run(cursor: Cursor, start: int) -> Run:
     module, path = _format_and_path(cursor, "a module")
     options = cursor.options()
     output = cursor.name("a table name") if cursor.accept("as") else None
+    options = options or cursor.options()  # Byzer's manual has them behind the output, too
     return Run(
         place=cursor.place(start),
         keyword=cursor.tokens[start].text.lower(),
@@ -265,6 +279,7 @@ STATEMENTS: dict[str, Callable[[Cursor, int], Statement]] = {
     "save": _save,
     "select": _select,
     "with": _select,
+    "explain": _explain,
     "(": _select,
     "set": _set,
     "connect": _connect,
@@ -278,7 +293,7 @@ STATEMENTS: dict[str, Callable[[Cursor, int], Statement]] = {
     **dict.fromkeys(
         (
             "insert", "create", "drop", "refresh", "alter", "analyze", "cache", "comment", "delete", "desc",
-            "describe", "explain", "merge", "show", "truncate", "uncache", "update", "use",
+            "describe", "merge", "show", "truncate", "uncache", "update", "use",
         ),
         _spark_sql,
     ),

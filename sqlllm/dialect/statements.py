@@ -99,6 +99,13 @@ class Select(Statement):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explain(Statement):
+    """explain llm select ... as table; what `select` would ask of models. Any other `explain` is Spark's, a `Sql`."""
+
+    select: Select
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sql(Statement):
     """insert, create, drop, refresh and the rest of Spark's statements: `keyword` is the first word, in lower case."""
 

@@ -8,6 +8,9 @@ follow each other in one task once. What is not understood is left as it was.
 
 from __future__ import annotations
 
+from .asked import REQUEST, Asked, asked
+from .fields import reorder
 from .rewrite import normal, rewrite
+from .sql import NotUnderstood
 
-__all__ = ["normal", "rewrite"]
+__all__ = ["REQUEST", "Asked", "NotUnderstood", "asked", "normal", "reorder", "rewrite"]

@@ -18,26 +18,52 @@ if TYPE_CHECKING:
 
 def planned(session: Session, frame: DataFrame, sql: RenderedSql) -> DataFrame:
     """`frame`, which is `sql` analysed, or the same table with fewer calls."""
+    frame, sql = reordered(session, frame, sql)
+    text = rewritten(session, frame, sql)
+    return frame if text is None else analysed(session.spark, text).toDF(*frame.columns)
+
+
+def reordered(session: Session, frame: DataFrame, sql: RenderedSql) -> tuple[DataFrame, RenderedSql]:
+    """The select with the fields of its prompts in another order, if `llm.reorder_fields` allows it, or as it was."""
+    from pyspark.errors import PySparkException
+
+    if not session.settings.llm.reorder_fields:
+        return frame, sql
+    spark = session.spark
+    try:
+        normal = planner.normal(sql.text)
+        if normal is None or not _same(frame, analysed(spark, normal)):
+            return frame, sql
+        text = planner.reorder(
+            sql.text, session.models, lambda query: [tuple(row) for row in analysed(spark, query).collect()]
+        )
+        changed = analysed(spark, text)
+    except PySparkException:  # a value that means something else in a query of its own
+        return frame, sql
+    return changed.toDF(*frame.columns), RenderedSql(text, sql.place)
+
+
+def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> str | None:
+    """What gives the table of `sql` with fewer calls; None if nothing does, or the planner is off."""
     from pyspark.errors import PySparkException
 
     if not session.settings.llm.planner:
-        return frame
+        return None
     spark = session.spark
     try:
-        rewritten = planner.rewrite(sql.text, session.models, lambda query: _analysed(spark, query).columns)
+        better = planner.rewrite(sql.text, session.models, lambda query: analysed(spark, query).columns)
         normal = planner.normal(sql.text)
         # What sqlglot read must be what Spark read; only then is what was made of it the same, too.
-        if rewritten == sql.text or normal is None or not _same(frame, _analysed(spark, normal)):
-            return frame
-        better = _analysed(spark, rewritten)
+        if better == sql.text or normal is None or not _same(frame, analysed(spark, normal)):
+            return None
+        kinds = [kind for _, kind in analysed(spark, better).dtypes]
     except PySparkException:  # a name that means something else in a subquery: run what was written
-        return frame
-    if [kind for _, kind in better.dtypes] != [kind for _, kind in frame.dtypes]:
-        return frame
-    return better.toDF(*frame.columns)
+        return None
+    return better if kinds == [kind for _, kind in frame.dtypes] else None
 
 
-def _analysed(spark: SparkSession, sql: str) -> DataFrame:
+def analysed(spark: SparkSession, sql: str) -> DataFrame:
+    """`spark.sql`, with the llm_* functions written out where Spark takes none."""
     from pyspark.errors import PySparkException
 
     try:

@@ -226,6 +226,7 @@ from . import (  # noqa: E402, F401
     cells,
     commands,
     connections,
+    explain,
     include,
     llm,
     load,

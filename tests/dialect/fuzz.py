@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from sqlllm.dialect import Cell, If, Reference, Select, Sql, Statement, format_script, parse
+from sqlllm.dialect import Cell, Explain, If, Reference, Select, Sql, Statement, format_script, parse
 from sqlllm.errors import ScriptError
 
 ATOMS = [
@@ -43,7 +43,9 @@ def survive(text: str) -> None:
 
 def _use(statement: Statement) -> None:
     assert statement.place.text or isinstance(statement, Cell)
-    if isinstance(statement, Select | Sql):
+    if isinstance(statement, Explain):
+        _use(statement.select)
+    elif isinstance(statement, Select | Sql):
         rendered = statement.sql.render(_Nasty())
         for offset in range(0, len(rendered.text) + 2, 5):
             place = rendered.place_at(offset, offset + 2)

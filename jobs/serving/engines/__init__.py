@@ -32,6 +32,9 @@ class Model(Protocol):
     def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
         """`chat` or `completions` as server-sent events; refuses before the first one."""
 
+    async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation, as the model sees it; nothing is generated."""
+
     async def check_health(self) -> None:
         """Raise if the model can no longer answer."""
 

@@ -31,8 +31,9 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import parse_value
-from .oracle_answers import PlainTokens, TokenizerTokens, find_function, find_key, in_words, read_table
+from .oracle_answers import find_function, find_key, in_words, read_table
 from .requests import Request, parse_request
+from .tokens import PlainTokens, TokenizerTokens, Tokens
 
 
 class Options(BaseModel):
@@ -118,7 +119,7 @@ class OracleModel:
         self._look_up = look_up
         self._options = options
         self._key = find_key(options.key)
-        self._tokens = TokenizerTokens(options.tokenizer) if options.tokenizer else PlainTokens()
+        self._tokens: Tokens = TokenizerTokens.load(options.tokenizer) if options.tokenizer else PlainTokens()
         self._fails_below = int(options.failure_rate * 2**32)
         self._counts = {"requests": 0, "calls": 0, "failed": 0, "prompt_tokens": 0, "completion_tokens": 0}
 
@@ -181,6 +182,10 @@ class OracleModel:
         if (typed.stream_options or {}).get("include_usage"):
             yield sse(response(kind, id, self._name, [], usage=counts))
         yield SSE_DONE
+
+    async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation."""
+        return [self._tokens.count_chat(messages) for messages in batch]
 
     async def check_health(self) -> None:
         """There is nothing that can fail."""

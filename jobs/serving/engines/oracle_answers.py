@@ -1,4 +1,4 @@
-"""Where the oracle's answers come from, and how it counts tokens."""
+"""Where the oracle's answers come from."""
 
 from __future__ import annotations
 
@@ -14,54 +14,6 @@ import orjson
 from sqlllm.errors import ModelError, OptionError, PackageError, suggest
 
 from ..protocol import RequestError
-
-_BYTES_PER_TOKEN = 4
-
-
-class PlainTokens:
-    """One token for every four bytes of UTF-8, rounded up; a conversation has those of its messages' texts."""
-
-    def count(self, text: str) -> int:
-        """Tokens of a text."""
-        size = len(text) if text.isascii() else len(text.encode())
-        return -(-size // _BYTES_PER_TOKEN)
-
-    def count_chat(self, messages: list[dict[str, Any]]) -> int:
-        """Tokens of a conversation."""
-        texts = (message["content"] for message in messages if message.get("content"))
-        return sum(self.count(text if isinstance(text, str) else orjson.dumps(text).decode()) for text in texts)
-
-    def cut(self, text: str, tokens: int) -> str:
-        """The first tokens of a text, whole characters only."""
-        return text.encode()[: tokens * _BYTES_PER_TOKEN].decode(errors="ignore")
-
-
-class TokenizerTokens:
-    """As a model with this tokenizer counts; a conversation goes through its chat template."""
-
-    def __init__(self, folder: str) -> None:
-        try:
-            from transformers import AutoTokenizer
-        except ImportError as error:
-            raise PackageError.from_import_error(error, package="transformers", extra="ray") from error
-        try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError) as error:
-            raise ModelError(f"no tokenizer in {folder}: {error}") from error
-        if self._tokenizer.chat_template is None:
-            raise ModelError(f"the tokenizer in {folder} has no chat template")
-
-    def count(self, text: str) -> int:
-        """Tokens of a text."""
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def count_chat(self, messages: list[dict[str, Any]]) -> int:
-        """Tokens of a conversation."""
-        return len(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
-
-    def cut(self, text: str, tokens: int) -> str:
-        """The first tokens of a text."""
-        return str(self._tokenizer.decode(self._tokenizer(text, add_special_tokens=False)["input_ids"][:tokens]))
 
 
 def find_key(pattern: str | None) -> re.Pattern[str] | None:

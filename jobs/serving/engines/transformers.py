@@ -29,6 +29,7 @@ from ..protocol import (
 from ..spec import ModelSpec
 from . import check_folder, parse_value
 from .requests import Request, parse_request
+from .tokens import TokenizerTokens
 
 if TYPE_CHECKING:
     from .generation import Answer, Batcher
@@ -175,6 +176,11 @@ class TransformersModel:
         if (typed.stream_options or {}).get("include_usage"):
             yield sse(response(kind, id, self._name, [], usage=usage(len(answer.prompt), answer.tokens)))
         yield SSE_DONE
+
+    async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation, chat template included."""
+        tokens = TokenizerTokens(self._tokenizer)
+        return await asyncio.to_thread(lambda: [tokens.count_chat(messages) for messages in batch])
 
     async def check_health(self) -> None:
         """Raise if the generating thread has died."""

@@ -27,6 +27,7 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import check_folder, parse_value
+from .tokens import TokenizerTokens
 from .vllm_reasons import reason
 
 if TYPE_CHECKING:
@@ -113,13 +114,13 @@ class VLLM:
             await server.start()
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
             raise ModelError(reason(error)) from error
-        return VLLMModel(server, spec.name)
+        return VLLMModel(server, spec)
 
 
 class VLLMModel:
     """A running vLLM engine."""
 
-    def __init__(self, server: Any, name: str) -> None:
+    def __init__(self, server: Any, spec: ModelSpec) -> None:
         from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
         class OpenCompletionRequest(CompletionRequest):
@@ -132,7 +133,8 @@ class VLLMModel:
                 return CompletionRequest.build_tok_params(self.model_copy(update={"max_tokens": 0}), model_config)
 
         self._server = server
-        self._name = name
+        self._name = spec.name
+        self._folder = spec.model_path
         self._requests: dict[str, type[BaseModel]] = {
             "chat": ChatCompletionRequest,
             "completions": CompletionRequest,
@@ -166,6 +168,15 @@ class VLLMModel:
                 if not isinstance(event, str):
                     raise _refusal(event)
             yield "".join(events).encode()
+
+    async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation, chat template included."""
+
+        def count() -> list[int]:
+            tokens = TokenizerTokens.load(self._folder)
+            return [tokens.count_chat(messages) for messages in batch]
+
+        return await asyncio.to_thread(count)
 
     async def check_health(self) -> None:
         """Raise if the engine's process has died."""

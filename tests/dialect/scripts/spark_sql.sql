@@ -4,5 +4,5 @@ drop table if exists t;
 refresh table t;
 show tables;
 describe extended t;
-explain llm select m(x) from t;
+explain extended select m(x) from t;
 create table t as select 1 as b;

@@ -1,0 +1,208 @@
+"""explain llm select ...: what a select would ask of models, before anything is asked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import orjson
+
+from sqlllm import planner
+from sqlllm.dialect.statements import Explain
+from sqlllm.errors import ModelError, TableError
+from sqlllm.jobs.serving.usage import Query
+from sqlllm.udfs import requests
+
+from . import queries, system
+from .meter import fetch, prices
+from .planning import analysed, reordered, rewritten
+from .registry import statement
+from .tables import Result
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sqlllm.planner.asked import Asked
+
+    from .session import Session
+
+SCHEMA = (
+    "model string, request string, rows bigint, prompts bigint, stored bigint, calls bigint, prompt_tokens bigint,"
+    " answer_tokens bigint, seconds double, cost double"
+)
+SAMPLE = 1024  # prompts whose tokens are counted and that are looked up in the store
+_DISTINCT = """select r, count(*) as n from (select explode({request}) as r from ({query}))
+    where coalesce(get_json_object(r, '$.query'), get_json_object(r, '$.instruction')) is not null group by r"""
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a model has done so far, per call; None where nothing is known."""
+
+    answer_tokens: float | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class _Cost:
+    """What one call of a select would take; the fields of SCHEMA."""
+
+    model: str | None
+    request: str
+    rows: int = 0
+    prompts: int = 0
+    stored: int = 0
+    calls: int = 0
+    prompt_tokens: int = 0
+    answer_tokens: int | None = 0
+    seconds: float | None = 0.0
+    cost: float = 0.0
+
+
+@statement(Explain)
+def explain(session: Session, explain: Explain) -> Result:
+    """One row for each call, in the order in which they are made, and one for all: the select as it would run."""
+    sql = explain.select.sql.render(session.variables)
+    frame = queries.run_sql(session, sql)
+    frame, sql = reordered(session, frame, sql)
+    text = rewritten(session, frame, sql) or sql.text
+    names = {model.name.lower(): model.name for model in system.deployed(session)}
+    models = session.models & names.keys()
+    past = _past(session, names)
+    longest = max((past[names[model]].answer_tokens or 0 for model in models), default=0)
+    try:
+        calls = planner.asked(text, models, made="word " * round(longest))
+    except planner.NotUnderstood:
+        raise TableError(
+            "what this select asks cannot be told before it runs",
+            cure="Write the requests as a select of their own, and explain llm that.",
+            place=sql.place,
+        ) from None
+    costs = [_cost(session, call, names[call.model], past[names[call.model]]) for call in calls]
+    costs.append(_total(costs, text))
+    table = session.table([asdict(cost) for cost in costs], SCHEMA)
+    if explain.select.table is None:
+        return Result(table, place=explain.place)
+    return session.name_table(table, explain.select.table.resolve(session.variables), explain.place)
+
+
+def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:
+    from pyspark.sql.functions import expr
+
+    frame = analysed(session.spark, _DISTINCT.format(request=planner.REQUEST, query=call.query))
+    _refuse_unanswered(session, frame)
+    distinct = frame.persist()
+    try:
+        rows, prompts, size = distinct.selectExpr("sum(n)", "count(*)", "sum(octet_length(r))").first() or (0, 0, 0)
+        # The order of a hash is no order of the table, and the same each time.
+        sample = [row.r for row in distinct.orderBy(expr("xxhash64(r)")).limit(SAMPLE).select("r").collect()]
+    finally:
+        distinct.unpersist()
+    cost = _Cost(model, call.request, rows or 0, prompts)
+    if not sample:
+        return cost
+    groups = _by_params(sample)
+    asked = sum(len(batch) for batch in groups.values())
+    share = prompts / len(sample)  # prompts for each of the sample
+    stored = sum(_stored(session, model, params, batch) for params, batch in groups.items())
+    tokens = sum(session.serving.count_tokens(model, [messages for batch in groups.values() for messages in batch]))
+    by_size = (size or 0) / sum(len(request.encode()) for request in sample)  # longer prompts have more tokens
+    cost.stored = round(stored * share)
+    cost.calls = round((asked - stored) * share)
+    part = cost.calls / (asked * share) if asked else 0
+    cost.prompt_tokens = round(tokens * by_size * part)
+    answers = [_answer_tokens(params, past) for params, batch in groups.items() for _ in batch]
+    known = [tokens for tokens in answers if tokens is not None]
+    cost.answer_tokens = round(sum(known) * share * part) if len(known) == asked else None
+    cost.seconds = None if past.seconds is None else round(cost.calls * past.seconds, 1)
+    query = Query(prices=prices(session.settings.llm.prices))
+    cost.cost = query.cost(model, cost.prompt_tokens, cost.answer_tokens or 0)
+    return cost
+
+
+def _by_params(sample: list[str]) -> dict[bytes, list[list[dict[str, Any]]]]:
+    """The conversations of the requests that can be sent, by their other fields."""
+    groups: dict[bytes, list[list[dict[str, Any]]]] = {}
+    for request in sample:
+        try:
+            conversation = requests.parse(request)
+        except requests.RequestError:  # its row gets an error without a call
+            continue
+        if conversation is not None:
+            groups.setdefault(conversation.params, []).append(conversation.messages)
+    return groups
+
+
+def _stored(session: Session, model: str, params: bytes, batch: list[list[dict[str, Any]]]) -> int:
+    """How many of the conversations have an answer in the store."""
+    if session.settings.llm.store == "off":
+        return 0
+    body = orjson.loads(params) | {"model": model, "messages": batch}
+    key = session.settings.serving.api_key
+    reply = httpx.post(
+        f"{session.serving.endpoint}/v1/chat/completions/batch/stored",
+        content=orjson.dumps(body),
+        headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
+        timeout=60,
+        trust_env=False,
+    )
+    if reply.status_code != 200:
+        raise ModelError(f"the gateway does not look up answers: {reply.text[:200]}")
+    return int(reply.json()["stored"])
+
+
+def _answer_tokens(params: bytes, past: _Past) -> float | None:
+    """Tokens of an answer: as many as before, at most as many as asked for; None if neither is known."""
+    bounds = [past.answer_tokens, orjson.loads(params).get("max_tokens")]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def _past(session: Session, names: dict[str, str]) -> dict[str, _Past]:
+    """By model, from the usage that the gateway keeps."""
+    found = {name: _Past() for name in names.values()}
+    if not names:
+        return found
+    totals: dict[str, list[float]] = {}
+    for usage in fetch(session, {}):
+        total = totals.setdefault(usage["model"], [0, 0, 0])
+        for index, key in enumerate(("calls", "answer_tokens", "seconds")):
+            total[index] += usage[key]
+    for model, (calls, tokens, seconds) in totals.items():
+        if calls and model in found:
+            found[model] = _Past(tokens / calls, seconds / calls)
+    return found
+
+
+def _total(costs: list[_Cost], text: str) -> _Cost:
+    """All calls together; `request` is the select as it would run."""
+    total = _Cost(None, text)
+    for cost in costs:
+        total.rows += cost.rows
+        total.prompts += cost.prompts
+        total.stored += cost.stored
+        total.calls += cost.calls
+        total.prompt_tokens += cost.prompt_tokens
+        total.cost += cost.cost
+    answers, seconds = [cost.answer_tokens for cost in costs], [cost.seconds for cost in costs]
+    total.answer_tokens = None if None in answers else sum(answer or 0 for answer in answers)
+    total.seconds = None if None in seconds else round(0.0 + sum(second or 0.0 for second in seconds), 1)
+    return total
+
+
+def _refuse_unanswered(session: Session, frame: DataFrame) -> None:
+    """TableError if a table under `frame` holds answers that nobody has asked for yet: to look at it would ask."""
+    if not session.models or not hasattr(frame, "_jdf"):
+        return
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, sorted(session.models)))})\(", re.IGNORECASE)
+    leaves = frame._jdf.queryExecution().withCachedData().collectLeaves()
+    for index in range(leaves.size()):
+        leaf = leaves.apply(index)
+        if leaf.getClass().getSimpleName() != "InMemoryRelation" or leaf.cacheBuilder().isCachedColumnBuffersLoaded():
+            continue
+        if found := pattern.search(leaf.cacheBuilder().cachedPlan().toString()):
+            raise TableError(
+                f"a table of this select calls {found[1]} itself, and has not been asked for yet",
+                cure="Explain the select that makes that table, or run it first.",
+            )
