@@ -20,6 +20,7 @@ from sqlllm.errors import RunError, SQLLLMError
 from sqlllm.settings import RaySettings, Settings
 
 from . import training
+from .training import pretrain, pretrain_spec
 from .processes import Process
 from .runs import STOPPED, RunRecord
 from .training import Progress, Resources
@@ -37,6 +38,7 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "sft": Kind(training.FinetuneSpec, training.new_run, training.finetune),
+    "sfft": Kind(pretrain_spec.PretrainSpec, pretrain.new_run, pretrain.pretrain),
     "dpo": Kind(training.FinetuneSpec, training.new_run, training.finetune),
 }
 """By the first part of pretrainedModelType, which is also the record's `kind`."""

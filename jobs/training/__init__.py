@@ -1,4 +1,4 @@
-"""Training: a table of questions and answers in, a Hugging Face model folder out.
+"""Training: a table in, a Hugging Face model folder out.
 
 Importing this package loads neither torch, ray nor transformers; `finetune` does, in the run's own processes.
 """

@@ -1,0 +1,272 @@
+"""What `run table as LLM` with `sfft/*` may say: every option once, checked before anything starts."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sqlllm.errors import OptionError, suggest
+
+from . import pretrain_deepspeed
+from .keys import TYPES, _read, owners
+from .scratch import check_shape
+from .spec import _bool, _check_fixed
+
+MODEL_TYPES = ("auto", "baichuan", "llama", "llama2", "qwen", "zephyr")
+"""The seeds' `sfft/<x>`; the model's own config.json says what it is, so all mean the same."""
+
+
+class Training(BaseModel):
+    """The `sfft.<type>.<key>` options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_length: int = Field(ge=2, description="tokens that are read together")
+    epochs: int = Field(ge=1, description="how often all texts are read; Byzer's `epoches` is the same")
+    steps_per_epoch: int | None = Field(None, ge=1, description="end an epoch after so many steps")
+    max_steps: int | None = Field(None, ge=1, description="end the run after so many steps, whatever `epochs` says")
+    per_device_train_batch_size: int = Field(ge=1, description="blocks at once, in each worker")
+    gradient_accumulation_steps: int = Field(ge=1, description="batches in one step")
+    learning_rate: float = Field(gt=0, description="size of a step; lower it if the loss jumps or becomes `nan`")
+    warmup_steps: float = Field(ge=0, description="steps until the full learning rate; below 1 a share of all steps")
+    weight_decay: float = Field(ge=0, description="pull of the weights towards zero")
+    max_grad_norm: float = Field(ge=0, description="longest gradient")
+    gradient_checkpointing: bool = Field(description="less memory for a fifth more time")
+    logging_steps: int = Field(ge=1, description="steps between two lines of metrics")
+    save_steps: int = Field(ge=0, description="steps between two checkpoints; 0 keeps those at the end of epochs alone")
+    save_total_limit: int | None = Field(None, ge=1, description="keep the checkpoints of so many epochs; else all")
+    seed: int = Field(ge=0, description="the same seed, table, workers and machine give the same model")
+    tokenizer_path: Path | None = Field(None, description="another tokenizer: its folder, or a SentencePiece file")
+    setup_nccl_socket_ifname_by_ip: bool = Field(
+        description="GPUs of several machines talk over the network interface that has the machine's own address"
+    )
+
+
+ALIASES = {
+    "epoches": "epochs", "num_train_epochs": "epochs", "max_seq_length": "max_length",
+    "gradient_clipping": "max_grad_norm", "micro_batch_size": "per_device_train_batch_size",
+}  # fmt: skip
+"""Byzer's, Transformers' and DeepSpeed's other spellings."""
+
+_COMMON = {
+    "epochs": 1, "steps_per_epoch": None, "max_steps": None, "gradient_accumulation_steps": 1, "warmup_steps": 0.05,
+    "weight_decay": 0.1, "max_grad_norm": 1.0, "gradient_checkpointing": False, "logging_steps": 5, "save_steps": 500,
+    "save_total_limit": None, "seed": 42, "tokenizer_path": None, "setup_nccl_socket_ifname_by_ip": False,
+}  # fmt: skip
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "model": {**_COMMON, "max_length": 4096, "per_device_train_batch_size": 1, "learning_rate": 2e-5},
+    "scratch": {**_COMMON, "max_length": 512, "per_device_train_batch_size": 16, "learning_rate": 1.5e-3},
+}
+"""For a run that starts from a model, and for one from scratch."""
+
+LLAMA: dict[str, Any] = {
+    "vocab_size": 1024, "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 2, "num_attention_heads": 8,
+    "head_dim": 32, "tie_word_embeddings": True, "initializer_range": 0.06,
+}  # fmt: skip
+"""A new model, as small as in fine-tuning."""
+
+
+class PretrainSpec(BaseModel):
+    """One pretraining statement. Build it with `from_options`, which speaks SQL's spellings in its errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    name: str = Field(
+        default_factory=lambda: f"sfft-{datetime.now():%Y%m%d-%H-%M-%S}",
+        description="name of the run and its folder; default `sfft-` and the time",
+    )
+    local_path_prefix: Path | None = Field(
+        None, alias="localPathPrefix", description="folder of the runs; default `runs` in the settings' home"
+    )
+    local_model_dir: Path | None = Field(
+        None,
+        alias="localModelDir",
+        description="Hugging Face folder to go on from; empty trains a new Llama and its tokenizer from scratch",
+    )
+    pretrained_model_type: str = Field(
+        "sfft/auto",
+        alias="pretrainedModelType",
+        description="`sfft/auto`; Byzer's `sfft/llama2` and so on mean the same",
+    )
+    input_table: str = Field(
+        "", alias="inputTable", description="table with a column `text`; default the table of `run ... as LLM`"
+    )
+    output_table: str = Field("", alias="outputTable", description="name for the row that the statement gives")
+    local_data_dir: Path | None = Field(
+        None, alias="localDataDir", description="folder of `.txt` files, one text in a line, instead of a table"
+    )
+    keep_partition_num: bool = Field(
+        False, alias="keepPartitionNum",
+        description="each worker reads whole partitions of the table: their number is a multiple of the workers'",
+    )  # fmt: skip
+    training: Training
+    deepspeed: dict[str, Any] = Field(description="DeepSpeed's JSON, the options already in it")
+    llama: dict[str, Any] = Field(default_factory=dict, description="fields of Transformers' LlamaConfig; from scratch")
+    options: dict[str, str] = Field(default_factory=dict, repr=False, description="the statement's options as written")
+
+    @property
+    def seed(self) -> int:
+        return self.training.seed
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        """Read the options of one statement; a wrong one is an OptionError that names its key."""
+        plain: dict[str, Any] = {}
+        given: dict[str, tuple[str, Any]] = {}  # each key's option and value
+        if config := options.get("config", "").strip():
+            given |= {_key(name): ("config", _typed("config", name, value)) for name, value in _json(config).items()}
+        for option, text in options.items():
+            if option.startswith("sfft."):
+                kind, name = _parts(option)
+                given[_key(name)] = option, _typed(option, name, _read(option, kind, text))
+            elif option in _SHARED:
+                _check_fixed(option, text)
+            elif option in _PLAIN:
+                plain[option] = _bool(option, text) if option == "keepPartitionNum" else text.strip()
+            elif option not in ("config", "deepspeedConfig"):
+                known = [*_PLAIN, *_SHARED, "config", "deepspeedConfig", "sfft.<type>.<key>"]
+                raise OptionError(f"unknown option {option}", cure=suggest(option, known, what="options"), key=option)
+        _check_type(plain.get("pretrainedModelType") or "sfft/auto")
+        for option in ("localPathPrefix", "localModelDir", "localDataDir"):
+            plain[option] = Path(plain[option]).expanduser().absolute() if plain.get(option) else None
+        _check_folders(plain)
+        training, llama = _sorted(plain["localModelDir"] is None, given)
+        text = options.get("deepspeedConfig", "").strip()
+        deepspeed = pretrain_deepspeed.fill(
+            pretrain_deepspeed.read(text) if text else pretrain_deepspeed.BUILT_IN,
+            training.model_dump(),
+            {key: option for key, (option, _) in given.items()},
+        )
+        taken = {key: value for key, value in plain.items() if value != ""}
+        return cls(**taken, training=training, deepspeed=deepspeed, llama=llama, options=dict(options))
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            raise OptionError(
+                f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name"
+            )
+        return name
+
+
+_PLAIN = {
+    field.alias or name: name for name, field in PretrainSpec.model_fields.items() if field.alias or name == "name"
+}
+_SHARED = ("action", "detached", "model", "modelTable")
+"""Options with one meaning, the same as in fine-tuning."""
+
+
+def _check_type(text: str) -> None:
+    known = [f"sfft/{name}" for name in MODEL_TYPES]
+    if text not in known:
+        raise OptionError(
+            f"unknown pretrainedModelType {text}", cure=suggest(text, known, what="types"), key="pretrainedModelType"
+        )
+
+
+def _check_folders(plain: Mapping[str, Any]) -> None:
+    base, data = plain["localModelDir"], plain["localDataDir"]
+    if base and not (base / "config.json").is_file():
+        raise OptionError(
+            f"localModelDir {base} is not a Hugging Face model folder: it has no config.json",
+            cure="Name a model's folder, or leave localModelDir out to train from scratch.",
+            key="localModelDir",
+        )
+    if data and not data.is_dir():
+        raise OptionError(f"localDataDir {data} is no folder", key="localDataDir")
+    if data and plain.get("inputTable"):
+        raise OptionError("inputTable and localDataDir both name the texts", cure="Leave one out.", key="localDataDir")
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        config = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise OptionError(f"config is not JSON: {error}", cure=_CONFIG, key="config") from None
+    if not isinstance(config, dict):
+        raise OptionError("config is not a JSON object", cure=_CONFIG, key="config")
+    return config
+
+
+_CONFIG = "Write config='{\"key\": value}'."
+
+
+def _parts(option: str) -> tuple[str, str]:
+    _, kind, name = [*option.split(".", 2), "", ""][:3]
+    if kind not in TYPES or not name:
+        raise OptionError(
+            f"{option} is not of the form sfft.<type>.<key>", cure=suggest(kind, TYPES, what="types"), key=option
+        )
+    return kind, name
+
+
+def _key(name: str) -> str:
+    return ALIASES.get(name, name)
+
+
+def _typed(option: str, name: str, value: Any) -> Any:
+    """`value` if the key takes such a one."""
+    types = KEY_TYPES.get(_key(name))
+    if types is None:
+        known = [*KEY_TYPES, *ALIASES]
+        raise OptionError(f"{option}: unknown key {name}", cure=suggest(name, known, what="keys"), key=option)
+    kind = type(value).__name__
+    if kind == "int" and "int" not in types and "float" in types:
+        return float(value)
+    if kind not in types:
+        raise OptionError(
+            f"{option}: {name} takes {' or '.join(types)}, not {kind} {value!r}",
+            cure=f"Write `sfft.{types[0]}.{name}`.",
+            key=option,
+        )
+    return value
+
+
+def _kinds(annotation: Any) -> tuple[str, ...]:
+    """The kinds of value that a field takes, as options spell them."""
+    kinds = [kind for kind in (typing.get_args(annotation) or (annotation,)) if kind is not type(None)]
+    return tuple("str" if kind is Path else kind.__name__ for kind in kinds)
+
+
+KEY_TYPES = {name: _kinds(field.annotation) for name, field in Training.model_fields.items()} | {
+    name: types for name, (owner, types) in owners().items() if owner == "LlamaConfig"
+}
+
+
+def _sorted(scratch: bool, given: Mapping[str, tuple[str, Any]]) -> tuple[Training, dict[str, Any]]:
+    """The keys by owner over their defaults; one that has no use here is an error."""
+    defaults = dict(DEFAULTS["scratch" if scratch else "model"])
+    llama = dict(LLAMA) if scratch else {}
+    for name, (option, value) in given.items():
+        if name in Training.model_fields:
+            defaults[name] = value
+        elif scratch:
+            llama[name] = value
+        else:
+            raise OptionError(
+                f"{option}: {name} describes a new model, but localModelDir names one",
+                cure=f"Delete {name}, or leave localModelDir out to train from scratch.",
+                key=option,
+            )
+    if path := defaults["tokenizer_path"]:
+        defaults["tokenizer_path"] = Path(path).expanduser().absolute()
+        if not defaults["tokenizer_path"].exists():
+            option = given["tokenizer_path"][0]
+            raise OptionError(f"{option}: there is no {defaults['tokenizer_path']}", key=option)
+    try:
+        training = Training(**defaults)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option, value = given[str(first["loc"][0])]
+        raise OptionError(f"{option}: {first['msg'].lower()}, not {value!r}", key=option) from None
+    if scratch:
+        check_shape(llama, "sfft")
+    return training, llama
