@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 from click.testing import CliRunner
 
 from sqlllm.console.cli import COMMANDS, cli
@@ -17,9 +18,13 @@ def page() -> str:
     """The whole page."""
     runner = CliRunner()
     parts = [HEAD]
-    for command in COMMANDS:
-        text = runner.invoke(cli, [command, "--help"], prog_name="sqlllm", terminal_width=100).output
-        parts.append(f"## sqlllm {command}\n\n```\n{text.strip()}\n```\n")
+    context = click.Context(cli)
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        words = [[name], *([name, inner] for inner in getattr(command, "commands", ()))]
+        for path in words:
+            text = runner.invoke(cli, [*path, "--help"], prog_name="sqlllm", terminal_width=100).output
+            parts.append(f"{'##' if len(path) == 1 else '###'} sqlllm {' '.join(path)}\n\n```\n{text.strip()}\n```\n")
     return "\n".join(parts)
 
 

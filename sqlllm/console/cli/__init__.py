@@ -16,6 +16,7 @@ EXIT_CANCELLED = 130  # Ctrl-C, as shells count it
 
 COMMANDS = {
     "run": "run a script",
+    "runs": "the training runs: list, follow, cancel, resume",
     "check": "report every error of scripts, without running them",
     "fmt": "rewrite scripts in one style",
     "doctor": "what this machine has, what is missing or broken, and the cure",
