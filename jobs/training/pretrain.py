@@ -34,6 +34,7 @@ def new_run(spec: PretrainSpec, home: Path) -> RunRecord:
         base=str(spec.local_model_dir or ""),
         seed=spec.seed,
         options=spec.options,
+        listed=home / "runs",
     )
 
 
