@@ -24,6 +24,7 @@ _STATEMENTS: dict[type[statements.Statement], Handler] = {}
 _COMMANDS: dict[str, Handler] = {}
 _MODULES: dict[str, Handler] = {}
 _NAMES: dict[str, str] = {}  # of modules, as written
+_OPTIONS: dict[str, dict[str, str]] = {}  # of modules: what each option means
 _GROUP = "sqlllm.modules"
 
 
@@ -47,12 +48,13 @@ def command(*names: str) -> Callable[[F], F]:
     return register
 
 
-def module(name: str) -> Callable[[F], F]:
-    """Register the handler of `run ... as name`."""
+def module(name: str, **options: str) -> Callable[[F], F]:
+    """Register the handler of `run ... as name`; its docstring says what it does, `options` what each option means."""
 
     def register(handler: F) -> F:
         _MODULES[name.lower()] = handler
         _NAMES[name.lower()] = name
+        _OPTIONS[name.lower()] = options
         return handler
 
     return register
@@ -73,7 +75,12 @@ def modules() -> list[str]:
     return sorted({*_NAMES.values(), *(point.name for point in entry_points(group=_GROUP))})
 
 
-def find_module(run: statements.Run, name: str) -> Handler:
+def options_of(module: str) -> dict[str, str]:
+    """What each option means that a built-in module has declared."""
+    return _OPTIONS.get(module.lower(), {})
+
+
+def find_module(name: str) -> Handler:
     """The handler of `run ... as name`, built in or from an entry point; ParseError if there is none."""
     if handler := _MODULES.get(name.lower()):
         return handler
@@ -81,4 +88,4 @@ def find_module(run: statements.Run, name: str) -> Handler:
         if point.name.lower() == name.lower():
             plugged: Handler = point.load()
             return plugged
-    raise ParseError(f"unknown module {name}", cure=suggest(name, modules(), what="modules"), place=run.module.place)
+    raise ParseError(f"unknown module {name}", cure=suggest(name, modules(), what="modules"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
+from sqlllm.errors import ParseError
 
 from . import registry
 
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
 
 @registry.statement(Run)
 def run(session: Session, run: Run) -> Result | None:
-    handler = registry.find_module(run, run.module.resolve(session.variables))
+    try:
+        handler = registry.find_module(run.module.resolve(session.variables))
+    except ParseError as error:
+        raise error.at(run.module.place) from None
     result = handler(session, run)
     if result is None or run.output is None:
         return result

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Macro
 from sqlllm.errors import OptionError, TableError, suggest
 
-from ..modules import repartition
+from .. import caches
+from ..modules.partitions import repartition
 from ..registry import command
-from ..tables import Result, identifier, table_named
+from ..tables import Result, table_named
 from . import arguments
 
 if TYPE_CHECKING:
     from ..session import Session
-
-_LIFECYCLES = ("script", "session")
 
 
 @command("head")
@@ -41,23 +40,20 @@ def desc(session: Session, macro: Macro) -> Result:
 def cache(session: Session, macro: Macro) -> None:
     """`!cache table;` computes the table once for this script, `!cache table session;` until the session ends."""
     name, lifecycle = [*arguments.words(session, macro, "!cache my_table session;", 1, 2), "script"][:2]
-    if lifecycle not in _LIFECYCLES:
+    if lifecycle not in caches.LIFECYCLES:
         place = macro.args[1].place
         raise OptionError(
-            f"unknown lifecycle {lifecycle}", cure=suggest(lifecycle, _LIFECYCLES, what="lifecycles"), place=place
+            f"unknown lifecycle {lifecycle}", cure=suggest(lifecycle, caches.LIFECYCLES, what="lifecycles"), place=place
         )
     table_named(session, macro.args[0])
-    session.spark.catalog.cacheTable(identifier(name))
-    if lifecycle == "script":
-        session.cached.add(identifier(name))
+    caches.add(session, name, lifecycle)
 
 
 @command("uncache")
 def uncache(session: Session, macro: Macro) -> None:
     (name,) = arguments.words(session, macro, "!unCache my_table;", 1)
     table_named(session, macro.args[0])
-    session.spark.catalog.uncacheTable(identifier(name))
-    session.cached.discard(identifier(name))
+    caches.remove(session, name)
 
 
 @command("lastcommand")

@@ -5,3 +5,5 @@ predict t as RandomForest.`/tmp/model` as predicted;
 run command as Ray.`` where code='''
 print("hello; world")
 ''' and inputTable="${t}";
+run t as TableRepartition.`` as u where partitionNum=4
+and partitionCols="k";

@@ -1,0 +1,10 @@
+"""Modules of `run ... as Name` that Byzer-SQL has built in. Others come by the entry point group `sqlllm.modules`."""
+
+from __future__ import annotations
+
+from .inputs import DUMMY, columns_of, input_table, options_of
+
+__all__ = ["DUMMY", "columns_of", "input_table", "options_of"]
+
+# The handlers register themselves.
+from . import databases, json, partitions, profile, samples, shapes, syntax, trees  # noqa: F401
