@@ -1,11 +1,11 @@
-"""A result as a table for people, JSON or CSV for programs."""
+"""A result as a table for people, JSON or CSV for programs; an error with its place underlined."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from datetime import date
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,59 +13,95 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sqlllm.errors import ScriptErrors, SQLLLMError
+from sqlllm.places import Place, mask_secrets
+
+from .view import View, cell, is_number, plain
+
 if TYPE_CHECKING:
     from sqlllm.session import Result
 
 FORMATS = ("table", "json", "csv")
+_SHORT = 300  # characters of a value in plain text
 TABLE_ROWS = 50  # a table is for reading; JSON and CSV give every row
 
 
 def show(result: Result, form: str, out: Console) -> None:
     """Print `result` to `out` in one of FORMATS."""
     if form == "table":
-        _table(result, out)
+        out.print(table(View.of(result, TABLE_ROWS)))
     elif form == "json":
-        out.out(json.dumps([row.asDict(recursive=True) for row in result.rows()], default=_plain, ensure_ascii=False))
+        out.out(json.dumps([row.asDict(recursive=True) for row in result.rows()], default=plain, ensure_ascii=False))
     else:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(result.columns)
-        writer.writerows([_cell(value) for value in row] for row in result.rows())
+        writer.writerows([cell(value) for value in row] for row in result.rows())
         out.out(text.getvalue(), end="")
 
 
-def _table(result: Result, out: Console) -> None:
-    rows = result.rows(TABLE_ROWS + 1)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
-    for name, kind in result.frame.dtypes:
-        number = kind.startswith(("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"))
-        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
-    for row in rows[:TABLE_ROWS]:
-        table.add_row(*(Text("NULL", style="dim") if value is None else Text(_cell(value)) for value in row))
-    if len(rows) > TABLE_ROWS:
-        table.caption = f"the first {TABLE_ROWS} rows"
-    elif not rows:
-        table.caption = "no rows"
-    out.print(table)
+def table(view: View, most: int = TABLE_ROWS) -> Table:
+    """At most `most` rows of a view, for a terminal."""
+    shown = view.with_rows(most)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
+    for name, kind in shown.columns:
+        made.add_column(Text(name), justify="right" if is_number(kind) else "left", overflow="fold")
+    for row in shown.rows:
+        made.add_row(*(Text("NULL", style="dim") if value is None else Text(cell(value)) for value in row))
+    if shown.more:
+        made.caption = f"the first {len(shown.rows)} rows"
+    elif not shown.rows:
+        made.caption = "no rows"
+    return made
 
 
-def _cell(value: Any) -> str:
-    """One value as text; nested ones as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (dict, list, tuple)):
-        plain = value.asDict(recursive=True) if hasattr(value, "asDict") else value
-        return json.dumps(plain, default=_plain, ensure_ascii=False)
-    return str(value)
+def text(view: View, width: int = 120) -> str:
+    """A view as plain text, where nothing better can be shown."""
+    out = Console(file=io.StringIO(), width=width, color_system=None)
+    short = replace(view, rows=tuple(tuple(_shortened(value) for value in row) for row in view.rows[:21]))
+    out.print(table(short, 20))
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
 
 
-def _plain(value: Any) -> Any:
-    if hasattr(value, "asDict"):
-        return value.asDict(recursive=True)
-    if isinstance(value, date):  # and datetime
-        return value.isoformat()
-    if isinstance(value, (bytes, bytearray)):
-        return value.hex()
-    return str(value)
+def _shortened(value: Any) -> Any:
+    return f"{value[:_SHORT]}…" if isinstance(value, str) and len(value) > _SHORT else value
+
+
+def error(error: SQLLLMError) -> Text:
+    """Message, place with the wrong part underlined, cure: of every error, if there are several."""
+    errors = error.errors if isinstance(error, ScriptErrors) else (error,)
+    return Text("\n\n").join([_one(each) for each in errors] + ([Text("\n".join(error.notes))] if error.notes else []))
+
+
+def ansi(shown: Text) -> str:
+    """A text with its colours as escape sequences, which notebooks and terminals show."""
+    out = Console(file=io.StringIO(), force_terminal=True, color_system="standard", soft_wrap=True)
+    out.print(shown, end="")
+    assert isinstance(out.file, io.StringIO)
+    return out.file.getvalue()
+
+
+def _one(error: SQLLLMError) -> Text:
+    shown = Text.assemble((type(error).__name__, "bold red"), ": ", mask_secrets(error.message))
+    if error.place is not None:
+        shown.append("\n").append_text(_place(error.place))
+    if error.cure:
+        shown.append("\n").append(mask_secrets(error.cure), "green")
+    return shown
+
+
+def _place(place: Place) -> Text:
+    line, column = place.source.position(place.start)
+    code = place.source.line(line)
+    end = min(max(column - 1 + place.end - place.start, column), len(code))
+    return Text.assemble(
+        (f"{place}\n", "dim"),
+        (f"{line} | ", "dim"),
+        code[: column - 1],
+        (code[column - 1 : end], "bold red underline"),
+        code[end:],
+        "\n" if end > column - 1 else "",
+        (" " * (len(f"{line} ")) + "| " + "".join("\t" if char == "\t" else " " for char in code[: column - 1]), "dim"),
+        ("^" * max(end - column + 1, 1), "bold red"),
+    )

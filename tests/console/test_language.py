@@ -14,6 +14,7 @@ from sqlllm.console.language import Language, Names, SessionNames
 from sqlllm.dialect.parser import STATEMENTS
 from sqlllm.session import Session
 
+SAMPLE = 'load csv.`x` where header="true"; -- why\n!show t;'
 SCRIPTS = [path.read_text() for path in sorted((Path(__file__).parents[1] / "dialect" / "scripts").glob("*.sql"))]
 
 
@@ -172,9 +173,7 @@ def test_the_lexer_gives_back_the_text_and_knows_the_dialect() -> None:
     lexer = get_lexer_by_name("sqlllm", stripnl=False, ensurenl=False)
     for script in SCRIPTS:
         assert "".join(piece for _, piece in lexer.get_tokens(script)) == script
-    found = dict(
-        (piece, kind) for kind, piece in lexer.get_tokens('load csv.`x` where header="true"; -- why\n!show t;')
-    )
+    found = {piece: kind for kind, piece in lexer.get_tokens(SAMPLE)}
     assert found["load"] is Keyword
     assert found["`x`"] in String
     assert found["header"] is Name.Attribute
