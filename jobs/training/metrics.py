@@ -19,7 +19,7 @@ from typing_extensions import override
 from sqlllm.errors import TrainingError
 
 from . import checkpoints
-from .progress import Progress
+from .progress import Progress, metrics_until
 
 
 class Metrics(TrainerCallback):
@@ -41,10 +41,8 @@ class Metrics(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.began = time.monotonic() - self.start.seconds
-        if state.is_world_process_zero and self.path.exists():
-            # What the lost steps logged is logged again.
-            kept = [line for line in self.path.read_text().splitlines() if _step(line) <= self.start.step]
-            self.path.write_text("".join(f"{line}\n" for line in kept))
+        if state.is_world_process_zero:
+            metrics_until(self.path, self.start.step)
 
     @override
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -129,8 +127,3 @@ def memory() -> float:
         return round(torch.cuda.max_memory_allocated() / 2**30, 3)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(most / (2**30 if sys.platform == "darwin" else 2**20), 3)
-
-
-def _step(line: str) -> int:
-    # A line that was cut short in its writing belongs to a lost step.
-    return int(json.loads(line)["step"]) if line.endswith("}") else sys.maxsize

@@ -65,12 +65,3 @@ class Checkpoints:
 
 def _number(folder: Path) -> int:
     return int(folder.name.rpartition("-")[2])
-
-
-def metrics_until(path: Path, step: int) -> None:
-    """Drop the lines of steps after `step`, which are about to be done again."""
-    if path.exists():
-        lines = path.read_text().splitlines()
-        beside = path.with_name(f".{path.name}")
-        beside.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
-        beside.replace(path)

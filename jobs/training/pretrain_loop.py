@@ -20,9 +20,9 @@ from sqlllm.jobs.runs import RunRecord
 
 from . import pretrain_deepspeed
 from .pretrain_blocks import IGNORED, Order, Stream
-from .pretrain_checkpoints import Checkpoints, Position, metrics_until
+from .pretrain_checkpoints import Checkpoints, Position
 from .pretrain_spec import PretrainSpec
-from .progress import Progress
+from .progress import Progress, metrics_until
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,17 +53,33 @@ def duration(seconds: float) -> str:
 
 
 def read_metrics(path: Path, offset: int = 0) -> tuple[list[Progress], int]:
-    """The complete lines after byte `offset`, and the offset after them."""
+    """The complete lines after byte `offset`, and the offset after them.
+
+    A run that goes on from a checkpoint takes back what later steps logged; who followed it meanwhile goes on with the
+    next line.
+    """
     if not path.exists():
         return [], offset
     with path.open("rb") as file:
-        # A run that goes on from a checkpoint takes back what later steps logged.
-        offset = min(offset, file.seek(0, os.SEEK_END))
-        file.seek(offset)
+        file.seek(max(0, offset - 1))
         text = file.read()
+        if offset and not text.startswith(b"\n"):
+            file.seek(0)
+            return [], file.read().rfind(b"\n") + 1
+    text = text[1:] if offset else text
     # The last line may be half written: it is left for the next call.
     text = text[: text.rfind(b"\n") + 1]
     return [Progress(**json.loads(line)) for line in text.splitlines()], offset + len(text)
+
+
+def metrics_until(path: Path, step: int) -> None:
+    """Take back the lines of steps after `step`, which are about to be done again, and one that was cut short."""
+    if path.exists():
+        whole = path.read_bytes()
+        lines = whole[: whole.rfind(b"\n") + 1].splitlines(keepends=True)
+        beside = path.with_name(f".{path.name}")
+        beside.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= step))
+        beside.replace(path)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def load_in_4bit(base: Path, dtype: torch.dtype) -> PreTrainedModel:
     """The model with its linear layers in nf4, doubly quantized, that compute in `dtype`."""
     try:
-        import bitsandbytes
+        from bitsandbytes.nn.modules import Linear4bit
     except ImportError as error:
         raise PackageError.from_import_error(error, package="bitsandbytes", extra="train") from None
     from peft import prepare_model_for_kbit_training
@@ -32,7 +32,7 @@ def load_in_4bit(base: Path, dtype: torch.dtype) -> PreTrainedModel:
         ),
     )
     for layer in model.modules():
-        if isinstance(layer, bitsandbytes.nn.Linear4bit):
+        if isinstance(layer, Linear4bit):
             # On CPUs with AVX512_BF16 a forward without gradients repacks the weights for a kernel whose backward is
             # wrong: every later gradient is off, and the loss still falls.
             layer.support_avx512bf16_for_cpu = False

@@ -58,10 +58,10 @@ def train(config: dict[str, Any]) -> None:
         trainer = dpo.build_trainer(spec, run, base, gpu=config["gpu"], checkpoint=checkpoint)
     else:
         trainer = build_trainer(spec, run, base, gpu=config["gpu"], checkpoint=checkpoint)
+    before = checkpoints.read_mark(checkpoint).seconds if checkpoint else 0.0
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    seconds = time.monotonic() - started + (checkpoints.read_mark(checkpoint).seconds if checkpoint else 0.0)
-    save(trainer, spec, run, seconds, first=first)
+    save(trainer, spec, run, before + time.monotonic() - started, first=first)
 
 
 def build_trainer(

@@ -18,7 +18,7 @@ from sqlllm.jobs import runs
 from sqlllm.jobs.processes import Process
 from sqlllm.jobs.queueing import turn
 from sqlllm.jobs.runs import RunRecord, find_run, list_runs
-from sqlllm.jobs.training.progress import Progress, following, read_metrics
+from sqlllm.jobs.training.progress import Progress, following, metrics_until, read_metrics
 
 LINE = {
     "step": 2, "total_steps": 10, "epoch": 0.5, "loss": 1.5, "learning_rate": 0.1, "tokens": 100,
@@ -208,3 +208,21 @@ def test_turns_are_served_by_age_and_the_dead_stand_in_nobodys_way(tmp_path: Pat
     assert third.stdout.readline() == "in\n"
     third.communicate("\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_taken_back_are_followed_past(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    texts = [json.dumps({**LINE, "step": step, "loss": step / 7}) + "\n" for step in range(1, 9)]
+    path.write_text("".join(texts) + texts[0][:30])  # cut short by a kill
+    seen, offset = read_metrics(path)
+    assert [progress.step for progress in seen] == list(range(1, 9))
+    metrics_until(path, 3)
+    assert path.read_text() == "".join(texts[:3])
+    assert read_metrics(path, offset) == ([], len("".join(texts[:3])))
+    longer = [text.replace("0.5", "0.5250001") for text in texts[3:]] * 2
+    path.write_text("".join(texts[:3] + longer))  # grown past the offset before anyone looked
+    nothing, offset = read_metrics(path, offset)
+    assert nothing == []
+    with path.open("a") as file:
+        file.write(texts[7])
+    assert [progress.step for progress in read_metrics(path, offset)[0]] == [8]

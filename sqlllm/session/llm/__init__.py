@@ -10,6 +10,7 @@ from sqlllm.errors import OptionError, suggest
 
 from ..registry import module
 from . import manage, runs
+from .evaluate import evaluate
 from .finetune import finetune
 from .infer import infer
 
@@ -21,6 +22,7 @@ Action = Callable[["Session", Run, dict[str, str]], "Result"]
 
 ACTIONS: dict[str, Action] = {
     "cancel": runs.cancel,
+    "evaluate": evaluate,
     "finetune": finetune,
     "infer": infer,
     "list": manage.list_,
