@@ -121,12 +121,13 @@ class Client:
             except httpx.TransportError as error:
                 reason, after = f"{self._url} cannot be reached: {error or type(error).__name__}", 0.0
             else:
-                reason, after = _reason(response)[0], _retry_after(response)
+                (reason, code), after = _reason(response), _retry_after(response)
                 if response.status_code == _BUSY:  # it is alive: as patient as it asks
                     on_busy()
                     await _sleep(max(after, _FIRST_DELAY))
                     continue
-                if response.status_code not in _UNAVAILABLE:
+                # A bare 500 is the proxy's: the gateway behind it has died and is being replaced.
+                if response.status_code not in _UNAVAILABLE and (response.status_code != 500 or code):
                     return response, tries + 1
             tries += 1
             wait = max(delay, after)
@@ -160,7 +161,7 @@ def _reply(content: bytes, expected: int, tries: int) -> Reply:
 
 
 def _reason(response: httpx.Response) -> tuple[str, str]:
-    """Message and code of an error; empty if there is none."""
+    """Message and code of an error; no code if it is not in OpenAI's shape."""
     if response.status_code == 200:
         return "", ""
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ class Answers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._under_way: dict[Key, asyncio.Future[Choice | None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def choices(
         self, keys: Sequence[Key | None], ask: Ask, statement: Statement, account: Account
@@ -69,12 +71,7 @@ class Answers:
             mine.append(place)
             if key is not None:  # before the store is asked, so that nobody slips in between
                 self._under_way[key] = asyncio.get_running_loop().create_future()
-        try:
-            await self._answer(mine, keys, ask, statement, account, found)
-        finally:
-            for place in mine:
-                if (key := keys[place]) is not None and not (future := self._under_way.pop(key)).done():
-                    future.set_result(found.get(place))  # None: it was stopped, or refused
+        await self._finished(self._own(mine, keys, ask, statement, account, found), kept=any(keys[i] for i in mine))
         again = []
         for place, future in theirs:
             choice = await asyncio.shield(future)  # a reader that leaves must not take the answer from the others
@@ -83,6 +80,38 @@ class Answers:
             else:
                 found[place] = {**choice, "joined": True}
         return again
+
+    async def _finished(self, work: Coroutine[Any, Any, None], *, kept: bool) -> None:
+        """Do the work; if its answers are kept, to its end, even if who asked has gone: they are being paid for."""
+        if not kept:
+            await work
+            return
+        # A context of its own: Serve cancels the calls that were made in that of a request with the request.
+        task = asyncio.create_task(work, context=contextvars.Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
+            raise
+
+    async def _own(
+        self,
+        places: list[int],
+        keys: Sequence[Key | None],
+        ask: Ask,
+        statement: Statement,
+        account: Account,
+        found: dict[int, Choice],
+    ) -> None:
+        """Answer what nobody else does, and hand the answers to those who wait."""
+        try:
+            await self._answer(places, keys, ask, statement, account, found)
+        finally:
+            for place in places:
+                if (key := keys[place]) is not None:
+                    self._under_way.pop(key).set_result(found.get(place))  # None: it was stopped, or refused
 
     async def _answer(
         self,

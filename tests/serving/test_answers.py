@@ -108,8 +108,7 @@ def test_equal_requests_under_way_are_joined(tmp_path: Path) -> None:
     run(check())
 
 
-@pytest.mark.parametrize("how", ["stopped", "failed"])
-def test_who_waits_for_a_request_that_comes_to_nothing_makes_it(tmp_path: Path, how: str) -> None:
+def test_who_waits_for_a_request_that_fails_makes_it(tmp_path: Path) -> None:
     async def check() -> None:
         house = House(tmp_path)
         house.answering.clear()
@@ -118,20 +117,32 @@ def test_who_waits_for_a_request_that_comes_to_nothing_makes_it(tmp_path: Path, 
         second = asyncio.create_task(house.ask("ba"))
         await asyncio.sleep(0.05)
         assert house.asked == [b"a", b"b"]
-        if how == "stopped":
-            first.cancel()
-        else:
-            house.refusal = RequestError("gone", status=503)
-            house.answering.set()
-            with pytest.raises(RequestError):
-                await first
-            with pytest.raises(RequestError):
-                await second
-            house.refusal = None
-            second = asyncio.create_task(house.ask("ba"))
+        house.refusal = RequestError("gone", status=503)
         house.answering.set()
-        assert said(await second) == "ba"
-        assert house.answers._under_way == {}
+        for batch in (first, second):
+            with pytest.raises(RequestError, match="gone"):
+                await batch
+        assert sorted(house.asked) == [b"a", b"a", b"b", b"b"]
+        house.refusal = None
+        assert said(await house.ask("ba")) == "ba"
+
+    run(check())
+
+
+def test_what_was_begun_is_kept_when_its_client_has_gone(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        house.answering.clear()
+        client = asyncio.create_task(house.ask("ab"))
+        await asyncio.sleep(0.05)
+        client.cancel()
+        await asyncio.sleep(0.05)
+        again = asyncio.create_task(house.ask("abc"))
+        await asyncio.sleep(0.05)
+        house.answering.set()
+        assert said(await again) == "a~b~c"
+        assert house.asked == [b"a", b"b", b"c"]
+        assert (await house.usage()).calls == 3
 
     run(check())
 

@@ -104,9 +104,9 @@ def test_rows_with_other_parameters_go_in_other_requests(gateway: Gateway) -> No
     assert {(request["temperature"], len(request["messages"])) for request in gateway.requests} == {(0.0, 2), (1.0, 1)}
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_gateway_is_asked_again(gateway: Gateway, status: int) -> None:
-    gateway.script.append((status, b"{}", {"Retry-After": "0"}))
+@pytest.mark.parametrize(("status", "content"), [(429, b"{}"), (503, b"{}"), (500, b"Internal Server Error")])
+def test_a_gateway_that_cannot_answer_now_is_asked_again(gateway: Gateway, status: int, content: bytes) -> None:
+    gateway.script.append((status, content, {"Retry-After": "0"}))
     (batch,) = answers(endpoint(gateway), rows([[ask("a")]]))
     assert outputs(batch) == ["A"]
     assert len(gateway.requests) == 2
@@ -123,6 +123,14 @@ def test_a_refused_batch_is_an_error_of_its_rows(gateway: Gateway) -> None:
     gateway.script.append((400, b'{"error": {"message": "temperature must be >= 0"}}', {}))
     (batch,) = answers(endpoint(gateway), rows([[ask("a", temperature="-1")], [ask("b")]]))
     assert sorted(str(text) for text in outputs(batch)) == ["!invalid_request", "B"]
+
+
+def test_an_engine_that_fails_is_an_error_of_its_rows(gateway: Gateway) -> None:
+    said = b'{"error": {"message": "model m failed: KeyError()", "type": "server_error", "param": null, "code": null}}'
+    gateway.script.append((500, said, {}))
+    (batch,) = answers(endpoint(gateway), rows([[ask("a")]]))
+    assert outputs(batch) == ["!invalid_request"]
+    assert len(gateway.requests) == 1
 
 
 def test_a_model_that_is_gone_stops_the_query(gateway: Gateway) -> None:
