@@ -20,26 +20,30 @@ from sqlllm.errors import RunError, SQLLLMError
 from sqlllm.settings import RaySettings, Settings
 
 from . import training
-from .training import pretrain, pretrain_spec
+from .lineage import fingerprint, write_card
 from .processes import Process
 from .runs import STOPPED, RunRecord
-from .training import Progress, Resources
+from .training import Progress, Resources, checkpoints, pretrain, pretrain_spec
+from .training.pretrain_checkpoints import Checkpoints
 
 _FILE = "job.json"
 
 
 class Kind(NamedTuple):
-    """A kind of run: its options, its record, its work."""
+    """A kind of run: its options, its record, its work, and the last whole checkpoint in its model's folder."""
 
     spec: Any
     new_run: Callable[[Any, Path], RunRecord]
     work: Callable[..., RunRecord]
+    last_checkpoint: Callable[[Path], Path | None] = lambda _: None
 
 
 KINDS: dict[str, Kind] = {
-    "sft": Kind(training.FinetuneSpec, training.new_run, training.finetune),
-    "sfft": Kind(pretrain_spec.PretrainSpec, pretrain.new_run, pretrain.pretrain),
-    "dpo": Kind(training.FinetuneSpec, training.new_run, training.finetune),
+    "sft": Kind(training.FinetuneSpec, training.new_run, training.finetune, checkpoints.last),
+    "sfft": Kind(
+        pretrain_spec.PretrainSpec, pretrain.new_run, pretrain.pretrain, lambda folder: Checkpoints(folder).last()
+    ),
+    "dpo": Kind(training.FinetuneSpec, training.new_run, training.finetune, checkpoints.last),
 }
 """By the first part of pretrainedModelType, which is also the record's `kind`."""
 
@@ -88,6 +92,11 @@ class Job(BaseModel):
         (run.folder / _FILE).write_text(self.model_dump_json(indent=2))
 
 
+def last_checkpoint(run: RunRecord) -> Path | None:
+    """The checkpoint that `resume` goes on from; None if it starts anew."""
+    return KINDS[run.kind].last_checkpoint(run.folder / "finetune_model")
+
+
 def execute(
     run: RunRecord, *, on_progress: Callable[[Progress], None] | None = None, resume: bool = False
 ) -> RunRecord:
@@ -100,13 +109,17 @@ def execute(
     run = run.update(process=Process.current(), reason="")
     try:
         with run.beating():
-            return kind.work(
+            run = run.update(fingerprint=run.fingerprint or fingerprint(run.data))
+            run = kind.work(
                 kind.spec.model_validate(job.spec, by_name=True, by_alias=False),
                 run,
                 on_progress=on_progress,
                 resources=_resources(job),
-                **({"resume": True} if resume else {}),
+                resume=resume,
             )
+            if run.model is not None:
+                write_card(run)
+            return run
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             run.end("cancelled", STOPPED)
