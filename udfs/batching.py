@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from . import requests
 from .calling import Caller
+from .ordering import prefix_order
 from .requests import Conversation, RequestError
 from .transport import Client, Endpoint
 
@@ -132,8 +133,9 @@ class Window:
         batch = _Batch(slots)
         size = self._endpoint.batch_size
         for params, group in groups.items():
+            order = prefix_order([conversation.messages for _, conversation in group])
             for start in range(0, len(group), size):
-                batch.futures.append(self._send(params, group[start : start + size]))
+                batch.futures.append(self._send(params, [group[place] for place in order[start : start + size]]))
         return batch
 
     def _remember(self, request: str) -> _Slot:

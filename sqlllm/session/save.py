@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Save
 from sqlllm.errors import OptionError
 
-from . import excel, formats, options
+from . import excel, formats, incremental, options
 from .registry import statement
 from .tables import table_named
 
@@ -24,6 +24,9 @@ def save(session: Session, save: Save) -> None:
     kind = ask.format.lower()
     if kind in _READ_ONLY:
         raise OptionError(f"{ask.format} can only be loaded", cure="Save as json, csv or parquet.", place=ask.place)
+    if "incremental" in ask.options:
+        with formats.errors_explained(ask):
+            frame = incremental.new_rows(ask, frame, save.mode)
     if "fileNum" in ask.options:
         frame = frame.repartition(options.count(ask.options, "fileNum"))
         del ask.options["fileNum"]

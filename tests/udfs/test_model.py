@@ -72,6 +72,14 @@ def test_a_task_remembers_what_it_asked_as_far_as_memory_is_set_aside(
     assert len(gateway.prompts) > 20
 
 
+def test_prompts_that_begin_alike_are_sent_together(gateway: Gateway) -> None:
+    prompts = [f"{start} {number}" for number in range(8) for start in ("you", "they", "we")]
+    (batch,) = answers(endpoint(gateway), rows([[ask(prompt)] for prompt in prompts]))
+    assert outputs(batch) == [prompt.upper() for prompt in prompts]
+    sent = [{messages[-1]["content"].split()[0] for messages in request["messages"]} for request in gateway.requests]
+    assert [len(starts) for starts in sent] == [1] * 6
+
+
 def test_null_rows_null_elements_and_null_instructions_are_null(gateway: Gateway) -> None:
     (batch,) = answers(endpoint(gateway), rows([None, [], [None], [ask(None)], [ask("a"), ask("b")]]))
     assert batch[:4] == [None, [], [None], [None]]
@@ -152,7 +160,7 @@ def test_a_slow_answer_is_an_error_of_its_rows(gateway: Gateway) -> None:
 
 
 def test_the_next_batch_of_rows_begins_before_the_last_one_has_ended(gateway: Gateway) -> None:
-    gateway.holds["0-39"] = "1-0"
+    gateway.holds["0-9"] = "1-0"  # the last that is sent
     batches = [rows([[ask(f"{batch}-{row}")] for row in range(40)]) for batch in range(2)]
     got = answers(endpoint(gateway), *batches)
     assert [outputs(batch) for batch in got] == [[f"{b}-{row}" for row in range(40)] for b in range(2)]
