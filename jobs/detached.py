@@ -25,7 +25,7 @@ from sqlllm.errors import RunError, SetupError, SQLLLMError
 from sqlllm.settings import RaySettings
 
 from . import cluster
-from .job import Job, execute
+from .job import Job, execute, last_checkpoint
 from .processes import Process
 from .queueing import turn
 from .runs import ACTIVE, STOPPED, RunRecord
@@ -175,7 +175,8 @@ def main() -> int:
 def _run(run: RunRecord, settings: RaySettings, resume: bool) -> None:
     _LOG.info("starting Ray")
     cluster.start(settings)
-    _LOG.info("training %s", run.name)
+    checkpoint = last_checkpoint(run) if resume else None
+    _LOG.info("%s%s", run.name, f": goes on from {checkpoint.name}" if checkpoint else "")
     run = execute(run, on_progress=_log_progress(), resume=resume)
     _LOG.info("succeeded: %s", run.model)
 

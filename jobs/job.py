@@ -25,6 +25,7 @@ from .processes import Process
 from .runs import STOPPED, RunRecord
 from .training import Progress, Resources, checkpoints, pretrain, pretrain_spec
 from .training.pretrain_checkpoints import Checkpoints
+from .training.tensorboard import events
 
 _FILE = "job.json"
 
@@ -108,12 +109,18 @@ def execute(
     job, kind = Job.read(run), KINDS[run.kind]
     run = run.update(process=Process.current(), reason="")
     try:
-        with run.beating():
+        with run.beating(), events(run.folder / "tensorboard", run.started.timestamp()) as note:
+
+            def tell(progress: Progress) -> None:
+                note(progress)
+                if on_progress:
+                    on_progress(progress)
+
             run = run.update(fingerprint=run.fingerprint or fingerprint(run.data))
             run = kind.work(
                 kind.spec.model_validate(job.spec, by_name=True, by_alias=False),
                 run,
-                on_progress=on_progress,
+                on_progress=tell,
                 resources=_resources(job),
                 resume=resume,
             )

@@ -14,6 +14,7 @@ from rich.console import Console
 from sqlllm.console import curve
 from sqlllm.console import runs as view
 from sqlllm.jobs import detached
+from sqlllm.jobs.job import last_checkpoint
 from sqlllm.jobs.runs import ACTIVE, RunRecord, find_run, list_runs
 from sqlllm.jobs.training.progress import read_metrics
 from sqlllm.settings import Settings
@@ -93,7 +94,10 @@ def cancel(name: str) -> None:
 def resume(name: str, followed: bool) -> None:
     """Go on with a run that ended without a model, from its last checkpoint, in the background."""
     run = detached.start(detached.resumable(_find(name)), resume=True)
-    click.echo(f"{run.name}: {run.state}", err=True)
+    checkpoint = last_checkpoint(run)
+    click.echo(
+        f"{run.name}: {run.state}, {f'from {checkpoint.name}' if checkpoint else 'anew: no checkpoint'}", err=True
+    )
     if followed:
         _follow(run)
 

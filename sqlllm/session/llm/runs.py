@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, RunError
-from sqlllm.jobs import detached
+from sqlllm.jobs import detached, job
 from sqlllm.jobs.runs import ACTIVE, RunRecord, find_run
 from sqlllm.jobs.training.progress import read_metrics
 
@@ -39,6 +39,8 @@ def resume(session: Session, run: Run, options: dict[str, str]) -> Result:
         record = detached.resumable(record)
     except RunError as error:
         raise error.at(place_of_name(run)) from None
+    if job.last_checkpoint(record) is None:
+        session.observer.warned(f"run {record.name} has no checkpoint: it starts anew")
     record = detached.start(record, resume=True) if background else train(session, record, resume=True)
     return Result(row(session, record).frame, place=run.place)
 
