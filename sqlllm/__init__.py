@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from .errors import SQLLLMError
 
 if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
     from .session import Session, connect
 
 __version__ = "0.1.0"
@@ -20,3 +22,17 @@ def __getattr__(name: str) -> object:
 
         return getattr(session, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """`%load_ext sqlllm`: the magics `%llm` and `%%llm`."""
+    from .console.jupyter import magics
+
+    magics.load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """`%unload_ext sqlllm` ends the magics' session."""
+    from .console.jupyter import magics
+
+    magics.unload(shell)

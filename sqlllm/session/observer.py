@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs.training import Progress
 
+    from .cells.visualize import Chart
     from .meter import Used
     from .tables import Result
 
@@ -35,6 +36,10 @@ class Observer:
 
     def shown(self, result: Result) -> None:
         """The script shows a table."""
+
+    def charted(self, chart: Chart, result: Result) -> None:
+        """The script draws a chart of a table; where nothing can be drawn, the table is shown."""
+        self.shown(result)
 
     def warned(self, text: str) -> None:
         """Something the user should know, that is no error."""

@@ -15,6 +15,7 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import start_new_kernel
+from jupyter_core.utils import ensure_event_loop
 
 from sqlllm.console.jupyter import install
 
@@ -33,6 +34,7 @@ def kernelspec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         install(folder)
         assert KernelSpecManager().get_kernel_spec("sqlllm").display_name == "SQLLLM"
         yield
+    ensure_event_loop().close()  # Jupyter's client leaves it open
 
 
 @pytest.mark.slow
@@ -51,7 +53,6 @@ class TestSuite(jupyter_kernel_test.KernelTests):
     code_generate_error = "selec 1;"
     code_inspect_sample = "load"
     code_execute_result: list[dict[str, str]] = []  # noqa: RUF012 - tables are displayed, not executed results
-    code_display_data = [{"code": "--%string\nhello", "mime": "text/markdown"}]  # noqa: RUF012
     completion_samples = [  # noqa: RUF012
         {"text": "!sho", "matches": {"show"}},
         {"text": "load csvS", "matches": {"csvStr"}},

@@ -19,6 +19,8 @@ COMMANDS = {
     "runs": "the training runs: list, follow, cancel, resume",
     "check": "report every error of scripts, without running them",
     "fmt": "rewrite scripts in one style",
+    "shell": "statements at a prompt",
+    "console": "notebooks in the browser",
     "doctor": "what this machine has, what is missing or broken, and the cure",
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlllm.errors import SQLLLMError
 from sqlllm.session import Observer
 
+from .. import charts
 from ..activity import Activity, activity
 from ..html import asset
 from ..progress import headline
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs.training import Progress
     from sqlllm.session import Result, Session
+    from sqlllm.session.cells.visualize import Chart
     from sqlllm.session.meter import Used
 
 _QUIET = 0.7  # seconds that a statement may take before anything is shown
@@ -108,6 +110,12 @@ class Board(Observer):
     def shown(self, result: Result) -> None:
         for bundle in bundles(result):
             self._outlet.display(bundle)
+
+    def charted(self, chart: Chart, result: Result) -> None:
+        picture = charts.svg(chart, result)
+        self._outlet.display(
+            {"image/svg+xml": picture, "text/plain": f"{chart.kind} of {', '.join(chart.y) or chart.x}"}
+        )
 
     # --- shown to the user -------------------------------------------------------------------------------------
 

@@ -11,15 +11,20 @@ from sqlllm.errors import ParseError
 from ..registry import statement
 from .chat import chat, string
 from .python import python
+from .visualize import visualize
 
 if TYPE_CHECKING:
     from ..session import Session
     from ..tables import Result
 
-_KINDS: dict[str, Callable[[Session, Cell], Result | None]] = {"chat": chat, "python": python, "string": string}
+_KINDS: dict[str, Callable[[Session, Cell], Result | None]] = {
+    "chat": chat,
+    "python": python,
+    "string": string,
+    "visualize": visualize,
+}
 _ABSENT = {
     "direct-jdbc": 'Write load jdbc.`db.` where query="select ..." as my_table;',
-    "visualize": "Charts need the console of a later version. Write !head my_table;",
 }
 
 

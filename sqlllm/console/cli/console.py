@@ -1,0 +1,76 @@
+"""`sqlllm console`: JupyterLab with the kernel, its own token and a welcome notebook."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import secrets
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from sqlllm.errors import PackageError, SetupError
+from sqlllm.settings import Settings
+
+WELCOME = "welcome.ipynb"
+
+
+@click.command("console")
+@click.option("--port", default=9002, show_default=True, help="Port to listen on.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
+@click.option("--token", default="", help="What a browser must know to get in; a new one each time if none is given.")
+@click.option("--folder", default=".", type=click.Path(file_okay=False, exists=True, path_type=Path),
+              help="Folder of the notebooks.")  # fmt: skip
+@click.option("--browser/--no-browser", default=True, help="Open it in a browser.")
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting for the notebooks' sessions.")
+@click.option("--install", is_flag=True, help="Only tell Jupyter of the kernel in this environment.")
+def command(
+    port: int, host: str, token: str, folder: Path, browser: bool, assignments: tuple[str, ...], install: bool
+) -> None:
+    """JupyterLab with SQLLLM's kernel, in this machine's browser."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise PackageError("jupyterlab is not installed.", cure="Run: pip install 'sqlllm[console]'")
+    from sqlllm.console import jupyter
+
+    if install:
+        click.echo(f"installed {jupyter.install(sys.prefix)}")
+        return
+    settings = Settings.load()
+    home = settings.home.expanduser().absolute() / "jupyter"
+    if not (folder / WELCOME).exists():
+        shutil.copyfile(Path(jupyter.__file__).with_name(WELCOME), folder / WELCOME)
+    arguments = [
+        sys.executable, "-m", "jupyterlab", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+        f"--ServerApp.ip={host}", f"--IdentityProvider.token={token or secrets.token_urlsafe(24)}",
+        f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{WELCOME}",
+        f"--ServerApp.open_browser={browser}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
+    if hasattr(os, "getuid") and os.getuid() == 0:
+        arguments.append("--allow-root")
+    try:
+        os.execve(sys.executable, arguments, _environment(home, assignments))  # noqa: S606 - it becomes JupyterLab
+    except OSError as error:
+        raise SetupError(f"JupyterLab does not start: {error.strerror}") from None
+
+
+def _environment(home: Path, assignments: tuple[str, ...]) -> dict[str, str]:
+    """Where Jupyter finds the kernel and our configuration, and the settings of the sessions."""
+    from sqlllm.console import jupyter
+
+    jupyter.install(home)
+    config = home / "etc" / "labconfig" / "page_config.json"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    # It asks whether to fetch news from the network.
+    config.write_text(json.dumps({"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}))
+    found = dict(os.environ)
+    for name, path in {"JUPYTER_PATH": home / "share" / "jupyter", "JUPYTER_CONFIG_PATH": home / "etc"}.items():
+        found[name] = os.pathsep.join(filter(None, [str(path), found.get(name)]))
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or key not in Settings.key_names():
+            raise click.UsageError(f"--set {assignment}: write --set setting=value")
+        found["SQLLLM_" + key.upper().replace(".", "__")] = value
+    return found

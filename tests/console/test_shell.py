@@ -1,0 +1,120 @@
+"""The shell in a pseudo-terminal, as a person uses it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+from prompt_toolkit.document import Document
+
+from sqlllm.console.language import Language
+from sqlllm.console.shell import Completions, MaskedHistory
+
+SHELL = ["-c", "from sqlllm.console.cli import main; main()", "shell"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def shell(home: Path) -> Iterator[pexpect.spawn[str]]:
+    environment = {
+        **os.environ,
+        "TERM": "xterm",
+        "PROMPT_TOOLKIT_NO_CPR": "1",
+        "SQLLLM_HOME": str(home),
+        "SQLLLM_SPARK__MASTER": "local[2]",
+        "SQLLLM_SPARK__DRIVER_MEMORY": "1g",
+    }
+    child = pexpect.spawn(
+        sys.executable,
+        SHELL,
+        env=environment,
+        encoding="utf-8",
+        timeout=120,
+        dimensions=(50, 160),  # type: ignore[arg-type]
+    )
+    child.expect("sqlllm> ")
+    yield child
+    child.sendcontrol("d")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+@pytest.mark.slow
+def test_a_statement_of_several_lines_runs_when_it_ends(shell: pexpect.spawn[str]) -> None:
+    shell.send("select id * 7 as seven\r")
+    shell.expect("-> ")
+    shell.send("from range(7) as t;\r")
+    shell.expect("42")
+    shell.expect("sqlllm> ")
+
+
+@pytest.mark.slow
+def test_tab_completes(shell: pexpect.spawn[str]) -> None:
+    shell.send("load csvS\t")
+    shell.expect("csvStr")
+    shell.sendcontrol("c")
+    shell.expect("sqlllm> ")
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_statement_and_keeps_the_shell(shell: pexpect.spawn[str]) -> None:
+    shell.send("select sum(a.id * b.id % 7) as n from range(10000000000) a cross join range(10000) b;\r")
+    time.sleep(4)
+    shell.sendcontrol("c")
+    pressed = time.monotonic()
+    shell.expect("stopped")
+    assert time.monotonic() - pressed < 10  # it is far less than two; the query would take days
+    shell.send("!show jobs;\r")
+    shell.expect("no rows")
+    shell.send("select max(seven) as most from t as u;\r")
+    shell.expect("42")
+    shell.expect("sqlllm> ")
+
+
+@pytest.mark.slow
+def test_errors_and_short_cuts(shell: pexpect.spawn[str]) -> None:
+    shell.send("selec 1;\r")
+    shell.expect("Did you mean select")
+    shell.send("\\d\r")
+    shell.expect("isTemporary")
+    shell.send("\\d t\r")
+    shell.expect("bigint")
+    shell.send("\\r\r")
+    shell.expect("no rows")
+    shell.send("\\x\r")
+    shell.expect("there is no")
+    shell.expect("deployed models")
+
+
+@pytest.mark.slow
+def test_history_is_kept_without_secrets(shell: pexpect.spawn[str], home: Path) -> None:
+    shell.send("set api_key = 'abc123';\r")
+    shell.expect("sqlllm> ")
+    shell.send("\x1b[A")  # arrow up
+    shell.expect("api_key")
+    shell.sendcontrol("c")
+    shell.expect("sqlllm> ")
+    kept = (home / "history").read_text()
+    assert "+set api_key = '******';" in kept
+    assert "abc123" not in kept
+    assert (home / "history").stat().st_mode & 0o077 == 0
+
+
+def test_completions_replace_the_half_written_word() -> None:
+    (offer,) = Completions(Language()).get_completions(Document("load csvS"), None)  # type: ignore[arg-type]
+    assert (offer.text, offer.start_position) == ("csvStr", -4)
+
+
+def test_the_history_of_another_day_is_read(tmp_path: Path) -> None:
+    MaskedHistory(tmp_path / "history").store_string("select 1;")
+    assert list(MaskedHistory(tmp_path / "history").load_history_strings()) == ["select 1;"]
