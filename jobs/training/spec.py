@@ -136,10 +136,7 @@ _PLAIN = {
 _FLAGS = ("skipCopyPretrainedModel", "keepPartitionNum")
 _FIXED: dict[str, tuple[tuple[str, ...], str]] = {
     "action": (("finetune",), 'Only action="finetune" trains.'),
-    "detached": (
-        ("false",),
-        'Runs in the background are not supported yet: write detached="false"; the statement ends when training does.',
-    ),
+    "detached": (("true", "false"), "Write true, for a run in the background, or false."),
     "model": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
     "modelTable": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
     "model_type": (("casual_lm", "causal_lm", ""), 'Only causal language models are trained: write "causal_lm".'),

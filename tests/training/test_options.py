@@ -26,7 +26,7 @@ def test_a_wrong_option(case: dict[str, Any]) -> None:
     assert caught.value.key in case["options"]
 
 
-def test_the_seeds_script_runs_but_for_detached(base: Path) -> None:
+def test_the_seeds_script_is_read(base: Path) -> None:
     spec = FinetuneSpec.from_options(
         {
             "localPathPrefix": "/home/byzerllm/models/sft/jobs",
@@ -35,7 +35,7 @@ def test_the_seeds_script_runs_but_for_detached(base: Path) -> None:
             "model": "command",
             "inputTable": "sft_data",
             "outputTable": "llama2_300",
-            "detached": "false",
+            "detached": "true",
             "sft.int.max_seq_length": "512",
             "sft.int.num_train_epochs": "2",
             "sft.int.lora_rank": "64",

@@ -31,7 +31,7 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     """
     background = checks.flag(options, "detached", False)
     kind = job.kind_of(options)
-    spec = kind.spec.from_options({key: value for key, value in options.items() if key != "detached"})
+    spec = kind.spec.from_options(options)
     table = run.options["inputTable"].value if spec.input_table else run.table
     if _is_dummy(table):
         raise OptionError(
