@@ -18,6 +18,8 @@ class Mark(NamedTuple):
     step: int
     tokens: int
     seconds: float
+    finished: bool
+    """Nothing is left but to save the model."""
 
 
 def mark(checkpoint: Path, where: Mark) -> None:

@@ -31,7 +31,7 @@ class Metrics(TrainerCallback):
     def __init__(self, path: Path, *, keep: int | None = None, after: Path | None = None) -> None:
         self.path = path
         self.keep = keep
-        self.start = checkpoints.read_mark(after) if after else checkpoints.Mark(0, 0, 0.0)
+        self.start = checkpoints.read_mark(after) if after else checkpoints.Mark(0, 0, 0.0, finished=False)
         self.tokens = self.start.tokens
         self.began = 0.0
         self.held: Progress | None = None
@@ -111,7 +111,12 @@ class Metrics(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir or "")
-        where = checkpoints.Mark(state.global_step, self.tokens, round(time.monotonic() - self.began, 3))
+        where = checkpoints.Mark(
+            state.global_step,
+            self.tokens,
+            round(time.monotonic() - self.began, 3),
+            finished=control.should_training_stop,
+        )
         checkpoints.mark(folder / f"checkpoint-{state.global_step}", where)
         # After the mark, not as the trainer does before it: one whole checkpoint is there at any time.
         rotate_checkpoints(str(folder), self.keep, state.best_model_checkpoint)

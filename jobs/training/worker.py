@@ -58,10 +58,19 @@ def train(config: dict[str, Any]) -> None:
         trainer = dpo.build_trainer(spec, run, base, gpu=config["gpu"], checkpoint=checkpoint)
     else:
         trainer = build_trainer(spec, run, base, gpu=config["gpu"], checkpoint=checkpoint)
-    before = checkpoints.read_mark(checkpoint).seconds if checkpoint else 0.0
+    seconds = learn(trainer, checkpoint)
+    save(trainer, spec, run, seconds, first=first)
+
+
+def learn(trainer: Trainer, checkpoint: Path | None) -> float:
+    """Train to the end, from `checkpoint` if there is one; gives the seconds it took in all."""
+    mark = checkpoints.read_mark(checkpoint) if checkpoint else None
+    if mark and mark.finished:
+        # Transformers would do one step more. It only has to load what is there.
+        trainer._run_epoch = lambda **_: None  # type: ignore[method-assign]
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    save(trainer, spec, run, before + time.monotonic() - started, first=first)
+    return (mark.seconds if mark else 0.0) + time.monotonic() - started
 
 
 def build_trainer(

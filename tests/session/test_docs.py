@@ -1,4 +1,4 @@
-"""The pages under docs/sql: every example runs and gives what is said under it; nothing that there is goes untold.
+"""The pages under docs/sql, and MORE: every example runs and gives what is said; nothing that there is goes untold.
 
 A block ```sql key=value runs with that setting. A ```json block under it is the rows of its last table, a ```text block
 the lines that its error holds.
@@ -23,7 +23,9 @@ from sqlllm.settings import AllowSettings
 
 from .cases import rows_of
 
-PAGES = sorted(Path(__file__).parents[2].glob("docs/sql/*.md"))
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(DOCS.glob("sql/*.md"))
+MORE = [DOCS / "training" / "evaluate.md"]
 _BLOCK = re.compile(
     r"^```sql(?P<settings>[^\n]*)\n(?P<script>.*?)^```\n(?:```(?P<kind>json|text)\n(?P<expected>.*?)^```)?", re.M | re.S
 )
@@ -40,7 +42,7 @@ class Example(NamedTuple):
 def examples() -> list[Example]:
     return [
         Example(f"{page.stem}-{number}", match["settings"], match["script"], match["kind"], match["expected"])
-        for page in PAGES
+        for page in [*PAGES, *MORE]
         for number, match in enumerate(_BLOCK.finditer(page.read_text()), 1)
     ]
 
