@@ -154,7 +154,7 @@ def main() -> int:
             _run(run, job.ray.model_copy(update={"address": ""}), resume)  # Ray says where, in the environment
         else:
             _LOG.info("queued")
-            with turn(job.queue):
+            with turn(job.queue, at_once=job.ray.detached_runs):
                 _run(run, job.ray, resume)
     except KeyboardInterrupt:
         run.end("cancelled", STOPPED)

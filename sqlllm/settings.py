@@ -42,6 +42,9 @@ class RaySettings(_Group):
     address: str = Field("", description="address of a Ray cluster; empty starts one that ends with the session")
     num_cpus: int | None = Field(None, ge=1, description="logical CPUs of an embedded Ray; default: at least 4")
     object_store_memory: int = Field(256 * 2**20, ge=80 * 2**20, description="bytes of an embedded Ray's object store")
+    detached_runs: int = Field(
+        1, ge=1, description="detached runs that train at once on this machine; the others wait for their turn"
+    )
 
 
 class ServingSettings(_Group):
