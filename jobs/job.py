@@ -20,11 +20,14 @@ from sqlllm.errors import RunError, SQLLLMError
 from sqlllm.settings import RaySettings, Settings
 
 from . import training
+from .conversion import convert
+from .conversion.spec import ConvertSpec
 from .lineage import fingerprint, write_card
 from .processes import Process
 from .runs import STOPPED, RunRecord
-from .training import Progress, Resources, checkpoints, pretrain, pretrain_spec
+from .training import Progress, Resources, checkpoints, pretrain
 from .training.pretrain_checkpoints import Checkpoints
+from .training.pretrain_spec import PretrainSpec
 from .training.tensorboard import events
 
 _FILE = "job.json"
@@ -41,12 +44,12 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "sft": Kind(training.FinetuneSpec, training.new_run, training.finetune, checkpoints.last),
-    "sfft": Kind(
-        pretrain_spec.PretrainSpec, pretrain.new_run, pretrain.pretrain, lambda folder: Checkpoints(folder).last()
-    ),
     "dpo": Kind(training.FinetuneSpec, training.new_run, training.finetune, checkpoints.last),
+    "sfft": Kind(PretrainSpec, pretrain.new_run, pretrain.pretrain, lambda folder: Checkpoints(folder).last()),
+    "convert": Kind(ConvertSpec, convert.new_run, convert.convert),
+    "merge": Kind(ConvertSpec, convert.new_run, convert.convert),
 }
-"""By the first part of pretrainedModelType, which is also the record's `kind`."""
+"""By the record's `kind`; of a training, that is the first part of pretrainedModelType."""
 
 
 def kind_of(options: Mapping[str, str]) -> Kind:
@@ -124,7 +127,7 @@ def execute(
                 resources=_resources(job),
                 resume=resume,
             )
-            if run.model is not None:
+            if run.model is not None and run.steps:  # a conversion has none
                 write_card(run)
             return run
     except BaseException as error:

@@ -28,13 +28,7 @@ def load(checkpoint: Path, base: Path | None = None) -> PreTrainedModel:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     weights = _weights(checkpoint)
-    if (checkpoint / "config.json").exists():
-        base = checkpoint
-    if base is None:
-        raise ModelError(
-            f"the checkpoint {checkpoint} does not say what model it is of",
-            cure="Name the model that the training started from in modelNameOrPath.",
-        )
+    base = home(checkpoint, base)
     config = AutoConfig.from_pretrained(base)
     with torch.device("meta"):  # no memory for weights that are replaced at once
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)  # type: ignore[no-untyped-call]
@@ -50,6 +44,26 @@ def load(checkpoint: Path, base: Path | None = None) -> PreTrainedModel:
     model.load_state_dict(weights, assign=True)
     model.tie_weights()
     return model
+
+
+def home(checkpoint: Path, base: Path | None = None) -> Path:
+    """The folder that says what model the checkpoint is of, and has its tokenizer."""
+    if (checkpoint / "config.json").exists():
+        return checkpoint
+    if base is None:
+        raise ModelError(
+            f"the checkpoint {checkpoint} does not say what model it is of",
+            cure="Name the model that the training started from in modelNameOrPath.",
+        )
+    return base
+
+
+def dtype(home: Path) -> torch.dtype:
+    """The numbers that the model computes with."""
+    import torch
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(home).dtype or torch.float32
 
 
 def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:

@@ -99,7 +99,7 @@ def sentencepiece(path: Path) -> PreTrainedTokenizerBase:
         found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(path.parent)  # else a union of all tokenizers
         return found
     found = LlamaTokenizer.from_pretrained(path.parent)
-    return found
+    return found  # noqa: RET504 (typed so)
 
 
 def tokenize(

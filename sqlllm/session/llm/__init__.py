@@ -10,6 +10,7 @@ from sqlllm.errors import OptionError, suggest
 
 from ..registry import module
 from . import manage, runs
+from .convert import convert
 from .evaluate import evaluate
 from .finetune import finetune
 from .infer import infer
@@ -22,11 +23,13 @@ Action = Callable[["Session", Run, dict[str, str]], "Result"]
 
 ACTIONS: dict[str, Action] = {
     "cancel": runs.cancel,
+    "convert": convert,
     "evaluate": evaluate,
     "finetune": finetune,
     "infer": infer,
     "list": manage.list_,
     "logs": manage.logs,
+    "merge": convert,
     "resume": runs.resume,
     "status": manage.status,
     "undeploy": manage.undeploy,

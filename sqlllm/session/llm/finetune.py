@@ -33,11 +33,12 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     kind = job.kind_of(options)
     spec = kind.spec.from_options(options)
     table = run.options["inputTable"].value if spec.input_table else run.table
-    if _is_dummy(table):
+    has_table = not getattr(spec, "local_data_dir", None)
+    if has_table and _is_dummy(table):
         raise OptionError(
             "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
         )
-    frame = table_named(session, table)
+    frame = table_named(session, table) if has_table else None
     held_out = run.options["evalTable"].value if options.get("evalTable") else None
     measured = table_named(session, held_out) if held_out else None
     wanted = setup.requested(session) if background else setup.resources(session)
@@ -53,11 +54,16 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
             cpus=wanted.cpus,
         ).write(record)
         with queries.errors_at(table.place):
-            frame.write.parquet(str(record.data))
+            if frame is not None:
+                frame.write.parquet(str(record.data))
         if held_out and measured is not None:
             with queries.errors_at(held_out.place):
                 measured.write.parquet(str(record.eval_data))
-        record = detached.start(record) if background else train(session, record)
+        if background:
+            record = detached.start(record)
+            session.observer.warned(f"{record.name} goes on in the background: sqlllm runs follow {record.name}")
+        else:
+            record = train(session, record)
     except SQLLLMError as error:
         record.end("failed", error.message)
         raise

@@ -1,0 +1,54 @@
+"""action="convert" and action="merge": one model folder in, another out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlllm.dialect.statements import Run
+from sqlllm.errors import OptionError, SQLLLMError
+from sqlllm.jobs import detached, job
+from sqlllm.jobs.conversion.spec import ALIASES, ConvertSpec
+from sqlllm.jobs.runs import STOPPED
+
+from .. import guard
+from .. import options as checks
+from ..tables import Result
+
+if TYPE_CHECKING:
+    from ..session import Session
+
+_SCHEMA = "name string, kind string, state string, folder string, model string, base string, seconds double"
+
+
+def convert(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Write the model to `savePath`, and give one row about it; with `detached="true"` at once, before it is there."""
+    background = checks.flag(options, "detached", False)
+    try:
+        spec = ConvertSpec.from_options(options)
+    except OptionError as error:  # by the name that the statement has for it
+        error.key = next((key for key, name in ALIASES.items() if name == error.key and key in options), error.key)
+        raise
+    path = next(key for key in options if ALIASES.get(key, key) == "savePath")
+    guard.check_path(session, str(spec.save_path), run.options[path].value_place)
+    shown = {key: session.mask(value) for key, value in options.items()}
+    kind = job.KINDS[spec.kind]
+    record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
+    try:
+        job.Job.of(spec, session.settings).write(record)
+        if background:
+            record = detached.start(record)
+        else:
+            session.start_ray()
+            session.observer.step(f"writing {spec.save_path}")
+            record = job.execute(record)
+    except SQLLLMError as error:
+        record.end("failed", error.message)
+        raise
+    except KeyboardInterrupt:
+        record.end("cancelled", STOPPED)
+        raise
+    row = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
+    made = session.table([row], _SCHEMA)
+    if spec.output_table:
+        return session.name_table(made, spec.output_table, run.place)
+    return Result(made, place=run.place)

@@ -1,0 +1,273 @@
+"""Conversions in this process: what comes out computes what went in."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlllm.errors import ModelError, OptionError
+from sqlllm.jobs.conversion import gguf_file
+from sqlllm.jobs.conversion.convert import beside, load, write
+from sqlllm.jobs.conversion.spec import ConvertSpec
+from tests.tiny import make_tiny_model
+
+CASES = [json.loads(line) for line in (Path(__file__).with_name("options.jsonl")).read_text().splitlines()]
+PROMPTS = ["What is the capital of France?", "select review from reviews", "12345 + 678", "你好，世界 and naïve"]  # noqa: RUF001
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Llama with more query heads than key heads."""
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "tiny", hidden=128)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["error"])
+def test_a_wrong_option(case: dict[str, Any], tiny_model: Path, tmp_path: Path) -> None:
+    def here(text: str) -> str:
+        return text.replace("MODEL", str(tiny_model)).replace("NEW", str(tmp_path / "new"))
+
+    with pytest.raises(OptionError) as caught:
+        ConvertSpec.from_options({key: here(text) for key, text in case["options"].items()})
+    assert caught.value.message == here(case["error"])
+    assert case.get("cure", "") in caught.value.cure
+    assert caught.value.key == case.get("key", "")
+
+
+def convert(to: Path, **options: Any) -> Path:
+    options = {"pretrainedModelType": "hf/auto", "savePath": to, **options}
+    write(ConvertSpec.from_options({key: str(value) for key, value in options.items()}))
+    return to
+
+
+def logits(folder: Path, **keys: Any) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.no_grad():
+        return AutoModelForCausalLM.from_pretrained(folder, **keys)(torch.arange(10, 60).unsqueeze(0)).logits.float()
+
+
+@pytest.mark.slow
+def test_dtype_and_shards(model: Path, tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    to = convert(tmp_path / "new", modelNameOrPath=model, dtype="bfloat16", maxShardSize="200KB")
+    assert len(list(to.glob("*.safetensors"))) > 1
+    before, after = (AutoModelForCausalLM.from_pretrained(path) for path in (model, to))
+    assert after.dtype == torch.bfloat16
+    rounded = before.to(torch.bfloat16).state_dict()
+    assert all(torch.equal(weight, rounded[name]) for name, weight in after.state_dict().items())
+    assert not [path for path in tmp_path.iterdir() if path != to]
+
+
+@pytest.fixture
+def adapter(model: Path, tmp_path: Path) -> Path:
+    """An adapter that changes much."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(model)
+    adapted = get_peft_model(base, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    torch.manual_seed(1)
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    adapted.save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+BOTH = {"modelNameOrPath": "{base}", "adapterNameOrPath": "{adapter}"}
+MANUAL = {"pretrainedModelType": "deepspeed/llama", "model_dir": "{base}", "checkpoint_dir": "{adapter}"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"action": "merge", "pretrainedModelType": "lora/llama", **BOTH},
+        {"action": "merge", "model_name_or_path": "{base}", "adapter_name_or_path": "{adapter}", "save_path": "{to}"},
+        {"action": "convert", **MANUAL},
+        {"action": "merge", "adapterNameOrPath": "{adapter}"},
+    ],
+    ids=["merge", "its other spelling", "the manual's", "the base that the adapter names"],
+)
+def test_a_merged_model_computes_what_the_adapter_does(
+    options: dict[str, str], model: Path, adapter: Path, tmp_path: Path
+) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    to = tmp_path / "merged"
+    given = {key: text.format(base=model, adapter=adapter, to=to) for key, text in options.items()}
+    if "save_path" not in given:
+        given["savePath"] = str(to)
+    spec = ConvertSpec.from_options(given)
+    assert spec.kind == "merge"
+    write(spec)
+    with torch.no_grad():
+        adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), adapter)
+        expected = adapted(torch.arange(10, 60).unsqueeze(0)).logits
+    assert (logits(to) - expected).abs().max() < 1e-4
+    assert (logits(model) - expected).abs().max() > 0.1
+
+
+@pytest.mark.slow
+def test_an_adapter_of_another_model(adapter: Path, tmp_path: Path) -> None:
+    other = make_tiny_model(tmp_path / "other", hidden=64)
+    folders = {"modelNameOrPath": other, "adapterNameOrPath": adapter, "savePath": tmp_path / "x"}
+    spec = ConvertSpec.from_options({"action": "merge", **{key: str(folder) for key, folder in folders.items()}})
+    with pytest.raises(ModelError, match="does not fit the model"):
+        write(spec)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("quantization", "far"), [("nf4", 0.12), ("fp4", 0.16), ("int8", 0.01)])
+def test_fewer_bits_in_a_folder(quantization: str, far: float, model: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    pytest.importorskip("bitsandbytes")
+    to = convert(tmp_path / "small", modelNameOrPath=model, quantization=quantization)
+    assert "quantization_config" in json.loads((to / "config.json").read_text())
+    before = AutoModelForCausalLM.from_pretrained(model).state_dict()
+    after = AutoModelForCausalLM.from_pretrained(to, device_map={"": "cpu"}).dequantize().state_dict()
+    for name, weight in before.items():
+        difference = (after[name].float() - weight).norm() / weight.norm()
+        if name.endswith("proj.weight"):
+            assert 0 < difference < far, name
+        else:
+            assert difference == 0, name
+
+
+@pytest.mark.slow
+def test_a_gguf_file_holds_the_models_tensors(model: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from gguf import GGUFReader
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    file = GGUFReader(convert(tmp_path / "model.gguf", modelNameOrPath=model, format="gguf"))
+    found = {tensor.name: tensor.data for tensor in file.tensors}
+    weights = {
+        name: weight.numpy() for name, weight in AutoModelForCausalLM.from_pretrained(model).state_dict().items()
+    }
+    config = AutoModelForCausalLM.from_pretrained(model).config
+    heads = {"q": config.num_attention_heads, "k": config.num_key_value_heads}
+
+    def paired(weight: Any, count: int) -> Any:
+        """Row by row: of each head, the two halves of a rotary pair become neighbours."""
+        head = weight.shape[0] // count
+        rows = [
+            weight[number * head + half * head // 2 + pair]
+            for number in range(count)
+            for pair in range(head // 2)
+            for half in range(2)
+        ]
+        return np.stack(rows)
+
+    expected = {
+        "token_embd.weight": "model.embed_tokens",
+        "output_norm.weight": "model.norm",
+        "output.weight": "lm_head",
+    }
+    for layer in range(config.num_hidden_layers):
+        for theirs, ours in {
+            "attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+            "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_norm": "post_attention_layernorm",
+            "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
+        }.items():  # fmt: skip
+            expected[f"blk.{layer}.{theirs}.weight"] = f"model.layers.{layer}.{ours}"
+    assert found.keys() == expected.keys()
+    for name, ours in expected.items():
+        weight = weights[f"{ours}.weight"]
+        if kind := next((kind for kind in heads if f"attn_{kind}." in name), None):
+            weight = paired(weight, heads[kind])
+        np.testing.assert_array_equal(found[name], weight, err_msg=name)
+
+    def field(name: str) -> Any:
+        return file.fields[name].contents()
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert field("tokenizer.ggml.tokens") == tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    assert field("tokenizer.ggml.pre") == "smollm"
+    assert field("tokenizer.ggml.eos_token_id") == tokenizer.eos_token_id
+    assert field("tokenizer.chat_template") == tokenizer.chat_template
+    assert (field("llama.context_length"), field("llama.attention.head_count_kv")) == (512, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("quantization", "far"), [("q8_0", 0.01), ("q4_0", 0.15)])
+def test_fewer_bits_in_a_gguf_file(quantization: str, far: float, model: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from gguf import GGUFReader, quants
+    from transformers import AutoModelForCausalLM
+
+    to = convert(tmp_path / "small.gguf", modelNameOrPath=model, format="gguf", quantization=quantization)
+    tensor = next(one for one in GGUFReader(to).tensors if one.name == "blk.0.ffn_up.weight")
+    expected = AutoModelForCausalLM.from_pretrained(model).state_dict()["model.layers.0.mlp.up_proj.weight"].numpy()
+    difference = np.abs(quants.dequantize(tensor.data, tensor.tensor_type) - expected).max() / np.abs(expected).max()
+    assert 0 < difference < far
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="needs the extra llama-cpp")
+def test_llama_cpp_says_what_transformers_says(model: Path, tmp_path: Path) -> None:
+    from llama_cpp import Llama
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    to = convert(tmp_path / "model.gguf", modelNameOrPath=model, format="gguf")
+    llama = Llama(str(to), n_ctx=256, verbose=False, n_threads=1)
+    tokenizer, ours = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
+    for prompt in PROMPTS:
+        inputs = tokenizer(prompt, return_tensors="pt")
+        assert llama.tokenize(prompt.encode(), special=True) == inputs["input_ids"][0].tolist()
+        answer = ours.generate(**inputs, max_new_tokens=24, do_sample=False)[0, inputs["input_ids"].shape[1] :]
+        expected = tokenizer.decode(answer, skip_special_tokens=True)
+        said = llama(prompt, max_tokens=24, temperature=0.0)["choices"][0]["text"]
+        assert said == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model, tokenizer: setattr(model.config, "model_type", "gpt_neox"), "of the type gpt_neox"),
+        (lambda model, tokenizer: model.config.rope_parameters.update(rope_type="yarn"), "scaled by yarn"),
+        (
+            lambda model, tokenizer: setattr(tokenizer.backend_tokenizer, "pre_tokenizer", whitespace()),
+            "llama.cpp would cut texts otherwise",
+        ),
+    ],
+    ids=["architecture", "positions", "tokenizer"],
+)
+def test_what_gguf_does_not_hold(change: Callable[[Any, Any], None], message: str, model: Path, tmp_path: Path) -> None:
+    options = {"pretrainedModelType": "hf/auto", "modelNameOrPath": str(model), "savePath": str(tmp_path / "x.gguf")}
+    loaded, tokenizer = load(ConvertSpec.from_options(options))
+    change(loaded, tokenizer)
+    with pytest.raises(ModelError, match=message):
+        gguf_file.write(loaded, tokenizer, tmp_path / "x.gguf")
+
+
+def whitespace() -> Any:
+    from tokenizers.pre_tokenizers import Whitespace
+
+    return Whitespace()
+
+
+def test_nothing_half_written_is_there(tmp_path: Path) -> None:
+    def fail() -> None:
+        with beside(tmp_path / "model") as part:
+            part.mkdir()
+            (part / "model.safetensors").write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
