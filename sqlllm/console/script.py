@@ -17,10 +17,13 @@ def run_script(session: Session, text: str, name: str) -> Result | None:
     script = parse(text, name)
     if script.errors:
         raise ScriptErrors.of(script.errors)
-    if not session.spark_runs and any(_needs_ray(one) for one in script.statements):
+    if not session.spark_runs and any(needs_ray(one) for one in script.statements):
         session.warm_up()
     return session.run_all(script.statements)
 
 
-def _needs_ray(statement: Statement) -> bool:
-    return isinstance(statement, Run) and statement.module.raw.upper() == "LLM"
+def needs_ray(statement: Statement) -> bool:
+    """Whether a statement trains or deploys here; a run in the background starts a Ray of its own."""
+    if not isinstance(statement, Run) or statement.module.raw.upper() != "LLM":
+        return False
+    return "detached" not in statement.options or statement.options["detached"].value.raw.lower() != "true"

@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 
 from sqlllm.console import progress, render
-from sqlllm.dialect import Run, parse
+from sqlllm.console.script import needs_ray
+from sqlllm.dialect import parse
 from sqlllm.errors import OptionError, ScriptErrors
 from sqlllm.session import Session
 from sqlllm.settings import Settings
@@ -41,7 +42,7 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
     try:
         for assignment in assignments:
             assign(session, assignment)
-        if any(isinstance(statement, Run) and statement.module.raw.upper() == "LLM" for statement in parsed.statements):
+        if any(map(needs_ray, parsed.statements)):
             session.warm_up()
         result = session.run_all(parsed.statements)
         if result is not None:
