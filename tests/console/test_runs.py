@@ -143,3 +143,14 @@ def test_a_mistake_is_one_sentence_and_nothing_heavy_is_loaded(home: Path) -> No
         assert shown.returncode == 1
         assert message in shown.stderr
         assert "Traceback" not in shown.stderr
+
+
+def test_a_script_that_only_starts_background_runs_needs_no_ray() -> None:
+    from sqlllm.console.script import needs_ray
+    from sqlllm.dialect import parse
+
+    def asked(text: str) -> list[bool]:
+        return [needs_ray(statement) for statement in parse(text, "a.sql").statements]
+
+    assert asked('select 1 as a as t; run t as LLM.`` where detached="TRUE" as r;') == [False, False]
+    assert asked('run t as LLM.`` where name="detached"; run command as LLM.`` where action="infer";') == [True, True]
