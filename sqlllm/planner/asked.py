@@ -23,11 +23,15 @@ _SHAPES_ROWS = ("group", "having", "qualify", "distinct")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call of a select: `model` in lower case, the expression that makes the `request`, a query that gives it."""
+    """One call of a select: `model` in lower case, the expression that makes the `request`, a query that gives it.
+
+    `at_most`: what is asked depends on answers.
+    """
 
     model: str
     request: str
     query: str
+    at_most: bool
 
 
 def asked(sql: str, models: Collection[str], made: str = "") -> list[Asked]:
@@ -65,11 +69,12 @@ def _asked(tree: exp.Expr, index: int, models: Collection[str], tainted: set[str
     select = select.copy()
     if outer:
         select.set("with_", exp.With(expressions=[*outer, *(own.copy().expressions if own else ())]))
-    _open(select, models, tainted)
+    at_most = _open(select, models, tainted)
     root = exp.Paren(this=select)
     for node in reversed(_calls(root, models)):
         node.replace(_made(node.expressions[0], made))
-    return Asked(call.name.lower(), write(_as_written(request, tree)), write(root.this))
+    shown = _as_written(request, tree)
+    return Asked(call.name.lower(), write(shown), write(root.this), at_most or bool(calls(shown, models)))
 
 
 def _as_written(request: exp.Expr, tree: exp.Expr) -> exp.Expr:
@@ -105,8 +110,9 @@ def _is_tainted(node: exp.Expr, models: Collection[str], names: Collection[str])
     return bool(calls(node, models)) or any(column.name.lower() in names for column in node.find_all(exp.Column))
 
 
-def _open(select: exp.Select, models: Collection[str], tainted: set[str]) -> None:
-    """Drop every condition on an answer."""
+def _open(select: exp.Select, models: Collection[str], tainted: set[str]) -> bool:
+    """Drop every condition on an answer; whether there was one."""
+    found = False
     for query in select.find_all(exp.Select):
         for key in _FILTERS:
             clause = query.args.get(key)
@@ -115,11 +121,14 @@ def _open(select: exp.Select, models: Collection[str], tainted: set[str]) -> Non
             parts = list(clause.this.flatten()) if isinstance(clause.this, exp.And) else [clause.this]
             kept = [part for part in parts if not _is_tainted(part, models, tainted)]
             if len(kept) < len(parts):
+                found = True
                 query.set(key, type(clause)(this=exp.and_(*kept, copy=True)) if kept else None)
     for branch in select.find_all(exp.If):
         condition = branch.this
         if _is_tainted(condition, models, tainted) and not condition.find(exp.Is):
             condition.replace(exp.true())
+            found = True
+    return found
 
 
 def _made(request: exp.Expr, made: str) -> exp.Expr:

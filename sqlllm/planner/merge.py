@@ -10,9 +10,9 @@ from .names import Columns, Names
 from .parts import aggregates, is_known, windows
 from .sql import NotUnderstood, calls, here, is_volatile, operand
 
-_SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
+SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
 # The joins that keep, of their left side, what there is, and drop, of their right side, what does not match.
-_INNER = {("", ""), ("", "INNER"), ("", "CROSS")}
+INNER = {("", ""), ("", "INNER"), ("", "CROSS")}
 
 
 def inline_once(tree: exp.Query, models: Collection[str]) -> None:
@@ -74,7 +74,7 @@ class _Merge:
         self._alias = source.alias.lower()
         inner = self._inner
         if (
-            any(value and key not in _SIMPLE for key, value in inner.args.items())
+            any(value and key not in SIMPLE for key, value in inner.args.items())
             or any(value and key not in {"this", "alias"} for key, value in source.args.items())
             or (source.args.get("alias") and source.args["alias"].columns)
             or not calls_in_list(inner, models)
@@ -113,7 +113,7 @@ class _Merge:
         for join in joins:
             kind = (join.side.upper(), join.kind.upper())
             left_only = self._source is not join.this and kind[0] == "LEFT"
-            if (kind not in _INNER and not left_only) or join.args.get("using") or join.args.get("method"):
+            if (kind not in INNER and not left_only) or join.args.get("using") or join.args.get("method"):
                 raise NotUnderstood
             if left_only and self._source is not self._outer.args["from_"].this:
                 raise NotUnderstood

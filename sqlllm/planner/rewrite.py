@@ -12,6 +12,7 @@ from sqlglot.errors import SqlglotError
 from . import joins, unions
 from .block import Block
 from .merge import inline_once, merge
+from .narrow import narrow
 from .parts import aggregates, windows
 from .sql import PREFIX, NotUnderstood, calls, has_calls, read, write
 
@@ -57,6 +58,7 @@ class _Statement:
 
     def run(self) -> str:
         inline_once(self._root.this, self._models)
+        narrow(self._root.this, self._models)
         for union in self._inside_out(exp.Union):
             self._pull_up(union)
         for select in self._inside_out(exp.Select):

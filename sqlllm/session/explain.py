@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = (
     "model string, request string, rows bigint, prompts bigint, stored bigint, calls bigint, prompt_tokens bigint,"
-    " answer_tokens bigint, seconds double, cost double"
+    " answer_tokens bigint, seconds double, cost double, at_most boolean"
 )
 SAMPLE = 1024  # prompts whose tokens are counted and that are looked up in the store
 _DISTINCT = """select r, count(*) as n from (select explode({request}) as r from ({query}))
@@ -59,6 +59,7 @@ class _Cost:
     answer_tokens: int | None = 0
     seconds: float | None = 0.0
     cost: float = 0.0
+    at_most: bool = False
 
 
 @statement(Explain)
@@ -100,7 +101,7 @@ def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:
         sample = [row.r for row in distinct.orderBy(expr("xxhash64(r)")).limit(SAMPLE).select("r").collect()]
     finally:
         distinct.unpersist()
-    cost = _Cost(model, call.request, rows or 0, prompts)
+    cost = _Cost(model, call.request, rows or 0, prompts, at_most=call.at_most)
     if not sample:
         return cost
     groups = _by_params(sample)
@@ -185,6 +186,7 @@ def _total(costs: list[_Cost], text: str) -> _Cost:
         total.calls += cost.calls
         total.prompt_tokens += cost.prompt_tokens
         total.cost += cost.cost
+        total.at_most |= cost.at_most
     answers, seconds = [cost.answer_tokens for cost in costs], [cost.seconds for cost in costs]
     total.answer_tokens = None if None in answers else sum(answer or 0 for answer in answers)
     total.seconds = None if None in seconds else round(0.0 + sum(second or 0.0 for second in seconds), 1)

@@ -272,3 +272,11 @@ select count(*) as c from (select id, ask(u) as a from t)
 -- least: select count(distinct p, g) from t
 -- ordered
 select id, ask(to_json(struct(p, g))) as a from t
+
+-- name: a CTE of which each reader keeps some rows
+-- least: select count(distinct u) from t where g = 1
+with c as (select *, ask(u) as a from t) select x.a, y.a as other from c x join c y on x.id = y.id + 3 where x.g = 1 and y.g = 1
+
+-- name: a CTE whose readers keep different rows
+-- least: select count(distinct u) from t where id < 9 or g = 2
+with c as (select id, g as kind, ask(u) as a from t) select id, kind, a from c where id < 9 union all select id, kind, a from c where kind = 2

@@ -96,3 +96,15 @@ select up(p) as a from
 insert into u select up(p) from t
 
 select 1 as __llm_1, up(p) as a from t
+
+with s as (select *, up(p) as a from t) select x.a from s x join s y on x.a <> y.a where x.g = 1 and y.g = 2 and x.id > y.id
+-- becomes
+WITH s AS (SELECT * EXCEPT (__llm_1, __llm_2), __llm_2 AS a FROM (SELECT *, up(__llm_1) AS __llm_2 FROM (SELECT *, p AS __llm_1 FROM t WHERE g = 1 OR g = 2 CLUSTER BY __llm_1) AS t WHERE spark_partition_id() >= 0) AS t) SELECT x.a FROM s AS x JOIN s AS y ON x.a <> y.a WHERE x.g = 1 AND y.g = 2 AND x.id > y.id
+
+with s as (select *, up(p) as a from t) select x.a from s x left join s y on x.a <> y.a where x.g = 1 and y.g = 1
+-- becomes
+WITH s AS (SELECT * EXCEPT (__llm_1, __llm_2), __llm_2 AS a FROM (SELECT *, up(__llm_1) AS __llm_2 FROM (SELECT *, p AS __llm_1 FROM t CLUSTER BY __llm_1) AS t WHERE spark_partition_id() >= 0) AS t) SELECT x.a FROM s AS x LEFT JOIN s AS y ON x.a <> y.a WHERE x.g = 1 AND y.g = 1
+
+with s as (select *, up(p) as a from t) select x.a from s x join s y on x.a <> y.a where x.g = 1
+-- becomes
+WITH s AS (SELECT * EXCEPT (__llm_1, __llm_2), __llm_2 AS a FROM (SELECT *, up(__llm_1) AS __llm_2 FROM (SELECT *, p AS __llm_1 FROM t CLUSTER BY __llm_1) AS t WHERE spark_partition_id() >= 0) AS t) SELECT x.a FROM s AS x JOIN s AS y ON x.a <> y.a WHERE x.g = 1

@@ -1,0 +1,164 @@
+"""How much of the prompts a prefix cache serves: `python -m bench.prefix`.
+
+With `--csv FILE --columns a,b --instruction TEXT` on any table; without, on one that is made.
+
+Prompts are built from the columns of a table, one line per column after the instruction, and go through a simulated
+block cache: 16 tokens a block, 500 blocks per replica, the least recently used ones go first. A token is four
+characters. Natural order against ours (fields by `llm.reorder_fields`, prompts by `prefix_order`, replicas by range).
+
+`--check` sends the same prompts to vLLM on this machine, with as many blocks, and compares its own hit counters with
+the simulator's on the same tokens.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import tempfile
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+
+from sqlllm.planner.fields import SAMPLE, field_order
+from sqlllm.udfs.ordering import prefix_order
+
+from . import report
+
+BLOCK = 16
+BLOCKS = 500
+CHARACTERS = 4  # of a token, unless a tokenizer says otherwise
+BATCH = 32  # conversations that travel together, as llm.batch_size has it
+INSTRUCTION = "Below is what is known of a film and what a critic wrote about it. Say whether the critic recommends it."
+
+
+class Replica:
+    """The block cache of one replica, as vLLM keeps it: full blocks, found by all that stands before them."""
+
+    def __init__(self, blocks: int = BLOCKS) -> None:
+        self._blocks = blocks
+        self._cached: OrderedDict[Hashable, None] = OrderedDict()
+        self.hits = self.tokens = 0
+
+    def ask(self, prompt: Sequence[Hashable]) -> None:
+        """One prompt, as its tokens."""
+        self.tokens += len(prompt)
+        keys, before = list[int](), 0
+        for start in range(0, len(prompt) - BLOCK + 1, BLOCK):
+            before = hash((before, tuple(prompt[start : start + BLOCK])))
+            keys.append(before)
+        hit = 0
+        while hit < min(len(keys), (len(prompt) - 1) // BLOCK) and keys[hit] in self._cached:
+            hit += 1
+        self.hits += hit * BLOCK
+        for key in reversed(keys):  # the end of a prompt is given up before its start
+            self._cached[key] = None
+            self._cached.move_to_end(key)
+        while len(self._cached) > self._blocks:
+            self._cached.popitem(last=False)
+
+
+def ratio(prompts: Iterable[Sequence[Hashable]], replicas: int, *, ranges: bool = False) -> float:
+    """Share of tokens found in the cache; batches go round the replicas, or each gets a range of them."""
+    pool, asked = [Replica() for _ in range(replicas)], list(prompts)
+    share = -(-len(asked) // replicas)
+    for index, prompt in enumerate(asked):
+        pool[index // share if ranges else index // BATCH % replicas].ask(prompt)
+    return sum(one.hits for one in pool) / sum(one.tokens for one in pool)
+
+
+def characters(text: str) -> list[Hashable]:
+    """A token for every four characters."""
+    return [text[start : start + CHARACTERS] for start in range(0, len(text), CHARACTERS)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--csv", type=Path, help="a table; without it one is made")
+    parser.add_argument("--columns", help="its columns, with commas; all without it")
+    parser.add_argument("--instruction", default=INSTRUCTION)
+    parser.add_argument("--check", action="store_true", help="compare the simulator with vLLM's own counters")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        table = given.csv or make_table(Path(folder, "reviews.csv"))
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    columns = given.columns.split(",") if given.columns else list(rows[0])
+    natural = prompts(rows, columns, given.instruction)
+    fields = [[f"{name}: {row[name]}" for name in columns] for row in rows]
+    best = [columns[index] for index in field_order(fields[:SAMPLE])]
+    ordered = prompts(rows, best, given.instruction)
+    ours = [ordered[index] for index in prefix_order([[{"content": prompt}] for prompt in ordered])]
+    by_rows = [natural[index] for index in prefix_order([[{"content": prompt}] for prompt in natural])]
+    shown = []
+    for name, texts, ranges in (
+        ("natural", natural, False),
+        ("prompts sorted", by_rows, True),
+        ("fields reordered", ordered, False),
+        ("fields reordered, prompts sorted", ours, True),
+    ):
+        tokens = [characters(text) for text in texts]
+        shown.append((name, ratio(tokens, 1), ratio(tokens, 4, ranges=ranges)))
+    print(f"{len(rows)} rows; {', '.join(columns)} becomes {', '.join(best)}")
+    report.table("Share of prompt tokens from the cache", ("order", "1 replica", "4 replicas"), shown)
+    figures = {
+        "natural": round(shown[0][1], 3),
+        "ours": round(shown[-1][1], 3),
+        "natural_4": round(shown[0][2], 3),
+        "ours_4": round(shown[-1][2], 3),
+    }
+    if given.check:
+        figures |= check(natural[:400], ours[:400])
+    report.last_line(figures)
+
+
+def prompts(rows: Sequence[dict[str, str]], columns: Sequence[str], instruction: str) -> list[str]:
+    return [instruction + "".join(f"\n{name}: {row[name]}" for name in columns) for row in rows]
+
+
+def make_table(path: Path, rows: int = 4_000) -> Path:
+    """Reviews of films, in the order in which they came in: a film has many, a text one, a critic a few."""
+    made = random.Random(1)
+    words = ("slow", "warm", "loud", "plot", "cast", "script", "camera", "score", "scene", "pace", "hero", "ending")
+
+    def text(count: int) -> str:
+        return " ".join(made.choice(words) for _ in range(count))
+
+    films = [{"title": f"Film {n}", "plot": text(60), "genre": made.choice(words)} for n in range(80)]
+    critics = [f"Critic {n} of the {text(2)} paper" for n in range(200)]
+    with path.open("w", newline="") as lines:
+        table = csv.DictWriter(lines, ["critic", "review", "title", "genre", "plot"])
+        table.writeheader()
+        table.writerows({"critic": made.choice(critics), "review": text(25), **made.choice(films)} for _ in range(rows))
+    return path
+
+
+def check(*orders: Sequence[str]) -> dict[str, float]:
+    """vLLM's own hit ratio and the simulator's on the same tokens, for each order of prompts; one request at a time."""
+    from transformers import AutoTokenizer
+
+    from tests.tiny import make_tiny_model
+
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(make_tiny_model(folder, context=1024))
+        from vllm import LLM, SamplingParams
+
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        figures: dict[str, float] = {}
+        for name, texts in zip(("natural", "ours"), orders, strict=True):
+            ids = [tokenizer(text)["input_ids"][:1000] for text in texts]
+            llm = LLM(model, dtype="float32", max_model_len=1024, enforce_eager=True, block_size=BLOCK,
+                      num_gpu_blocks_override=BLOCKS + 1, max_num_seqs=1, disable_log_stats=False)  # fmt: skip
+            llm.generate([{"prompt_token_ids": one} for one in ids], SamplingParams(max_tokens=1), use_tqdm=False)
+            counters = {metric.name: getattr(metric, "value", 0) for metric in llm.get_metrics()}
+            queries, hits = (counters[f"vllm:prefix_cache_{what}"] for what in ("queries", "hits"))
+            figures |= {f"vllm_{name}": round(hits / queries, 3), f"simulated_{name}": round(ratio(ids, 1), 3)}
+            del llm
+    return figures
+
+
+if __name__ == "__main__":
+    main()
