@@ -109,7 +109,7 @@ def _submit(run: RunRecord, where: str, arguments: list[str]) -> RunRecord:
     # The cluster's machines may keep Python elsewhere.
     python = f'exe={shlex.quote(sys.executable)}; [ -x "$exe" ] || exe=python; exec "$exe"'
     number = f"{run.name}-{os.urandom(4).hex()}"
-    run = run.update(submission=number)
+    run = run.update(submission=number, process=None)  # this one may end before the job begins
     try:
         _client(where).submit_job(
             entrypoint=f"{python} -m {_ENTRY} {shlex.join(arguments)}",

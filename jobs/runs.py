@@ -183,10 +183,11 @@ class RunRecord(BaseModel):
             thread.join()
 
     def _lives(self, written: float) -> bool:
-        if self.process is None or self.process.here:
-            return self.process is not None and self.process.alive
-        # A queued run on another machine says nothing until its turn.
-        return self.state == "queued" or time.time() - written < _SILENCE
+        if self.process is not None and self.process.here:
+            return self.process.alive
+        # A queued run on another machine says nothing until its turn; a job that its cluster does not start never does.
+        waits = self.state == "queued" and self.process is not None
+        return waits or time.time() - written < _SILENCE
 
     def _last_logged(self) -> dict[str, Any]:
         """How far it is, by the last whole line of its metrics."""

@@ -123,6 +123,13 @@ def test_a_run_on_another_machine_lives_as_long_as_it_beats(tmp_path: Path) -> N
     assert RunRecord.read(run.folder).state == "interrupted"
 
 
+def test_a_job_that_its_cluster_does_not_start_is_not_queued_for_ever(tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft").update(process=None, submission="mine-1")
+    assert RunRecord.read(run.folder).state == "queued"
+    os.utime(run.folder / "run.json", (0, 0))
+    assert RunRecord.read(run.folder).state == "interrupted"
+
+
 def test_the_heart_beats_until_the_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_BEAT", 0.01)
     run = RunRecord.create(tmp_path, "mine", kind="sft")
