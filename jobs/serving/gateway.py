@@ -92,7 +92,7 @@ class _Model:
 
     handle: Any
     created: int  # seconds since 1970
-    fingerprint: str = ""  # what its server said last
+    fingerprint: str = ""  # what its workers said last; empty if that may have changed
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,16 @@ class Gateway:
             for name, model in sorted(self._models.items())
         ]
         return Response(orjson.dumps({"object": "list", "data": data}), media_type=_JSON)
+
+    @app.get("/v1/models/{name}")
+    async def model(self, request: Request, name: str) -> Response:
+        """One model, with the spec and the fingerprint that its workers have now."""
+        self._authorize(request)
+        await self._refresh(older_than=0)
+        model = await self._model(name)
+        spec = await self._identify(name, model)
+        told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
+        return Response(orjson.dumps({**told, "spec": spec, "fingerprint": model.fingerprint}), media_type=_JSON)
 
     @app.post("/v1/chat/completions")
     async def chat(self, request: Request) -> Response:
@@ -194,7 +204,7 @@ class Gateway:
         try:
             if fields.get("stream"):
                 return await _stream(model.handle, fields["model"], route, body)
-            status, answer, model.fingerprint = await model.handle.call.remote(route, body)
+            status, answer, _ = await model.handle.call.remote(route, body)
         except _FAILURES as error:
             raise _unavailable(fields["model"], error) from error
         headers = {"Retry-After": "1"} if status in (429, 503) else None
@@ -205,10 +215,7 @@ class Gateway:
         fields = parse_body(body)
         model = await self._model(fields.get("model"))
         if not model.fingerprint:
-            try:
-                model.fingerprint = await model.handle.fingerprint.remote()
-            except _FAILURES as error:
-                raise _unavailable(fields["model"], error) from error
+            await self._identify(fields["model"], model)
         return _Batch(fields["model"], model, model.fingerprint, body, conversations(fields), fields)
 
     async def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
@@ -230,8 +237,18 @@ class Gateway:
         if status != 200:
             raise RequestError.from_json(status, answer)
         choices = sorted(orjson.loads(answer)["choices"], key=lambda choice: choice.pop("index"))
-        batch.model.fingerprint = fingerprint
+        if fingerprint != batch.fingerprint:  # it is being replaced: ask which one it is now
+            batch.model.fingerprint = ""
         return choices, fingerprint == batch.fingerprint
+
+    async def _identify(self, name: str, model: _Model) -> dict[str, Any]:
+        """Learn the model's fingerprint from its workers; gives their spec."""
+        try:
+            model.fingerprint, spec = await model.handle.identity.remote()
+        except _FAILURES as error:
+            raise _unavailable(name, error) from error
+        found: dict[str, Any] = spec
+        return found
 
     def _authorize(self, request: Request) -> None:
         if self._api_key is not None:

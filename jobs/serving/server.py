@@ -58,9 +58,9 @@ class ModelServer:
         """The spec that this server was deployed with."""
         return self._spec.model_dump()
 
-    async def fingerprint(self) -> str:
-        """What the model's answers follow from, as a digest."""
-        return self._fingerprint
+    async def identity(self) -> tuple[str, dict[str, Any]]:
+        """What the model's answers follow from, as a digest, and the spec that it was deployed with."""
+        return self._fingerprint, self._spec.model_dump()
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 _ROOM_SECONDS = 5.0
+_POLL_SECONDS = 0.05
 
 
 class Serving:
@@ -242,10 +243,15 @@ class Serving:
         with httpx.Client(
             base_url=self._endpoint, headers=headers, timeout=max(10.0, deadline - time.monotonic())
         ) as http:
-            if get_engine(spec.engine).generates:
+            # The gateway may go on calling the workers that were replaced, and take their answers for the new model's.
+            while (reply := http.get(f"/v1/models/{spec.name}")).status_code in (200, 404, 503):
+                if reply.status_code == 200 and reply.json()["spec"] == spec.model_dump():
+                    break
+                if time.monotonic() > deadline:
+                    raise ModelError(f"model {spec.name} loaded, but the gateway does not find it")
+                time.sleep(_POLL_SECONDS)
+            if reply.status_code == 200 and get_engine(spec.engine).generates:
                 reply = http.post("/v1/completions", json={"model": spec.name, "prompt": "1", "max_tokens": 1})
-            else:
-                reply = http.get("/v1/models")  # the gateway has seen it
         if reply.status_code != 200:
             raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")
 

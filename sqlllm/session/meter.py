@@ -124,7 +124,7 @@ class Meter:
             return None
         try:
             total, now = self._untold(self._since)
-        except httpx.TransportError:  # the gateway is being replaced; it will be told with the next statement
+        except ModelError:  # the gateway is being replaced; it will be told with the next statement
             return None
         self._known |= {key: used for key, (used, _) in now.items()}
         self._since = max([self._since, *(updated for _, updated in now.values())])
@@ -134,7 +134,7 @@ class Meter:
         """The same while a statement runs, without telling it; None, too, if it cannot be asked now."""
         try:
             return self._untold(self._since)[0] if self._statements and self._session.serves else None
-        except httpx.HTTPError:
+        except ModelError:
             return None
 
     def _untold(self, since: float) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
@@ -154,14 +154,17 @@ class Meter:
 
 
 def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Usage as the gateway knows it."""
+    """Usage as the gateway knows it; ModelError if it does not answer."""
     key = session.settings.serving.api_key
     headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    session.serving.start()
-    reply = httpx.get(
-        f"{session.serving.endpoint}/v1/usage", params=parameters, headers=headers, timeout=30, trust_env=False
-    )
-    reply.raise_for_status()
+    if not session.serving.endpoint:
+        session.serving.start()
+    url = f"{session.serving.endpoint}/v1/usage"
+    try:
+        reply = httpx.get(url, params=parameters, headers=headers, timeout=30, trust_env=False)
+        reply.raise_for_status()
+    except httpx.HTTPError as error:
+        raise ModelError(f"the gateway does not say what was used: {error}") from error
     found: list[dict[str, Any]] = reply.json()["usage"]
     return found
 
