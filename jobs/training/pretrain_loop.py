@@ -211,12 +211,6 @@ def load_model(
     if len(tokenizer) > model.config.vocab_size:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     del sharing
-    longest = getattr(model.config, "max_position_embeddings", math.inf)
-    if spec.training.max_length > longest:
-        raise TrainingError(
-            f"the model in {base} reads {longest} tokens, not {spec.training.max_length}",
-            cure=f'Write `sfft.int.max_length`="{longest}".',
-        )
     if spec.training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     model.config.use_cache = False

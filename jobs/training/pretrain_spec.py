@@ -137,7 +137,7 @@ class PretrainSpec(BaseModel):
         for option in ("localPathPrefix", "localModelDir", "localDataDir"):
             plain[option] = Path(plain[option]).expanduser().absolute() if plain.get(option) else None
         _check_folders(plain)
-        training, llama = _sorted(plain["localModelDir"] is None, given)
+        training, llama = _sorted(plain["localModelDir"], given)
         text = options.get("deepspeedConfig", "").strip()
         deepspeed = pretrain_deepspeed.fill(
             pretrain_deepspeed.read(text) if text else pretrain_deepspeed.BUILT_IN,
@@ -241,9 +241,13 @@ KEY_TYPES = {name: _kinds(field.annotation) for name, field in Training.model_fi
 }
 
 
-def _sorted(scratch: bool, given: Mapping[str, tuple[str, Any]]) -> tuple[Training, dict[str, Any]]:
+def _sorted(base: Path | None, given: Mapping[str, tuple[str, Any]]) -> tuple[Training, dict[str, Any]]:
     """The keys by owner over their defaults; one that has no use here is an error."""
+    scratch = base is None
     defaults = dict(DEFAULTS["scratch" if scratch else "model"])
+    longest = _positions(base) if base else None
+    if longest:
+        defaults["max_length"] = min(defaults["max_length"], longest)
     llama = dict(LLAMA) if scratch else {}
     for name, (option, value) in given.items():
         if name in Training.model_fields:
@@ -269,4 +273,18 @@ def _sorted(scratch: bool, given: Mapping[str, tuple[str, Any]]) -> tuple[Traini
         raise OptionError(f"{option}: {first['msg'].lower()}, not {value!r}", key=option) from None
     if scratch:
         check_shape(llama, "sfft")
+    if longest and training.max_length > longest:
+        option = given["max_length"][0]
+        raise OptionError(
+            f"{option}: the model reads {longest} tokens, not {training.max_length}",
+            cure=f'Write `sfft.int.max_length`="{longest}", or less.',
+            key=option,
+        )
     return training, llama
+
+
+def _positions(base: Path) -> int | None:
+    """How many tokens the model reads together; None if its configuration does not say."""
+    config = json.loads((base / "config.json").read_text())
+    found = config.get("max_position_embeddings", config.get("n_positions"))
+    return found if isinstance(found, int) else None

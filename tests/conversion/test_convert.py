@@ -13,7 +13,7 @@ import pytest
 from sqlllm.errors import ModelError, OptionError
 from sqlllm.jobs.conversion import gguf_file
 from sqlllm.jobs.conversion.convert import beside, load, write
-from sqlllm.jobs.conversion.spec import ConvertSpec
+from sqlllm.jobs.conversion.spec import _PLAIN, ALIASES, ConvertSpec
 from tests.tiny import make_tiny_model
 
 CASES = [json.loads(line) for line in (Path(__file__).with_name("options.jsonl")).read_text().splitlines()]
@@ -36,6 +36,15 @@ def test_a_wrong_option(case: dict[str, Any], tiny_model: Path, tmp_path: Path) 
     assert caught.value.message == here(case["error"])
     assert case.get("cure", "") in caught.value.cure
     assert caught.value.key == case.get("key", "")
+
+
+def test_the_page_describes_every_option_in_its_own_words() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "training" / "convert.md").read_text()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]
+    described = {cells[0].strip("`"): cells[1] for cells in rows if len(cells) == 2}
+    for option, field in _PLAIN.items():
+        assert described[option] == ConvertSpec.model_fields[field].description
+    assert [alias for alias in ALIASES if f"`{alias}`" not in page] == []
 
 
 def convert(to: Path, **options: Any) -> Path:

@@ -269,12 +269,6 @@ def test_a_checkpoint_of_other_workers(prepare: Prepare) -> None:
     assert "num_workers=2" in caught.value.cure
 
 
-def test_blocks_longer_than_the_model_reads(prepare: Prepare) -> None:
-    with pytest.raises(TrainingError, match="reads 512 tokens, not 513") as caught:
-        work(*prepare(sfft__int__max_length=513))
-    assert "512" in caught.value.cure
-
-
 def test_no_text_at_all(prepare: Prepare) -> None:
     with pytest.raises(TrainingError, match="no text"):
         work(*prepare(["", None, " "]))
