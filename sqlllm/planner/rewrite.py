@@ -26,6 +26,15 @@ def normal(sql: str) -> str | None:
         return None
 
 
+def first(sql: str, rows: int) -> str | None:
+    """`sql` with that limit; None if it has one, or sqlglot does not know it."""
+    tree = read(sql)
+    try:
+        return None if tree is None or tree.args.get("limit") else write(tree.limit(rows))
+    except SqlglotError:
+        return None
+
+
 def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]] | None = None) -> str:
     """`sql` with fewer calls of `models` (names in lower case), or `sql` itself.
 

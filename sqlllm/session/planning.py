@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sqlllm import planner
 from sqlllm.dialect import RenderedSql
+from sqlllm.errors import SQLLLMError
 from sqlllm.places import Source
 
-from . import functions
+from . import functions, queries
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -16,11 +18,54 @@ if TYPE_CHECKING:
     from .session import Session
 
 
+# `insert into t ...` and `create table t ... as ...`, up to their query. A view's would run each time it is read.
+_QUERY = re.compile(
+    r"^\s*(?:insert\b.*?\s(?=select\b|with\b)|create\s+(?:or\s+replace\s+)?table\b.*?\bas\s+)(?P<query>select\b|with\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def planned(session: Session, frame: DataFrame, sql: RenderedSql) -> DataFrame:
     """`frame`, which is `sql` analysed, or the same table with fewer calls."""
     frame, sql = reordered(session, frame, sql)
     text = rewritten(session, frame, sql)
     return frame if text is None else analysed(session.spark, text).toDF(*frame.columns)
+
+
+def first(session: Session, frame: DataFrame, sql: RenderedSql, rows: int) -> DataFrame:
+    """That many rows of `frame`, which is `sql` planned: the models are called for no others, where that can be."""
+    from pyspark.errors import PySparkException
+
+    text = planner.first(sql.text, rows) if session.settings.llm.planner else None
+    normal = planner.normal(sql.text)
+    if text is None or normal is None:
+        return frame.limit(rows)
+    limited = RenderedSql(text, sql.place)
+    try:
+        plain = analysed(session.spark, sql.text)
+        if not _same(plain, analysed(session.spark, normal)):
+            return frame.limit(rows)
+        return planned(session, analysed(session.spark, text), limited).toDF(*frame.columns)
+    except PySparkException:
+        return frame.limit(rows)
+
+
+def with_planned_query(session: Session, sql: RenderedSql) -> RenderedSql:
+    """An `insert` or `create table ... as` whose query calls models, with that query planned."""
+    found = next((match for match in _QUERY.finditer(sql.text)), None)
+    if found is None:
+        return sql
+    query = RenderedSql(sql.text[found.start("query") :], sql.place)
+    try:
+        frame = queries.run_sql(session, query)
+    except SQLLLMError:  # the statement as written says what is wrong
+        return sql
+    columns = ", ".join(f"`{name.replace('`', '``')}`" for name in frame.columns)
+    better = rewritten(session, *reordered(session, frame, query))
+    if better is None or len({name.lower() for name in frame.columns}) < len(frame.columns):
+        return sql
+    text = sql.text[: found.start("query")] + f"select * from ({better}) as llm_planned({columns})"  # noqa: S608
+    return RenderedSql(text, sql.place)
 
 
 def reordered(session: Session, frame: DataFrame, sql: RenderedSql) -> tuple[DataFrame, RenderedSql]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Select, Sql
 
 from . import queries
-from .planning import planned
+from .planning import first, planned, with_planned_query
 from .registry import statement
 from .tables import Result
 
@@ -26,6 +27,10 @@ def select(session: Session, select: Select) -> Result:
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
         frame = planned(session, frame, sql).persist()  # a model answers once, however often the table is read
         session.meter.check_failures(query, frame, select.place)
+        if select.table is None:
+            return Result(
+                frame, place=select.place, first=cache(lambda rows: first(session, frame, sql, rows).persist())
+            )
     if select.table is None:
         return Result(frame, place=select.place)
     return session.name_table(frame, select.table.resolve(session.variables), select.place)
@@ -34,5 +39,6 @@ def select(session: Session, select: Select) -> Result:
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
     text = sql.sql.render(session.variables)
-    session.meter.begin(text.text)
+    if session.meter.begin(text.text):
+        text = with_planned_query(session, text)
     return Result(queries.run_sql(session, text), place=sql.place)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ class Result:
     frame: DataFrame
     name: str = ""
     place: Place | None = field(default=None, repr=False)
+    first: Callable[[int], DataFrame] | None = field(default=None, repr=False)  # some rows, where all cost more
 
     @property
     def columns(self) -> list[str]:
@@ -32,7 +34,9 @@ class Result:
     def rows(self, limit: int | None = None) -> list[Row]:
         """The rows, at most `limit`; an error in them names the statement that made the table."""
         with queries.errors_at(self.place):
-            return self.frame.collect() if limit is None else self.frame.take(limit)
+            if limit is None:
+                return self.frame.collect()
+            return self.frame.take(limit) if self.first is None else self.first(limit).collect()
 
 
 def identifier(name: str) -> str:

@@ -1,0 +1,150 @@
+"""explain llm: what a select would ask, told before anything is asked; and what asks for less."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sqlllm.errors import TableError
+from sqlllm.session import Session
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from sqlllm.jobs.serving import Serving
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def session(spark: SparkSession, serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """An oracle `told` with answers of four tokens, and the table t: 400 rows with 40 prompts."""
+    table = tmp_path_factory.mktemp("oracle") / "answers.csv"
+    table.write_text("prompt,answer\n" + "".join(f"Number {n}?,answer of {n:04}\n" for n in range(40)))
+    with Session(spark=spark) as session:
+        session.__dict__["serving"] = serving
+        session.override("answers", str(table))
+        session.override("llm.prices", "told=1000/2000")
+        session.run(
+            'run command as LLM.`` where action="infer" and pretrainedModelType="oracle/table" and udfName="told"'
+            ' and localModelDir="${answers}" and `backend.default`="unknown thing";'
+            'select id, concat("Number ", id % 40, "?") as p, id % 3 as g from range(400) as t;'
+        )
+        yield session
+        session.run('run command as LLM.`` where action="undeploy" and udfName="told";')
+        session.__dict__.pop("serving")  # others use it
+
+
+def explained(session: Session, select: str) -> list[dict[str, Any]]:
+    result = session.run(f"explain llm {select};")
+    assert result is not None
+    return [row.asDict() for row in result.rows()]
+
+
+def ask(text: str, tokens: int = 4) -> str:
+    return f"told(llm_param(map('instruction', {text}, 'max_tokens', '{tokens}')))"
+
+
+def calls(serving: Serving) -> int:
+    return serving.counts("told")["calls"]
+
+
+def test_nothing_is_asked_and_everything_is_told(session: Session, serving: Serving) -> None:
+    before = calls(serving)
+    select = f"select id, {ask('p')} as a from t"
+    call, total = explained(session, select)
+    assert calls(serving) == before
+    assert (call["model"], call["rows"], call["prompts"], call["calls"], call["stored"]) == ("told", 400, 40, 40, 0)
+    assert call["request"] == "llm_param(MAP('instruction', p, 'max_tokens', '4'))"
+    assert (total["model"], total["calls"], total["at_most"]) == (None, 40, False)
+    assert "CLUSTER BY" in total["request"], "the select as it would run"
+
+    result = session.run(f"{select};")
+    assert result is not None
+    result.rows()
+    used = session.meter.tell()
+    assert used is not None
+    assert (total["calls"], total["prompt_tokens"]) == (used.calls, used.prompt_tokens)
+    assert total["answer_tokens"] == used.answer_tokens == 160
+    assert total["cost"] == pytest.approx(used.cost)
+
+    again = explained(session, select)[0]
+    assert (again["stored"], again["calls"], again["cost"]) == (40, 0, 0.0)
+    assert again["seconds"] is not None
+
+
+def test_what_depends_on_answers_is_told_at_most(session: Session) -> None:
+    first, second, total = explained(
+        session, f"select {ask('concat(p, g)', 5)} as a from t where llm_result({ask('p', 7)}) = 'never'"
+    )
+    assert (first["at_most"], second["at_most"], total["at_most"]) == (False, True, True)
+    assert (first["prompts"], second["prompts"]) == (40, 120)
+
+
+def test_a_conversation_has_two_calls(session: Session) -> None:
+    first, second, _ = explained(
+        session, f"""select told(llm_stack({ask("p", 9)}, llm_param(map('instruction', 'go on')))) as a from t"""
+    )
+    assert (first["prompts"], second["prompts"], second["at_most"]) == (40, 40, True)
+    assert second["prompt_tokens"] > first["prompt_tokens"], "the second turn holds the first"
+
+
+def test_null_is_not_asked(session: Session) -> None:
+    assert explained(session, f"select {ask('if(id < 5, p, null)', 6)} as a from t")[0]["prompts"] == 5
+
+
+def test_the_result_can_be_named(session: Session) -> None:
+    session.run(f"explain llm select {ask('p', 8)} as a from t as costs;")
+    result = session.run("select sum(calls) as calls from costs where model is not null;")
+    assert result is not None
+    assert result.rows()[0].calls == 40
+
+
+def test_a_table_of_answers_is_not_computed_for_it(session: Session, serving: Serving) -> None:
+    before = calls(serving)
+    session.run(f"select {ask('p', 11)} as q from t as answers;")
+    with pytest.raises(TableError, match="calls told itself"):
+        explained(session, f"select {ask('llm_result(q)')} as a from answers")
+    assert calls(serving) == before
+
+
+def test_fields_are_reordered_where_it_is_allowed(session: Session) -> None:
+    films = (
+        "(select concat('a film that many reviews are about, number ', id % 4) as film, concat('r', id) as r from t)"
+    )
+    prompt = "llm_prompt('Review: {}\\nFilm: {}\\nGood?', array(r, film))"
+    select = f"select {ask(prompt, 5)} as a from {films}"
+    assert "'Review: {}\\nFilm: {}\\nGood?'" in explained(session, select)[0]["request"]
+    session.settings.llm.reorder_fields = True
+    try:
+        assert "'Film: {1}\\nReview: {0}\\nGood?'" in explained(session, select)[0]["request"]
+    finally:
+        session.settings.llm.reorder_fields = False
+
+
+def test_what_is_shown_first_asks_for_no_other_rows(session: Session, serving: Serving) -> None:
+    before = calls(serving)
+    result = session.run(f"select id, {ask('concat(p, id)', 5)} as a from t order by id desc;")
+    assert result is not None
+    assert [row.id for row in result.rows(6)] == [399, 398, 397, 396, 395, 394]
+    assert calls(serving) - before == 6
+    assert [row.id for row in result.rows(6)] == [399, 398, 397, 396, 395, 394]
+    assert len(result.rows()) == 400
+    assert calls(serving) - before == 400, "the six come from the store"
+
+
+def test_an_insert_and_a_created_table_are_planned(session: Session, serving: Serving) -> None:
+    before = calls(serving)
+    query = f"select id, llm_result({ask('p', 12)}) as a from t where id % 4 = 0 order by id limit 8"
+    session.run("drop table if exists told_rows;")
+    session.run(f"create table told_rows using parquet as {query}; insert into told_rows {query};")
+    assert calls(serving) - before == 8
+    result = session.run("select * from told_rows order by id;")
+    assert result is not None
+    rows = result.rows()
+    assert result.columns == ["id", "a"]
+    assert [row.id for row in rows[:4]] == [0, 0, 4, 4]
+    assert rows[0].a == "answer of 0000"
+    session.run("drop table told_rows;")
