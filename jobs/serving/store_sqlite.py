@@ -25,7 +25,11 @@ _PARAMETERS = 500  # of one query
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """A connection that several processes can have to one file; what is committed survives a kill."""
+    """A connection that several processes can have to one file; what is committed survives a kill.
+
+    Only its owner may read the file: it holds what people asked.
+    """
+    path.touch(mode=0o600)
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
     db.execute("pragma journal_mode = wal")
     db.execute("pragma synchronous = normal")

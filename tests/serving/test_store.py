@@ -102,6 +102,14 @@ def test_the_least_recently_used_go_first_and_the_file_stays_small(tmp_path: Pat
     assert (tmp_path / "a.db").stat().st_size < 1.5 * 2**20
 
 
+def test_only_its_owner_reads_it(tmp_path: Path) -> None:
+    store = SQLiteStore(tmp_path / "a.db", max_bytes=2**20, ttl=0)
+    run(store.put({b"a": b"1"}))
+    files = list(tmp_path.iterdir())
+    assert len(files) == 3  # with the log of writes
+    assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+
+
 def test_an_old_answer_is_none(tmp_path: Path) -> None:
     async def check() -> None:
         clock = Clock()
