@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -125,8 +125,7 @@ def _follow_live(run: RunRecord, err: Console) -> RunRecord:
     bar = Progress(
         SpinnerColumn(style="cyan"),
         TextColumn("{task.description}", markup=False, style="bold"),
-        BarColumn(bar_width=32),
-        TaskProgressColumn(),
+        BarColumn(bar_width=20),  # all of it fits in 80 columns
         TextColumn("{task.fields[detail]}", style="dim", markup=False),
         console=err,
         transient=True,
@@ -139,7 +138,7 @@ def _follow_live(run: RunRecord, err: Console) -> RunRecord:
                 last = logged[-1]
                 bar.update(
                     task, total=last.total_steps, completed=last.step,
-                    detail=f"step {last.step:,}/{last.total_steps:,}  {last}",
+                    detail=f"{last.step:,}/{last.total_steps:,}  {last}",
                 )  # fmt: skip
             else:
                 bar.update(task, detail="starting" if run.state == "running" else run.state)
