@@ -38,6 +38,7 @@ def functions(session: Session) -> Session:
 
     register("answer", says)
     register("judge", lambda r: {"output": "Grade: 5" if "Paris" in r["instruction"] else "I cannot say."})
+    register("large", lambda r: {"output": str(int(r["instruction"].split()[0]) + 1)})
     register("mute", lambda r: {"output": "a fine answer, 10 of 10"})
     return session
 
@@ -92,11 +93,12 @@ def test_what_is_wrong_is_told(functions: Session, options: str, error: type[Exc
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
-def test_before_and_after_a_run(session: Session, tiny_model: Path) -> None:
-    """A run is measured beside the model that it started from; its own prompt is what serving sends."""
+def test_a_small_model_learns_from_a_large_one(functions: Session, tiny_model: Path) -> None:
+    """Distillation: a select feeds the training. The run is measured beside the model that it started from."""
     row = one(
-        session,
-        f"""select concat(id, ' plus 1') as instruction, string(id + 1) as output from range(4) as lessons;
+        functions,
+        f"""select concat(id, ' plus 1') as instruction from range(4) as asked;
+        select instruction, llm_result(large(llm_param(map("instruction", instruction)))) as output from asked as lessons;
         run lessons as LLM.`` where name="plus" and localModelDir="{tiny_model}" and `sft.int.max_steps`="40"
         and `sft.float.learning_rate`="0.02" and `sft.int.gradient_accumulation_steps`="1"
         and evalTable="lessons" and `sft.int.eval_steps`="20" as trained;
@@ -105,5 +107,5 @@ def test_before_and_after_a_run(session: Session, tiny_model: Path) -> None:
     assert (row["name"], row["answers"], row["errors"]) == ("plus", 4, 0)
     assert row["exact_match"] == 1.0 > row["base_exact_match"]
     assert row["perplexity"] < 1.5 < row["base_perplexity"]
-    run = one(session, "load llm.`runs` as runs; select name, state, loss from runs as r;")
+    run = one(functions, "load llm.`runs` as runs; select name, state, loss from runs as r;")
     assert (run["name"], run["state"]) == ("plus", "succeeded")
