@@ -98,7 +98,8 @@ def test_a_small_model_learns_from_a_large_one(functions: Session, tiny_model: P
     row = one(
         functions,
         f"""select concat(id, ' plus 1') as instruction from range(4) as asked;
-        select instruction, llm_result(large(llm_param(map("instruction", instruction)))) as output from asked as lessons;
+        select instruction, llm_result(large(llm_param(map("instruction", instruction)))) as output
+        from asked as lessons;
         run lessons as LLM.`` where name="plus" and localModelDir="{tiny_model}" and `sft.int.max_steps`="40"
         and `sft.float.learning_rate`="0.02" and `sft.int.gradient_accumulation_steps`="1"
         and evalTable="lessons" and `sft.int.eval_steps`="20" as trained;
