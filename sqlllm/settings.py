@@ -60,6 +60,9 @@ class LLMSettings(_Group):
     """How model functions call their model."""
 
     batch_size: int = Field(32, ge=1, le=1024, description="conversations in one request")
+    rows_per_prompt: int = Field(
+        1, ge=1, le=64, description="rows whose prompts may travel as one, when the model can answer with an array"
+    )
     in_flight: int = Field(8, ge=1, le=1024, description="requests under way at once, per Spark task")
     timeout: float = Field(600, gt=0, description="seconds one request may take")
     retry_seconds: float = Field(

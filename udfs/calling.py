@@ -7,11 +7,12 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlllm.errors import LimitError, ModelError
 
-from . import requests
+from . import packing, requests
 from .requests import Choice, Conversation, Message, RequestError
 from .transport import Client, Endpoint
 
@@ -86,7 +87,7 @@ class Caller:
         async with self._slots.slot():
             started = time.perf_counter()
             try:
-                choices = await self._complete(endpoint.model, messages, params)
+                choices = await self._choices(messages, params)
                 if endpoint.overlong == "truncate":
                     await self._shorten(endpoint.model, messages, params, choices)
             except LimitError:
@@ -109,6 +110,12 @@ class Caller:
             else:
                 answers.append((requests.answer(conversation, choice, milliseconds=milliseconds), False))
         return answers
+
+    async def _choices(self, messages: list[list[Message]], params: bytes) -> list[Choice]:
+        if self._endpoint.rows_per_prompt == 1:
+            return await self._complete(self._endpoint.model, messages, params)
+        ask = partial(self._complete, self._endpoint.model)
+        return await packing.choices(ask, messages, params, self._endpoint.rows_per_prompt)
 
     async def _complete(self, model: str, messages: list[list[Message]], params: bytes) -> list[Choice]:
         """A choice for each conversation; what is wrong with the request is wrong with each."""

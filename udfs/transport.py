@@ -36,6 +36,7 @@ class Endpoint:
     model: str
     api_key: str = field(default="", repr=False)
     batch_size: int = 32
+    rows_per_prompt: int = 1
     in_flight: int = 8
     timeout: float = 600.0
     retry_seconds: float = 120.0

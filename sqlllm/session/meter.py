@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _CALL = re.compile(r"\b(\w+)`?\s*\(")
 _LIMITS = ("store", "max_calls", "max_tokens", "max_cost", "max_seconds", "calls_per_minute", "tokens_per_minute")
+_SHARED = ("batch_size", "rows_per_prompt", "in_flight", "timeout", "retry_seconds")
 _STATEMENT = 200  # characters of a statement in the record
 
 
@@ -90,7 +91,7 @@ class Meter:
         )
         header = json.dumps(query.model_dump(exclude_defaults=True))  # ASCII, as a header must be
         for name, endpoint in endpoints.items():
-            shared = {key: getattr(settings, key) for key in ("batch_size", "in_flight", "timeout", "retry_seconds")}
+            shared = {key: getattr(settings, key) for key in _SHARED}
             fitted = replace(
                 endpoint,
                 **shared,
