@@ -121,9 +121,9 @@ def _of_training() -> Words:
 
 
 def _of_module(name: str) -> Words:
-    """The keys that the manual's row of a module spells."""
+    """What a module has declared, else the keys that its row of the manual spells."""
     row = next((text for key, text in modules().items() if key.lower() == name.lower()), "")
-    return dict.fromkeys(re.findall(r"`(\w+)(?:=[^`]*)?`", row), row)
+    return registry.options_of(name) or dict.fromkeys(re.findall(r"`(\w+)(?:=[^`]*)?`", row), row)
 
 
 @cache
