@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sqlllm.errors import TrainingError
 from sqlllm.jobs.training import scratch
 
 from .conftest import MakeRun, Rows
@@ -27,6 +28,10 @@ TABLES: dict[str, tuple[Rows, list[tuple[str, str]]]] = {
     "messages": (
         [{"messages": [{"role": "user", "content": "say one"}, {"role": "assistant", "content": "1"}]}],
         [("<|user|>say one<|end|><|assistant|>", "1<|end|>")],
+    ),
+    "text": (
+        [{"text": "say one and two"}],
+        [("", "say one and two<|end|>")],
     ),
     "prompt/completion": (
         [{"prompt": "say one", "completion": "1\n"}],
@@ -54,6 +59,46 @@ def test_the_answer_and_its_end_carry_loss_and_nothing_else(name: str, base: Pat
         ids = tokenizer(question + answer)["input_ids"]
         assert example["input_ids"] == ids
         assert example["labels"] == [-100] * start + ids[start:]
+
+
+TOOLS = (
+    "{% if tools %}<|system|>{{ tools | map(attribute='function.name') | join }}<|end|>{% endif %}"
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}"
+    "{% for call in message.get('tool_calls', []) %}{{ call.function | tojson }}{% endfor %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+CALLS: Rows = [
+    {
+        "tools": '[{"type": "function", "function": {"name": "add"}}]',
+        "messages": [
+            {"role": "user", "content": "one and two"},
+            {"role": "assistant", "content": None, "tool_calls": '[{"name": "add", "arguments": {"a": 1}}]'},
+            {"role": "tool", "content": "3", "tool_calls": None},
+            {"role": "assistant", "content": "it is 3", "tool_calls": None},
+        ],
+    }
+]
+
+
+def test_calls_of_tools_are_learned_and_their_answers_read(base: Path, tmp_path: Path, make_run: MakeRun) -> None:
+    """Arguments keep their own fields, whatever other rows have."""
+    import shutil
+
+    able = shutil.copytree(base, tmp_path / "able")
+    (able / "chat_template.jinja").write_text(TOOLS)
+    tokenizer, examples = tokenized(make_run, [*CALLS, {**CALLS[0], "messages": CALLS[0]["messages"][:2]}], able)
+    asked = "<|system|>add<|end|><|user|>one and two<|end|><|assistant|>"
+    call = '{"name": "add", "arguments": {"a": 1}}<|end|>'
+    expected = [(asked, call), (f"{asked}{call}<|tool|>3<|end|><|assistant|>", "it is 3<|end|>"), (asked, call)]
+    for example, (question, answer) in zip(examples, expected, strict=True):
+        start = len(tokenizer(question)["input_ids"])
+        assert tokenizer.decode(example["input_ids"]) == question + answer
+        assert example["labels"] == [-100] * start + example["input_ids"][start:]
+
+
+def test_a_template_without_tools_is_refused(base: Path, make_run: MakeRun) -> None:
+    with pytest.raises(TrainingError, match="the table has tools, but the model's chat template has no place for them"):
+        tokenized(make_run, CALLS * 2, base)
 
 
 def test_packed_rows_keep_their_labels(base: Path, make_run: MakeRun) -> None:
