@@ -62,6 +62,8 @@ class Loop:
         )[0]
         if checkpoint := self.checkpoints.last():
             self._go_on(checkpoint)
+        if self.first:
+            metrics_until(self.run.metrics, self.position.step)
         self.counted = self.position.step, self.engine.skipped_steps
 
     def _go_on(self, checkpoint: Path) -> None:
@@ -72,9 +74,7 @@ class Loop:
                 cure=f'Resume it with as many: !byzerllm setup "num_workers={position.workers}";',
             )
         self.engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
-        if self.first:
-            metrics_until(self.run.metrics, position.step)
-        else:  # the first worker alone has what was counted since the last line of metrics
+        if not self.first:  # which alone has what was counted since the last line of metrics
             position = position._replace(loss=0.0, targets=0)
         self.position = position
 
@@ -164,6 +164,7 @@ class Loop:
             file.write(json.dumps(asdict(progress)) + "\n")
 
     def _save(self, name: str) -> None:
+        started = time.monotonic()
         beside = self.run.folder / "work" / "checkpoint"
         self.engine.save_checkpoint(str(beside), tag=name, save_latest=False)
         dist.barrier()
@@ -174,6 +175,7 @@ class Loop:
             self.position.write(beside / name)
             self.checkpoints.take(beside / name)
         dist.barrier()
+        self.began += time.monotonic() - started  # the steps alone are timed
 
     def summary(self) -> dict[str, Any]:
         """The record's figures of the finished run; in the first worker."""
