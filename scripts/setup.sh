@@ -100,6 +100,7 @@ say "  torch"
 install_torch
 say "  sqlllm with Spark, Ray and the trainers"
 pip install packaging -e ".[spark,ray,train,console,dev]"
+.venv/bin/sqlllm console --install >/dev/null # tells Jupyter of the kernel: an editable install brings no files of its own
 say "  vLLM"
 install_vllm
 printf '%s\n' "$stamp" >.venv/stamp

@@ -50,11 +50,12 @@ class _Cell:
 class LlmMagics(Magics):
     """`%llm` for one line, `%%llm` for a cell, with the name of a variable for its table."""
 
-    def __init__(self, shell: InteractiveShell) -> None:
+    def __init__(self, shell: InteractiveShell, session: Session | None = None) -> None:
         super().__init__(shell)
         self._mine = shell.user_ns  # the notebook's variables
         self._board = Board(_Cell())
-        self.session = Session(Settings.load(), observer=self._board)
+        self.session = session or Session(Settings.load())
+        self.session.observer = self._board
         self.names = SessionNames(self.session)
         self.language = Language(self.names)
 
@@ -98,9 +99,9 @@ class LlmMagics(Magics):
                 self.session.variables.set(name, str(self._mine[name]))
 
 
-def load(shell: InteractiveShell) -> None:
+def load(shell: InteractiveShell, session: Session | None = None) -> None:
     """Add the magics, their completion, how a Result looks, and errors without a stack."""
-    magics = LlmMagics(shell)
+    magics = LlmMagics(shell, session)
     shell.register_magics(magics)
     shell.user_ns.setdefault("session", magics.session)
 
