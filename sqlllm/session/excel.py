@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -25,25 +26,35 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "integer": ("long", int),
     "mixed-integer-float": ("double", float),
 }
-_OPTIONS = ("header", "useHeader", "sheet")
+_OPTIONS = ("header", "useHeader", "sheet", "dataAddress", "skipFirstNLines", "comment")
+# Of Byzer-SQL's reader: types are always inferred, empty cells are NULL, a file is read in one go.
+_IDLE = (
+    "inferSchema", "treatEmptyValuesAsNulls", "usePlainNumberFormat", "addColorColumns", "timestampFormat",
+    "maxRowsInMemory", "excerptSize",
+)  # fmt: skip
+_CELLS = re.compile(r"([A-Z]{1,3})(\d+)(?::([A-Z]{1,3})(\d+))?")
+_SHEET = re.compile(r"(?:'(?P<quoted>[^']+)'|(?P<sheet>[^'!:]+))(?:!(?P<cells>.+))?")
 
 
 def read(ask: Request) -> DataFrame:
-    """One sheet, the first unless `sheet` names another; without `header` the columns are _c0, _c1 ..."""
+    """One sheet, the first unless `sheet` or `dataAddress` names another, or a range of its cells.
+
+    Without `header` the columns are _c0, _c1 ...
+    """
     pandas = _pandas()
     header = _header(ask)
     try:
         frame = pandas.read_excel(
-            _file(ask), sheet_name=ask.options.get("sheet", 0), header=0 if header else None, engine="openpyxl"
+            _file(ask), engine="openpyxl", header=0 if header else None, **_part(ask, header), comment=_comment(ask)
         )
     except (OSError, ValueError, KeyError, BadZipFile) as error:  # the last two: a file that is no workbook
         raise TableError(f"cannot read {ask.path}: {error}", place=ask.place) from None
     from pyspark.sql.types import StructType
 
     schema, columns = StructType(), []
-    for name, column in frame.items():
+    for position, (name, column) in enumerate(frame.items()):
         kind, convert = _KINDS.get(pandas.api.types.infer_dtype(column, skipna=True), ("string", str))
-        schema.add(str(name) if header else f"_c{name}", kind)
+        schema.add(str(name) if header else f"_c{position}", kind)
         columns.append(
             [None if missing else convert(value) for value, missing in zip(column, column.isna(), strict=True)]
         )
@@ -65,8 +76,34 @@ def write(ask: Request, frame: DataFrame, mode: str) -> None:
     frame.toPandas().to_excel(file, sheet_name=sheet, header=header, index=False, engine="openpyxl")
 
 
+def _part(ask: Request, header: bool) -> dict[str, Any]:
+    """What to read of the file, as pandas has it."""
+    address = ask.options.get("dataAddress", "")
+    cells, found = _CELLS.fullmatch(address), _SHEET.fullmatch(address)
+    sheet: str | int = ask.options.get("sheet", 0)
+    if cells is None and found is not None:
+        sheet = found["quoted"] or found["sheet"]
+        cells = _CELLS.fullmatch(found["cells"] or "")
+    if address and cells is None and (found is None or found["cells"]):
+        cure = "Write 'Sheet2'!A1:D9, Sheet2 or A1:D9."
+        raise OptionError(f"{address} is no part of a sheet", cure=cure, key="dataAddress")
+    skipped = options.count(ask.options, "skipFirstNLines") if ask.options.get("skipFirstNLines", "0") != "0" else 0
+    if cells is None:
+        return {"sheet_name": sheet, "skiprows": skipped}
+    left, top, right, bottom = cells.groups()
+    part = {"sheet_name": sheet, "skiprows": int(top) - 1 + skipped, "usecols": f"{left}:{right or 'XFD'}"}
+    if bottom:
+        part["nrows"] = int(bottom) - int(top) + 1 - header
+    return part
+
+
+def _comment(ask: Request) -> str | None:
+    """The sign that begins a comment; Byzer-SQL's scripts protect a `#` from its templates as `#[[#]]#`."""
+    return re.sub(r"#\[\[(.*?)\]\]#", r"\1", ask.options.get("comment", "")) or None
+
+
 def _header(ask: Request) -> bool:
-    options.check(ask.options, _OPTIONS)
+    options.check(ask.options, (*_OPTIONS, *_IDLE))
     return options.flag(ask.options, "header" if "header" in ask.options else "useHeader", False)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError, ParseError, SetupError, TableError, VariableError, suggest
 
-from . import excel, guard, options, queries, system
+from . import descriptions, excel, guard, options, queries, system
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -46,6 +46,7 @@ def request(session: Session, statement: Load | Save) -> Request:
     name, rest = [*re.split(r"[./]", path, maxsplit=1), ""][:2]
     if (connection := session.connections.get((format_.lower(), name))) is not None:
         path, given = rest, {**connection, **given}
+    format_ = given.pop("implClass", format_)  # Byzer's way to a source that has no name
     for key in given:
         if key.lower() in {"path", "paths"}:
             raise OptionError(f"{key} is no option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key)
@@ -90,8 +91,30 @@ def _json_text(ask: Request) -> DataFrame:
     return ask.session.spark.read.options(**ask.options).json(_lines(ask))
 
 
+def _csv(ask: Request) -> DataFrame:
+    """Spark's csv; `skipFirstNLines` leaves out that many lines of each file, so files are then read as a whole."""
+    reader = ask.session.spark.read
+    skipped = _skipped(ask)
+    if not skipped:
+        return reader.options(**ask.options).csv(ask.paths)
+    from pyspark.sql import functions as f
+
+    lines = f.split("value", r"\r?\n")
+    kept = f.slice(lines, skipped + 1, f.greatest(f.size(lines) - skipped, f.lit(0)))
+    text = reader.text(ask.paths, wholetext=True).select(f.explode(kept).alias("value"))
+    return reader.options(**ask.options).csv(text)
+
+
 def _csv_text(ask: Request) -> DataFrame:
-    return ask.session.spark.read.options(**ask.options).csv(_lines(ask))
+    skipped = _skipped(ask)
+    return ask.session.spark.read.options(**ask.options).csv(_lines(ask, skipped))
+
+
+def _skipped(ask: Request) -> int:
+    skipped = ask.options.pop("skipFirstNLines", "0")
+    if not skipped.isdecimal():
+        raise OptionError(f"skipFirstNLines is a whole number, not {skipped}", key="skipFirstNLines")
+    return int(skipped)
 
 
 def _variable_text(ask: Request) -> DataFrame:
@@ -101,6 +124,16 @@ def _variable_text(ask: Request) -> DataFrame:
 
 def _table(ask: Request) -> DataFrame:
     return ask.session.spark.read.options(**ask.options).table(ask.path)
+
+
+def _module_options(ask: Request) -> DataFrame:
+    options.check(ask.options, ())
+    return descriptions.module_options(ask.session, ask.path)
+
+
+def _module_help(ask: Request) -> DataFrame:
+    options.check(ask.options, ())
+    return descriptions.module(ask.session, ask.path)
 
 
 def _system(ask: Request) -> DataFrame:
@@ -130,15 +163,19 @@ def _variable(ask: Request) -> str:
     return text
 
 
-def _lines(ask: Request) -> DataFrame:
-    whole = ask.options.get("multiLine", "false").lower() == "true"
-    text = _variable(ask).strip()
-    return ask.session.table([{"value": line} for line in ([text] if whole else text.splitlines())], "value string")
+def _lines(ask: Request, skipped: int = 0) -> DataFrame:
+    """The lines of a variable's text, or all of it as one with `multiLine`."""
+    lines = _variable(ask).strip().splitlines()[skipped:]
+    if ask.options.get("multiLine", "false").lower() == "true":
+        lines = ["\n".join(lines)]
+    return ask.session.table([{"value": line} for line in lines], "value string")
 
 
 def jdbc_options(ask: Request) -> dict[str, str]:
-    """Options for Spark's jdbc: the path is the table, unless a query is given."""
+    """Options for Spark's jdbc: the path is the table, unless a query is given (`query`, or Byzer's `directQuery`)."""
     found = dict(ask.options)
+    if "directQuery" in found:
+        found["query"] = found.pop("directQuery").strip().rstrip(";")
     if not found.get("url"):
         known = [name for kind, name in ask.session.connections if kind == "jdbc"]
         name = ask.path.partition(".")[0]
@@ -154,10 +191,20 @@ def jdbc_options(ask: Request) -> dict[str, str]:
 
 
 def _load_jdbc(ask: Request) -> DataFrame:
-    return ask.session.spark.read.format("jdbc").options(**jdbc_options(ask)).load()
+    """A table or a query; with `prePtnArray`, conditions between `prePtnDelimiter`, one partition for each."""
+    found = jdbc_options(ask)
+    conditions, between = found.pop("prePtnArray", ""), found.pop("prePtnDelimiter", ",").removeprefix("\\")
+    if not conditions:
+        return ask.session.spark.read.format("jdbc").options(**found).load()
+    url, table = found.pop("url"), found.pop("dbtable", "")
+    if not table:
+        raise OptionError("prePtnArray divides a table, not a query", key="prePtnArray")
+    parts = [part.strip() for part in conditions.split(between)]
+    return ask.session.spark.read.jdbc(url, table, predicates=parts, properties=found)
 
 
 LOADERS: dict[str, Callable[[Request], DataFrame]] = {
+    "csv": _csv,
     "csvstr": _csv_text,
     "excel": excel.read,
     "hive": _table,
@@ -165,6 +212,8 @@ LOADERS: dict[str, Callable[[Request], DataFrame]] = {
     "jsonstr": _json_text,
     "llm": _system,
     "model": _model,
+    "modelexample": _module_help,
+    "modelparams": _module_options,
     "script": _variable_text,
     "text": _text,
 }
@@ -180,9 +229,11 @@ _SYSTEM: dict[str, Callable[[Session], DataFrame]] = {
     "runs": system.runs,
     "usage": system.usage,
 }
-_NO_FILES = frozenset({"csvstr", "hive", "jdbc", "jsonstr", "kafka", "llm", "model", "rate", "script"})
+_NO_FILES = frozenset(
+    {"csvstr", "hive", "jdbc", "jsonstr", "kafka", "llm", "model", "modelexample", "modelparams", "rate", "script"}
+)
 FORMATS = (
     "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "jdbc", "json", "jsonStr", "kafka",
-    "libsvm", "llm", "orc", "parquet", "rate", "script", "text", "xml",
+    "libsvm", "llm", "modelExample", "modelParams", "orc", "parquet", "rate", "script", "text", "xml",
 )  # fmt: skip
 """What load knows, by the names of Spark and Byzer-SQL; Spark may know more."""

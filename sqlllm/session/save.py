@@ -14,7 +14,7 @@ from .tables import table_named
 if TYPE_CHECKING:
     from .session import Session
 
-_READ_ONLY = ("csvstr", "image", "jsonstr", "llm", "model", "script")
+_READ_ONLY = ("csvstr", "image", "jsonstr", "llm", "model", "modelexample", "modelparams", "script")
 
 
 @statement(Save)

@@ -93,6 +93,8 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
         "spark.sql.warehouse.dir": warehouse,
         "spark.python.task.killTimeout": "500ms",  # until a cancelled task's Python worker is killed
         "spark.sql.variable.substitute": "false",  # `${x}` in a value is data
+        # As in Spark 3, which published scripts were written for: what cannot be cast is NULL, as is `split(...)[9]`.
+        "spark.sql.ansi.enabled": "false",
     }
     if settings.packages:
         options["spark.jars.packages"] = settings.packages

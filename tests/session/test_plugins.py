@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from sqlllm.console.progress import PlainObserver
-from sqlllm.errors import PackageError, TableError
+from sqlllm.errors import OptionError, PackageError, TableError
 from sqlllm.session import Result, Session
 
 from .cases import rows_of
@@ -62,6 +62,36 @@ def test_excel_there_and_back(session: Session) -> None:
         session.run("select 1 as a as t; save t as excel.`${out}/t.xlsx`;")
     with pytest.raises(TableError, match=r"cannot read .*people.csv"):
         session.run("load excel.`${data}/people.csv` as t;")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("dataAddress=\"'second'!B2:C4\" and header='true'", [{"b1": 2, "c1": 3}, {"b1": None, "c1": 4}]),
+        ("dataAddress='B3:C3'", [{"_c0": 2, "_c1": 3}]),
+        ("dataAddress='first' and skipFirstNLines='2' and maxRowsInMemory='9'", [{"_c0": 1}]),
+        ("sheet='first' and header='true' and comment='#[[#]]#'", [{"x": 1}]),
+    ],
+)
+def test_parts_of_an_excel_file(session: Session, tmp_path: Path, options: str, expected: list[object]) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    first, second = book.active, book.create_sheet("second")
+    first.title = "first"
+    for row in (["x"], ["# a comment"], [1]):
+        first.append(row)
+    for row in ([0, 0, 0], ["a1", "b1", "c1"], [1, 2, 3], ["", None, 4], [9, 9, 9]):
+        second.append(row)
+    if "B3" in options:
+        book.move_sheet("second", -1)
+    book.save(tmp_path / "book.xlsx")
+    assert rows_of(session, f"load excel.`${{data}}/book.xlsx` where {options} as t;") == expected
+
+
+def test_a_part_of_an_excel_file_that_is_none(session: Session) -> None:
+    pytest.importorskip("openpyxl")
+    with pytest.raises(OptionError, match="A1:9 is no part of a sheet"):
+        session.run("load excel.`${data}/book.xlsx` where dataAddress='A1:9' as t;")
 
 
 def test_excel_names_the_package_it_needs(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from .. import queries
 from ..registry import command
 from ..tables import Result, table_named
 from . import arguments
+from .show import conf
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 
     from ..session import Session
 
-_PROFILER = "!profiler explain my_table; or !profiler sql '''select ...''';"
+_PROFILER = "!profiler explain my_table; or !profiler sql '''select ...'''; or !profiler conf;"
 
 
 @command("profiler")
 def profiler(session: Session, macro: Macro) -> Result:
     """`!profiler sql '''select ...''';` runs a query: rows, seconds. `!profiler explain` shows Spark's plan."""
-    kind, _ = arguments.words(session, macro, _PROFILER, 2)
-    if kind not in {"sql", "explain"}:
+    kind, *_ = found = arguments.words(session, macro, _PROFILER, 1, 2)
+    if found == ["conf"]:
+        return Result(conf(session), place=macro.place)
+    if kind not in {"sql", "explain"} or len(found) < 2:
         raise arguments.misused(macro, _PROFILER, kind)
     frame = _frame(session, macro.args[1])
     if kind == "explain":
@@ -49,15 +52,34 @@ def profiler(session: Session, macro: Macro) -> Result:
 
 @command("assert")
 def assert_(session: Session, macro: Macro) -> None:
-    """`!assert table ''':column > 0''' "message";` stops the script if a row does not fulfil the condition."""
-    found = arguments.words(session, macro, "!assert my_table ''':n > 0''' \"n is positive\";", 2, 3)
+    """`!assert table ''':column > 0''' "message";` stops the script if a row does not fulfil the condition.
+
+    `!assert name in __set__ "message";` stops it if the variable `name` is not set.
+    """
+    found = arguments.words(session, macro, "!assert my_table ''':n > 0''' \"n is positive\";", 2, 4)
+    if found[1:3] == ["in", "__set__"]:
+        if found[0] not in session.variables:
+            raise TableError(found[3].strip() if len(found) == 4 else f"the variable {found[0]} is not set")
+        return
+    if len(found) == 4:
+        raise arguments.misused(macro, '!assert my_variable in __set__ "message";', " ".join(found[1:3]))
+    wrong = breaking(session, macro)
+    message = found[2] if len(found) == 3 else f"{found[0]} does not fulfil {found[1].strip()}"
+    stop_if_any(wrong, message, table_named(session, macro.args[0]))
+
+
+def breaking(session: Session, macro: Macro) -> DataFrame:
+    """The rows of the table, the first argument, that do not fulfil the condition, the second."""
     condition = _columns(SqlText.of(macro.args[1]).render(session.variables).text)
     frame = table_named(session, macro.args[0])
     with queries.errors_at(macro.args[1].place):
-        wrong = frame.where(f"not coalesce(({condition}), false)")
-        rows, first = wrong.count(), wrong.first()
+        return frame.where(f"not coalesce(({condition}), false)")
+
+
+def stop_if_any(wrong: DataFrame, message: str, frame: DataFrame) -> None:
+    """TableError with `message` if there are `wrong` rows of `frame`; it shows the first."""
+    rows, first = wrong.count(), wrong.first()
     if first is not None:
-        message = found[2] if len(found) == 3 else f"{found[0]} does not fulfil {condition.strip()}"
         raise TableError(message, cure=f"{rows} of {frame.count()} rows, the first: {first.asDict()}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Macro
+from sqlllm.errors import VariableError, suggest
 
 from .. import nested
 from ..registry import command
@@ -32,6 +33,17 @@ def run_script(session: Session, macro: Macro) -> Result | None:
     if len(found) != 3 or found[1] != "named":
         raise arguments.misused(macro, usage, found[1])
     return session.name_table(result.frame, found[2], macro.place)
+
+
+@command("eval")
+def evaluate(session: Session, macro: Macro) -> Result | None:
+    """`!eval name;` runs the text of a variable as a script."""
+    (name,) = arguments.words(session, macro, "!eval my_variable;", 1)
+    text = session.variables.source(name)
+    if text is None:
+        cure = suggest(name, session.variables.names(), what="variables")
+        raise VariableError(f"there is no variable {name}", cure=cure, place=macro.args[0].place)
+    return nested.run_script(session, text, f"variable {name}", macro.place)
 
 
 @command("kill")

@@ -11,10 +11,10 @@ from sqlllm.errors import OptionError, ParseError, nearest, suggest
 from sqlllm.places import SECRET_KEY
 from sqlllm.settings import Settings
 
-from .. import registry, system
+from .. import descriptions, queries, registry, system
 from ..formats import FORMATS
 from ..registry import command
-from ..tables import Result
+from ..tables import Result, identifier
 from . import arguments
 
 if TYPE_CHECKING:
@@ -25,21 +25,47 @@ if TYPE_CHECKING:
 
 @command("show")
 def show(session: Session, macro: Macro) -> Result:
-    """`!show tables;` and the rest of SUBJECTS; `!show "conf/key";` one setting."""
-    (subject,) = arguments.words(session, macro, "!show tables;", 1)
-    name, _, key = subject.partition("/")
-    if name == "conf":
-        return Result(_conf(session, key), place=macro.place)
-    if name not in SUBJECTS or key:
-        known = [*SUBJECTS, "conf"]
-        raise ParseError(
-            f"!show does not know {subject}", cure=suggest(name, known, what="subjects"), place=macro.args[0].place
-        )
-    return Result(SUBJECTS[name](session), place=macro.place)
+    """`!show tables;` and the rest of SUBJECTS; `!show "conf/key";` and the rest of DETAILS, one of them."""
+    found = arguments.words(session, macro, "!show tables;", 1, 3)
+    subject, place = found[0], macro.args[0].place
+    if len(found) > 1:
+        if len(found) < 3 or found[:2] != ["tables", "from"]:
+            raise arguments.misused(macro, "!show tables from my_database;", " ".join(found))
+        with queries.errors_at(macro.args[2].place):
+            return Result(session.spark.sql(f"show tables from {identifier(found[2])}"), place=macro.place)
+    for prefix in sorted(DETAILS, key=len, reverse=True):
+        if subject.startswith(prefix):
+            with queries.errors_at(place):
+                return Result(DETAILS[prefix](session, subject.removeprefix(prefix)), place=macro.place)
+    if subject not in SUBJECTS:
+        known = [*SUBJECTS, *(f"{prefix}NAME" for prefix in DETAILS)]
+        cure = _ABSENT.get(subject.partition("/")[0]) or suggest(subject.partition("/")[0], known, what="subjects")
+        raise ParseError(f"!show does not know {subject}", cure=cure, place=place)
+    return Result(SUBJECTS[subject](session), place=macro.place)
 
 
 def _tables(session: Session) -> DataFrame:
     return session.spark.sql("show tables")
+
+
+def _function(session: Session, name: str) -> DataFrame:
+    return session.spark.sql(f"describe function extended {identifier(name)}")
+
+
+def _resource(session: Session) -> DataFrame:
+    context = session.spark.sparkContext
+    row = {
+        "master": context.master,
+        "cores": context.defaultParallelism,
+        "driver_memory": context.getConf().get("spark.driver.memory", ""),
+        "executor_memory": context.getConf().get("spark.executor.memory", ""),
+    }
+    return session.table([row], "master string, cores int, driver_memory string, executor_memory string")
+
+
+def _group(session: Session, group: str) -> DataFrame:
+    tracker = session.spark.sparkContext.statusTracker()
+    return _job_rows(session, tracker.getJobIdsForGroup(group))
 
 
 def _functions(session: Session) -> DataFrame:
@@ -63,16 +89,20 @@ def _commands(session: Session) -> DataFrame:
 
 
 def _jobs(session: Session) -> DataFrame:
+    return _job_rows(session, session.spark.sparkContext.statusTracker().getActiveJobsIds())
+
+
+def _job_rows(session: Session, jobs: Iterable[int]) -> DataFrame:
     tracker = session.spark.sparkContext.statusTracker()
     rows = []
-    for job in tracker.getActiveJobsIds():
+    for job in jobs:
         if info := tracker.getJobInfo(job):
             rows.append({"job": job, "status": info.status})
     return session.table(rows, "job int, status string")
 
 
-def _conf(session: Session, key: str) -> DataFrame:
-    """Spark's settings and ours, `list` or no key for all of them, else those whose name begins with `key`."""
+def conf(session: Session, key: str = "list") -> DataFrame:
+    """Spark's settings and ours: all of them for `list`, else those whose name begins with `key`."""
     found = {**session.spark.conf.getAll, **{name: _setting(session, name) for name in Settings.key_names()}}
     if key not in {"", "list"}:
         if not any(name.startswith(key) for name in found):
@@ -100,13 +130,28 @@ def _names(session: Session, names: Iterable[str]) -> DataFrame:
 
 SUBJECTS: dict[str, Callable[[Session], DataFrame]] = {
     "commands": _commands,
+    "conf": conf,
     "datasources": _datasources,
-    "et": _modules,  # Byzer-SQL's word for modules
+    "et": descriptions.modules,  # Byzer-SQL's word for modules
     "functions": _functions,
     "jobs": _jobs,
     "models": system.models,
     "modules": _modules,
+    "resource": _resource,
     "runs": system.runs,
     "tables": _tables,
     "version": _version,
+}
+DETAILS: dict[str, Callable[[Session, str], DataFrame]] = {
+    "conf/": conf,
+    "datasources/params/": descriptions.format_options,
+    "et/": descriptions.module,
+    "et/params/": descriptions.module_options,
+    "function/": _function,
+    "jobs/": _group,
+    "jobs/v2/": _group,
+}
+_ABSENT = {
+    "api": "A session has no HTTP interface of its own; the models have one: see !show models;",
+    "log": "Spark writes its log where it was started; a model's or a run's: action=\"logs\" of run command as LLM.",
 }

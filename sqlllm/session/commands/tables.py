@@ -29,9 +29,14 @@ def head(session: Session, macro: Macro) -> None:
 
 @command("desc")
 def desc(session: Session, macro: Macro) -> Result:
-    """`!desc table;` gives the table's columns and their types."""
-    arguments.words(session, macro, "!desc my_table;", 1)
+    """`!desc table;` gives the table's columns and their types; `!desc table json;` Spark's JSON of them."""
+    usage = "!desc my_table; or !desc my_table json;"
+    _, *form = arguments.words(session, macro, usage, 1, 2)
     frame = table_named(session, macro.args[0])
+    if form == ["json"]:
+        return Result(session.table([{"schema": frame.schema.json()}], "schema string"), place=macro.place)
+    if form:
+        raise arguments.misused(macro, usage, form[0], macro.args[1].place)
     rows = [{"col_name": name, "data_type": kind} for name, kind in frame.dtypes]
     return Result(session.table(rows, "col_name string, data_type string"), place=macro.place)
 

@@ -37,6 +37,6 @@ def transpose(session: Session, run: Run) -> Result:
         wide = frame.groupBy(*map(identifier, kept)).pivot(identifier(over)).agg(f.first(identifier(value)))
         return Result(wide, place=run.place)
     options.require(given, ["indexCols", "unPivotCols", "mergedCol", "aggCol"], "unpivot")
-    stay = [f.col(identifier(name)) for name in kept]
-    melted = [f.col(identifier(name)) for name in columns_of(frame, given, "unPivotCols")]
+    stay = tuple(f.col(identifier(name)) for name in kept)
+    melted = tuple(f.col(identifier(name)) for name in columns_of(frame, given, "unPivotCols"))
     return Result(frame.unpivot(stay, melted, given["mergedCol"], given["aggCol"]), place=run.place)

@@ -207,17 +207,175 @@ select right(path, 10) as name, kind, bytes from files where path like '%csv' as
 -- there is no folder
 -- <script>:1:9
 
--- case: a command of files that is not here
-!hdfs -rm "${data}/people.csv";
+-- case: a command that removes files
+!hdfs -rmr "${data}/people.csv";
 -- error:
--- !hdfs -rm is not here
+-- !hdfs -rmr removes files, so it is off
+-- --set allow.shell=true
 -- <script>:1:7
 
--- case: a command of Byzer-SQL that has no meaning here
-!python conf "schema=st(field(a,long))";
+-- case: files are copied, joined, counted and removed
+-- with: allow.shell=true
+select 'a' as value union all select 'b' as t;
+save overwrite t as text.`${out}/text` where fileNum="2";
+!hdfs -mkdir "${out}/new";
+!hdfs -cp "${out}/text" "${out}/new";
+!hdfs -getmerge "${out}/new/text" "${out}/all.txt";
+!hdfs -cat "${out}/all.txt"; !lastCommand named lines;
+!hdfs -mv "${out}/all.txt" "${out}/new/all.txt";
+!fs -rmr "${out}/new/text";
+!fs -count "${out}/new"; !lastCommand named counted;
+select folders, files, bytes, (select sort_array(collect_list(value)) from lines) as lines from counted as u;
+-- rows:
+-- [{"folders": 1, "files": 1, "bytes": 4, "lines": ["a", "b"]}]
+
+-- case: an action on files that is not there
+!hdfs -lss /tmp;
 -- error:
--- !python is not here
--- --%python
+-- !hdfs does not know -lss
+-- Did you mean -ls?
+-- <script>:1:7
+
+-- case: a copy without a target
+!hdfs -cp /tmp/a;
+-- error:
+-- Write !hdfs -cp /a/source /a/target;
+
+-- case: files outside
+-- with: allow.shell=true
+-- with: allow.folders=/nowhere
+!hdfs -cat /etc/hostname;
+-- error:
+-- /etc/hostname lies outside the folders that scripts may use
+
+-- case: the one cell of a table as a file
+select cast('bytes' as binary) as content as t;
+!saveFile _ -i t -o "${out}/cell.bin";
+!hdfs -cat "${out}/cell.bin";
+-- rows:
+-- [{"value": "bytes"}]
+
+-- case: two cells are no file
+select 'a' as a, 'b' as b as t;
+!saveFile _ -i t -o "${out}/cell.bin";
+-- error:
+-- t is more or less than one cell of bytes
+
+-- case: what is set up for Python sets up deployments
+!python conf "num_gpus=0"; !python conf "schema=st(field(a,long))"; !python env "PYTHON_ENV=:";
+-- printed:
+-- note: !python conf schema has no effect here: Python runs in this process
+-- note: !python env PYTHON_ENV has no effect here: Python runs in this process
+
+-- case: Python code is no argument
+!python on "x";
+-- error:
+-- !python does not know on
+
+-- case: a command of the shell
+-- with: allow.shell=true
+!sh echo "a b" c;
+-- rows:
+-- [{"value": "a b c"}]
+
+-- case: a command of the shell that fails
+-- with: allow.shell=true
+!sh ls /no/such/folder;
+-- error:
+-- ls /no/such/folder ended with 2
+
+-- case: no command of the shell without leave
+!sh echo "yes";
+-- error:
+-- !sh runs commands on the driver, so it is off
+
+-- case: a command of Byzer-SQL that has no meaning here
+!scheduler list;
+-- error:
+-- !scheduler is not here: a script does not schedule scripts
+
+-- case: rows that break a rule
+select * from values (1, 'x', null), (1, 'y', 2), (2, 'y', 2) as t(a, b, c) as t;
+!assertNotNull t "a,c"; !lastCommand named nulls;
+!assertUniqueKey t "a,b"; !lastCommand named keys;
+!assertUniqueKeys t "b,c"; !lastCommand named pairs;
+!assertCondition t ":a < 2"; !lastCommand named others;
+select (select count(*) from nulls) as nulls, (select collect_list(column) from keys) as keys,
+(select max(count) from pairs) as pairs, (select max(a) from others) as others as u;
+-- rows:
+-- [{"nulls": 1, "keys": ["a", "b"], "pairs": 2, "others": 2}]
+
+-- case: rows that break no rule stop nothing
+select 1 as a as t;
+!assertNotNullThrow t "a"; !assertUniqueKeyThrow t "a"; !assertUniqueKeysThrow t "a"; !assertConditionThrow t "a > 0";
+select * from t as u;
+-- rows:
+-- [{"a": 1}]
+
+-- case: rows that break a rule stop the script
+select * from values (1), (1), (null) as t(a) as t;
+!assertUniqueKeysThrow t "a";
+-- error:
+-- t breaks !assertUniqueKeysThrow a
+-- 1 of 3 rows, the first: {'a': 1, 'count': 2}
+
+-- case: a rule for a column that is not there
+select 1 as age as t;
+!assertNotNull t "agee";
+-- error:
+-- there is no column agee
+-- Did you mean age?
+-- <script>:2:18
+
+-- case: a variable that must be set
+set a = "1";
+!assert a in __set__ "a is missing";
+!assert b in __set__ "b is missing, write set b=...";
+-- error:
+-- b is missing, write set b=...
+-- <script>:3:1
+
+-- case: tables of a database, a function, the options of a module and of a format
+!show tables from default; !lastCommand named a;
+!show function/split; !lastCommand named b;
+!show et/params/RateSampler; !lastCommand named c;
+!show "et/RateSampler"; !lastCommand named d;
+!show "datasources/params/csv"; !lastCommand named e;
+!show resource; !lastCommand named f;
+!show "jobs/no-such-group"; !lastCommand named g;
+load modelParams.`RateSampler` as h;
+load modelExample.`RateSampler` as i;
+select (select count(*) > 0 from b) as b, (select count(*) from c) as c, (select doc like '%__split__%' from d) as d,
+(select count_if(param = 'skipFirstNLines') from e) as e, (select cores > 0 from f) as f, (select count(*) from g) as g,
+(select count(*) from h) as h, (select count(*) from i) as i as t;
+-- rows:
+-- [{"b": true, "c": 3, "d": true, "e": 1, "f": true, "g": 0, "h": 3, "i": 1}]
+
+-- case: a module that is not there is not shown
+!show et/RateSampeler;
+-- error:
+-- unknown module RateSampeler
+-- Did you mean RateSampler?
+
+-- case: what a session does not have
+!show "api/list";
+-- error:
+-- A session has no HTTP interface
+
+-- case: the columns as JSON
+select 1 as a as t;
+!desc t json;
+!lastCommand named u;
+select schema like '%"name":"a"%' as named from u as v;
+-- rows:
+-- [{"named": true}]
+
+-- case: Spark's settings, by Byzer's word
+!profiler conf;
+!lastCommand named t;
+select count_if(key = 'spark.app.name') as n from t as u;
+-- rows:
+-- [{"n": 1}]
 
 -- case: a setup of Byzer's bridge
 !byzerllm setup "rayAddress=127.0.0.1:10001";
@@ -279,3 +437,15 @@ run command as LLM.`` where action="undeploy" and udfName="chat";
 run command as LLM.`` where action="undeploy";
 -- error:
 -- undeploy needs udfName
+
+-- case: a variable as a script
+set code = '''select 1 as a as t; select a + 1 as a from t as u''';
+!eval code;
+-- rows:
+-- [{"a": 2}]
+
+-- case: no variable as a script
+!eval kode;
+-- error:
+-- there is no variable kode
+-- <script>:1:7

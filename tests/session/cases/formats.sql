@@ -171,3 +171,39 @@ load llm.`model` as models;
 -- llm has no table model
 -- Did you mean models?
 -- <script>:1:10
+
+-- case: lines before the columns are left out, of a text and of each file
+set rows = '''
+made by hand
+a,b
+1,x
+''';
+load csvStr.`rows` where header="true" and skipFirstNLines="1" as t;
+load script.`rows` as lines;
+select trim(both '\n' from content) as value from lines as lines;
+save overwrite lines as text.`${out}/one`;
+save append lines as text.`${out}/one`;
+load csv.`${out}/one` where header="true" and skipFirstNLines="1" and inferSchema="true" as u;
+select sum(a) as a, max(b) as b, (select b from t) as c from u as v;
+-- rows:
+-- [{"a": 2, "b": "x", "c": "x"}]
+
+-- case: lines to leave out are a number
+load csv.`${data}/people.csv` where skipFirstNLines="two" as t;
+-- error:
+-- skipFirstNLines is a whole number, not two
+
+-- case: a partition of a database's table for each condition
+connect jdbc where url="jdbc:derby:memory:parts;create=true" and driver="org.apache.derby.jdbc.EmbeddedDriver" as derby;
+select id from range(10) as t;
+save append t as jdbc.`derby.numbers`;
+load jdbc.`derby.numbers` where prePtnArray="id >= 5 | id < 5" and prePtnDelimiter="\|" as u;
+select count(distinct part) as parts, count(*) as n from (select spark_partition_id() as part from u) as v;
+-- rows:
+-- [{"parts": 2, "n": 10}]
+
+-- case: a format by its class
+load unknown.`${data}/people.json` where implClass="org.apache.spark.sql.execution.datasources.v2.json.JsonDataSourceV2" as t;
+select count(*) as n from t as u;
+-- rows:
+-- [{"n": 3}]
