@@ -25,6 +25,10 @@ from . import manual
 
 _TYPES = {"bool": "true or false", "int": "a number", "float": "a number"}
 _OF_MODEL = {"udfName": "name", "localModelDir": "model_path", "inferBackend": "engine"}
+_PAGES = {
+    "finetune": ("training/index", "training/pretraining"), "evaluate": ("training/evaluate",),
+    "convert": ("training/convert",), "merge": ("training/convert",), "infer": (),
+}  # fmt: skip
 Words = Mapping[str, str]  # a name and one line about it
 
 _SHAPES = {
@@ -90,34 +94,35 @@ def options(head: str, of: str, action: str = "") -> Words:
 
 
 def _of_llm(action: str) -> Words:
+    """What the manual tells of an action's options; of all actions while none is written."""
     known = {"action": "what to do: " + ", ".join(ACTIONS)}
-    if action in ("", "finetune", "pretrain"):
-        from sqlllm.jobs.training import FinetuneSpec
+    for name in [action] if action in ACTIONS else ACTIONS:
+        for page in _PAGES.get(name, ()):
+            told = {**manual.rows(page, "option"), **manual.rows(page, "key")}
+            known |= {key: text for key, text in told.items() if re.fullmatch(r"[\w.]+", key)}
+        if name == "finetune":
+            known |= _more_keys(known)
+        elif name == "infer":
+            from sqlllm.jobs.serving import ModelSpec
 
-        inner = ("training", "lora", "llama", "options", "method")
-        known |= {field.alias or name: field.description or "" for name, field in FinetuneSpec.model_fields.items()
-                  if name not in inner}  # fmt: skip
-        known |= {key: text for key, text in manual.rows("training/index", "option").items() if key.isidentifier()}
-        known |= _of_training()
-    if action in ("", "infer"):
-        from sqlllm.jobs.serving import ModelSpec
-
-        fields = ModelSpec.model_fields
-        known |= {key: fields[field].description or "" for key, field in _OF_MODEL.items()}
-    elif action not in ("finetune", "pretrain"):
-        known |= {"udfName": "name of the model or the run"} | ({"lines": "how many, 200"} if action == "logs" else {})
+            fields = ModelSpec.model_fields
+            known |= {key: fields[field].description or "" for key, field in _OF_MODEL.items() if key not in known}
+        elif name not in _PAGES:
+            known.setdefault("udfName", "name of the model or the run")
+            known |= {"lines": "how many, 200"} if name == "logs" else {}
     return known
 
 
-def _of_training() -> Words:
-    """`sft.<type>.<key>`: what the manual tells of, then every other key with its type."""
+def _more_keys(told: Words) -> Words:
+    """The `sft.<type>.<key>` that the manual has no room for, with their owners."""
     from sqlllm.jobs.training import keys
 
-    told = {key: text for key, text in manual.rows("training/index").items() if re.match(r"\w+\.\w+\.\w+$", key)}
     names = {key.rpartition(".")[2] for key in told}
-    more = {f"sft.{types[0]}.{name}": owner for name, (owner, types) in sorted(keys.owners().items())
-            if name not in names}  # fmt: skip
-    return {**told, **{key: f"a field of {owner}" for key, owner in more.items()}}
+    return {
+        f"sft.{types[0]}.{name}": f"a field of {owner}"
+        for name, (owner, types) in sorted(keys.owners().items())
+        if name not in names
+    }
 
 
 def _of_module(name: str) -> Words:
@@ -205,7 +210,7 @@ def values(head: str, key: str, of: str = "") -> Iterable[str]:
         return known.get(key, ())
     if key == "lang":
         return ("python", "sql")
-    if ".bool." in key or of == "true or false":
+    if ".bool." in key or of == "true or false" or key in ("detached", "reconnect"):
         return ("true", "false")
     return ()
 
