@@ -82,7 +82,10 @@ _POSITIVE = frozenset({
     "save_steps", "val_size",
 })  # fmt: skip
 
-_HARMLESS = {"task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "remove_unused_columns": (True, False)}
+_HARMLESS = {
+    "task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "remove_unused_columns": (True, False),
+    "eval_file": ("",),
+}  # fmt: skip
 """Byzer's keys that change nothing here with these values: scripts that carry them run."""
 
 

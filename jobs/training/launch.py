@@ -135,7 +135,7 @@ def _reason(error: TrainingFailedError) -> TrainingError:
     line = _first_line(cause)
     if re.search(r"out of memory|allocate memory|low on memory", str(cause), re.IGNORECASE):
         return TrainingError(f"out of memory: {line}", cure=_SMALLER)
-    if re.search(r"no space left|storagefull|disk quota|PytorchStreamWriter failed", str(cause), re.IGNORECASE):
+    if re.search(r"no space left|storagefull|disk quota|PytorchStreamWriter failed|inline_container.*unexpected pos", str(cause), re.IGNORECASE):
         return TrainingError(f"the disk is full: {line}", cure=_MORE_DISK)
     if _is_rays(cause):
         return _WorkerDied(f"a training process ended unexpectedly: {line}", cure=_SMALLER)

@@ -52,6 +52,41 @@ def test_the_seeds_script_is_read(base: Path) -> None:
     assert (spec.input_table, spec.output_table) == ("sft_data", "llama2_300")
 
 
+def test_every_key_of_byzers_sft_with_its_default(base: Path) -> None:
+    written = {
+        "int": {
+            "num_train_epochs": 1, "per_device_train_batch_size": 1, "gradient_accumulation_steps": 16,
+            "max_seq_length": 1024, "logging_steps": 300, "save_steps": 500, "save_total_limit": 1,
+            "warmup_steps": 3000, "lora_rank": 64, "lora_alpha": 16, "seed": 42, "dataloader_num_workers": 0,
+        },
+        "float": {"learning_rate": 2e-4, "weight_decay": 0, "max_grad_norm": 0.3, "lora_dropout": 0.05},
+        "str": {
+            "lr_scheduler_type": "cosine", "task_type": "", "optim": "paged_adamw_32bit", "report_to": "tensorboard",
+            "save_strategy": "steps", "eval_file": "",
+        },
+        "bool": {
+            "gradient_checkpointing": "false", "disable_tqdm": "false", "fp16": "true",
+            "remove_unused_columns": "false",
+        },
+    }  # fmt: skip
+    options = {f"sft.{kind}.{key}": str(value) for kind, keys_ in written.items() for key, value in keys_.items()}
+    spec = FinetuneSpec.from_options({"localModelDir": str(base), **options})
+    assert spec.lora == {**spec.lora, "r": 64, "lora_alpha": 16, "lora_dropout": 0.05}
+    assert spec.training == spec.training | {
+        "max_length": 1024, "gradient_accumulation_steps": 16, "warmup_steps": 3000.0, "optim": "paged_adamw_32bit",
+        "fp16": True, "save_steps": 500.0, "report_to": "tensorboard",
+    }  # fmt: skip
+    assert spec.keeps_checkpoints
+
+
+def test_a_specification_is_the_same_after_a_file(base: Path) -> None:
+    options = {"localModelDir": str(base), "sft.float.val_size": "0.1", "sft.int.early_stopping_patience": "2"}
+    spec = FinetuneSpec.from_options(options).model_copy(update={"options": {}})
+    assert FinetuneSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert spec.training["eval_steps"] == spec.training["save_steps"] == 0.1
+    assert spec.training["load_best_model_at_end"] is True
+
+
 def test_the_method_follows_from_the_model(base: Path) -> None:
     assert FinetuneSpec.from_options({}).method == "scratch"
     assert FinetuneSpec.from_options({"localModelDir": str(base)}).method == "lora"
