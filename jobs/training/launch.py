@@ -135,7 +135,7 @@ def _reason(error: TrainingFailedError) -> TrainingError:
     line = _first_line(cause)
     if re.search(r"out of memory|allocate memory|low on memory", str(cause), re.IGNORECASE):
         return TrainingError(f"out of memory: {line}", cure=_SMALLER)
-    if re.search(r"no space left|storagefull|disk quota|PytorchStreamWriter failed|inline_container.*unexpected pos", str(cause), re.IGNORECASE):
+    if re.search(_DISK_FULL, str(cause), re.IGNORECASE):
         return TrainingError(f"the disk is full: {line}", cure=_MORE_DISK)
     if _is_rays(cause):
         return _WorkerDied(f"a training process ended unexpectedly: {line}", cure=_SMALLER)
@@ -151,6 +151,8 @@ def _is_rays(error: Exception) -> bool:
     return type(error).__module__.startswith("ray.")
 
 
+_DISK_FULL = r"no space left|storagefull|disk quota|PytorchStreamWriter failed|inline_container.*unexpected pos"
+"""In the words of Python, safetensors and torch."""
 _SMALLER = (
     "If memory ran out, halve per_device_train_batch_size and double gradient_accumulation_steps, "
     "shorten max_length, or set gradient_checkpointing to true."

@@ -213,7 +213,7 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
     """Write `final`, after LoRA also `adapter`, and the run's figures. Every worker calls it; the `first` writes."""
     folder = run.folder / "finetune_model"
     model = trainer.accelerator.unwrap_model(trainer.model)
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what DeepSpeed or FSDP have shared out
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what DeepSpeed has shared out
     if not first:
         return
     tokenizer = trainer.processing_class
