@@ -43,7 +43,9 @@ class Training(BaseModel):
     save_steps: int = Field(ge=0, description="steps between two checkpoints; 0 keeps those at the end of epochs alone")
     save_total_limit: int | None = Field(None, ge=1, description="keep the checkpoints of so many epochs; else all")
     seed: int = Field(ge=0, description="the same seed, table, workers and machine give the same model")
-    tokenizer_path: Path | None = Field(None, description="another tokenizer: its folder, or a SentencePiece file")
+    tokenizer_path: Path | None = Field(
+        None, description="another tokenizer: its folder, or a SentencePiece `tokenizer.model`"
+    )
     setup_nccl_socket_ifname_by_ip: bool = Field(
         description="GPUs of several machines talk over the network interface that has the machine's own address"
     )
@@ -265,6 +267,12 @@ def _sorted(base: Path | None, given: Mapping[str, tuple[str, Any]]) -> tuple[Tr
         if not defaults["tokenizer_path"].exists():
             option = given["tokenizer_path"][0]
             raise OptionError(f"{option}: there is no {defaults['tokenizer_path']}", key=option)
+        if defaults["tokenizer_path"].is_file() and defaults["tokenizer_path"].name != "tokenizer.model":
+            raise OptionError(
+                f"{option}: a SentencePiece file is called tokenizer.model, not {defaults['tokenizer_path'].name}",
+                cure="Name the tokenizer's folder, or its file tokenizer.model.",
+                key=option,
+            )
     try:
         training = Training(**defaults)
     except ValidationError as error:

@@ -287,6 +287,25 @@ def test_another_tokenizer_gets_room_in_the_model(prepare: Prepare, tmp_path: Pa
     assert summary_rows(run.folder / "finetune_model" / "final") == before + 2
 
 
+def test_a_sentencepiece_file(prepare: Prepare, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    sentencepiece = pytest.importorskip("sentencepiece")
+    (tmp_path / "spm").mkdir()
+    prefix = tmp_path / "spm" / "tokenizer"
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_prefix=str(prefix), vocab_size=290, byte_fallback=True, model_type="bpe",
+        hard_vocab_limit=False, minloglevel=2,
+    )  # fmt: skip
+    file = prefix.with_suffix(".model")
+    spec, run = prepare(sfft__str__tokenizer_path=file, sfft__int__max_steps=1)
+    work(spec, run)
+    tokenizer = AutoTokenizer.from_pretrained(run.folder / "finetune_model" / "final")
+    assert tokenizer.eos_token == "</s>"
+    expected = sentencepiece.SentencePieceProcessor(model_file=str(file)).encode(TEXTS[9].strip())
+    assert tokenizer(TEXTS[9].strip())["input_ids"] == expected
+
+
 def summary_rows(model: Path) -> int:
     return len(weights(model)["model.embed_tokens.weight"])
 
