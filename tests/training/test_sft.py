@@ -99,9 +99,7 @@ def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
     assert not (model / "config.json").exists()
 
 
-def test_two_workers_learn_what_one_learns(
-    sums: tuple[RunRecord, list[Progress]], make_run: MakeRun
-) -> None:
+def test_two_workers_learn_what_one_learns(sums: tuple[RunRecord, list[Progress]], make_run: MakeRun) -> None:
     from safetensors.torch import load_file
 
     one, _ = sums
