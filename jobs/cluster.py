@@ -38,6 +38,7 @@ _ENVIRONMENT = {
 }
 
 _MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
+_PREFIX = f"/tmp/sqlllm-{os.getuid()}-"  # noqa: S108 (mkdtemp makes what follows private)
 _reaper: subprocess.Popen[bytes] | None = None
 
 
@@ -80,8 +81,8 @@ def address(settings: RaySettings) -> str:
 
 def environment() -> dict[str, str]:
     """This process's environment for one that outlives it: without the token of an embedded Ray, which goes with it."""
-    ours = str(_folder() / "token")
-    return {name: value for name, value in os.environ.items() if (name, value) != ("RAY_AUTH_TOKEN_PATH", ours)}
+    embedded = os.environ.get("RAY_AUTH_TOKEN_PATH", "").startswith(_PREFIX)
+    return {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN_PATH" or not embedded}
 
 
 def _start_embedded(settings: RaySettings) -> None:
@@ -104,7 +105,7 @@ def _start_embedded(settings: RaySettings) -> None:
             logging_level=logging.ERROR,
             _temp_dir=str(folder / "ray"),  # Ray opens its folder to everyone; ours around it stays closed
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain ones: when the machine is too busy, say
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
     finally:
         # Only Ray's processes carry it, not the others that this process starts (Spark's JVM).
@@ -159,11 +160,10 @@ def _folder() -> Path:
 
     Short, because the path of a Unix socket below it may have 107 characters: hence /tmp and not $TMPDIR.
     """
-    prefix = f"sqlllm-{os.getuid()}-"
-    for old in Path("/tmp").glob(f"{prefix}*/lock"):  # noqa: S108 (mkdtemp below makes it private)
+    for old in Path("/").glob(f"{_PREFIX[1:]}*/lock"):
         if not old.is_symlink() and old.parent.stat().st_uid == os.getuid() and _lock(old) is not None:
             shutil.rmtree(old.parent, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=prefix, dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir="/"))
     # Locked before it gets its name, so that nobody takes it for an old one. The lock lives as long as the process.
     unnamed = folder / "lock.new"
     unnamed.touch(mode=0o600)

@@ -135,6 +135,19 @@ def test_the_address_comes_from_the_setting_then_from_the_environment(monkeypatc
     assert cluster.address(RaySettings(address="local")) == ""
 
 
+def test_a_ray_that_does_not_start_is_one_error() -> None:
+    code = (
+        "import ray, unittest.mock; from sqlllm.errors import SetupError; from sqlllm.jobs import cluster;"
+        "from sqlllm.settings import RaySettings\n"
+        "ray.init = unittest.mock.Mock(side_effect=Exception('timed out during startup'))\n"
+        "try: cluster.start(RaySettings())\n"
+        "except SetupError as error: print(error)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.startswith("Ray did not start: timed out during startup\nIts logs are under /tmp/sqlllm-")
+
+
 def test_an_ended_script_leaves_its_folder_to_the_next_one(start_script: StartScript) -> None:
     script, folder = start_script("")
     script.communicate()
@@ -142,3 +155,11 @@ def test_an_ended_script_leaves_its_folder_to_the_next_one(start_script: StartSc
     other, _ = start_script("")
     assert not folder.exists()
     other.communicate()
+
+
+def test_a_process_that_outlives_this_one_gets_no_token_of_its_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", f"/tmp/sqlllm-{os.getuid()}-abc/token")
+    assert "RAY_AUTH_TOKEN_PATH" not in cluster.environment()
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/me/token")  # the user's own, of a cluster
+    assert cluster.environment()["RAY_AUTH_TOKEN_PATH"] == "/home/me/token"
+    assert cluster.environment().keys() == os.environ.keys()
