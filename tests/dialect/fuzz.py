@@ -46,7 +46,11 @@ def _use(statement: Statement) -> None:
     if isinstance(statement, Explain):
         _use(statement.select)
     elif isinstance(statement, Select | Sql):
-        rendered = statement.sql.render(_Nasty())
+        try:
+            rendered = statement.sql.render(_Nasty())
+        except ScriptError as error:  # of a directive
+            assert error.place is not None
+            return
         for offset in range(0, len(rendered.text) + 2, 5):
             place = rendered.place_at(offset, offset + 2)
             assert statement.place.start <= place.start <= place.end <= statement.place.end
