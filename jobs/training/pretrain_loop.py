@@ -19,6 +19,7 @@ from sqlllm.errors import TrainingError
 from sqlllm.jobs.runs import RunRecord
 
 from . import pretrain_deepspeed
+from .metrics import memory
 from .pretrain_blocks import IGNORED, Order, Stream
 from .pretrain_checkpoints import Checkpoints, Position
 from .pretrain_spec import PretrainSpec
@@ -159,6 +160,7 @@ class Loop:
             tokens=position.tokens,
             tokens_per_second=round(position.tokens / position.seconds, 1),
             seconds=round(position.seconds, 3),
+            memory=memory(),
         )
         with self.run.metrics.open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
