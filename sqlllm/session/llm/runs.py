@@ -47,7 +47,7 @@ def resume(session: Session, run: Run, options: dict[str, str]) -> Result:
 
 def detail(record: RunRecord) -> str:
     """What a run is at, in one line."""
-    done = f"step {record.steps} of {record.total_steps}"
+    done = f"step {record.steps} of {record.total_steps}" if record.total_steps else ""
     if record.state == "queued":
         return "waits for its turn"
     if record.state == "running":
