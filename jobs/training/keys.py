@@ -140,6 +140,10 @@ def typed(kind: Kind, option: str, spelling: str, value: Any) -> Setting | None:
             cure=f"Write `{kind}.{types[0]}.{spelling}`.",
             key=option,
         )
+    if name == "packing_strategy" and value == "wrapped":
+        raise OptionError(
+            f"{option}: wrapped cuts answers in two and lets rows see each other", cure="Write bfd.", key=option
+        )
     if name in _POSITIVE and not value > 0:
         raise OptionError(f"{option}: {spelling} must be above 0, not {value!r}", key=option)
     return Setting(owner, name, value, option)

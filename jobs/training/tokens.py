@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from sqlllm.errors import TrainingError
 
 from . import formats
-from .checkpoints import written_whole
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -60,8 +59,13 @@ def tokenized(data: Path, tokenizer: Any, *, cache: Path, work: Path) -> Dataset
             _tokenize, with_indices=True, batched=True, batch_size=256, remove_columns=columns,
             fn_kwargs={"columns": columns, "tokenizer": tokenizer},
         )  # fmt: skip
-        with written_whole(folder) as beside:
-            made.save_to_disk(beside)
+        made.save_to_disk(work / folder.name)
+        cache.mkdir(parents=True, exist_ok=True)
+        try:
+            (work / folder.name).rename(folder)
+        except OSError:
+            if not folder.exists():  # another run was quicker
+                raise
         _evict(cache)
     os.utime(folder)
     return load_from_disk(str(folder))
