@@ -58,18 +58,20 @@ def _asked(tree: exp.Expr, index: int, models: Collection[str], tainted: set[str
         True for item in select.expressions for part in (aggregates, windows) for _ in part(item)
     ):
         raise NotUnderstood
+    fills_limit = bool(select.args.get("limit")) and call.find_ancestor(exp.Where, exp.Order, exp.Select) is not select
+    unused = ["cluster", "distribute", "sort"]
+    if fills_limit or not select.args.get("limit"):  # nobody knows how many rows it takes until enough pass
+        unused += ["order", "limit", "offset"]
     select.set("expressions", [exp.alias_(request.copy(), REQUEST)])
-    for key in ("cluster", "distribute", "sort"):
+    for key in unused:
         select.set(key, None)
-    if select.args.get("order") and not select.args.get("limit"):
-        select.set("order", None)
     ctes = [cte for with_ in copied.find_all(exp.With) if with_.parent is not select for cte in with_.expressions]
     own = select.args.get("with_")
     outer = [cte.copy() for cte in ctes if cte.find_ancestor(exp.CTE) is None and not _holds(cte, select)]
     select = select.copy()
     if outer:
         select.set("with_", exp.With(expressions=[*outer, *(own.copy().expressions if own else ())]))
-    at_most = _open(select, models, tainted)
+    at_most = _open(select, models, tainted) or fills_limit
     root = exp.Paren(this=select)
     for node in reversed(_calls(root, models)):
         node.replace(_made(node.expressions[0], made))

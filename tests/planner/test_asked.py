@@ -35,6 +35,12 @@ def test_rows_that_a_limit_leaves_out_are_not_asked() -> None:
     assert "LIMIT 5" in only.query
 
 
+def test_a_limit_that_answers_fill_may_take_every_row() -> None:
+    (only,) = asked("select id from t where up(p) = 'x' and c limit 5")
+    assert only.at_most
+    assert only.query == "SELECT p AS request FROM t WHERE c"
+
+
 def test_a_condition_on_an_answer_counts_as_true() -> None:
     _, second = asked("select up(p) from t where up(q) = 'x' and id > 3")
     assert "id > 3" in second.query
