@@ -23,7 +23,7 @@ from .metrics import memory
 from .pretrain_blocks import IGNORED, Order, Stream
 from .pretrain_checkpoints import Checkpoints, Position
 from .pretrain_spec import PretrainSpec
-from .progress import Progress, metrics_until
+from .progress import Progress, metrics_until, read_metrics
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine
@@ -115,7 +115,7 @@ class Loop:
         scale = dist.get_world_size() * len(arrays) / max(1, int(whole))
         learned = torch.zeros((), device=device)
         for inputs, targets in arrays:
-            logits = self.engine(input_ids=torch.from_numpy(inputs).to(device)).logits
+            logits = self.engine(input_ids=torch.from_numpy(inputs).to(device), use_cache=False).logits
             aims = torch.from_numpy(targets).to(device).flatten()
             loss = functional.cross_entropy(
                 logits.flatten(0, 1).float(), aims, ignore_index=IGNORED, reduction="sum"
@@ -150,12 +150,11 @@ class Loop:
         self.position = position._replace(loss=0.0, targets=0)
         if not self.first:
             return
-        self.loss = position.loss / max(1, position.targets)
         progress = Progress(
             step=position.step,
             total_steps=self.steps,
             epoch=round(position.step / self.steps_per_epoch, 4),
-            loss=self.loss,
+            loss=position.loss / max(1, position.targets),
             learning_rate=learning_rate,
             tokens=position.tokens,
             tokens_per_second=round(position.tokens / position.seconds, 1),
@@ -185,7 +184,7 @@ class Loop:
             "steps": self.steps,
             "total_steps": self.steps,
             "epochs": round(self.steps / self.steps_per_epoch, 4),
-            "loss": self.loss,
+            "loss": read_metrics(self.run.metrics)[0][-1].loss,
             "tokens": self.position.tokens,
             "train_seconds": round(self.position.seconds, 3),
         }
@@ -217,5 +216,4 @@ def load_model(
     del sharing
     if spec.training.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    model.config.use_cache = False
     return model

@@ -111,7 +111,7 @@ def tokenize(
     sources = blocks.sources(spec.local_data_dir or run.data)
     folder = run.folder / "work" / "tokens"
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.model_max_length = int(1e30)  # texts may be of any length here
+    longest, tokenizer.model_max_length = tokenizer.model_max_length, int(1e30)  # texts may be of any length here
     end = tokenizer.eos_token_id
 
     def encode(texts: list[str]) -> Iterator[list[int]]:
@@ -123,6 +123,7 @@ def tokenize(
         if not written.exists():  # it does after a restart
             counts = blocks.write(sources[number], encode, folder / f"{number:05d}.tokens", len(tokenizer))
             written.write_text(json.dumps(counts))
+    tokenizer.model_max_length = longest
     torch.distributed.barrier()
     rows, documents, tokens = (
         sum(counts) for counts in zip(*(json.loads(path.read_text()) for path in folder.glob("*.json")), strict=True)

@@ -259,6 +259,28 @@ def test_a_loss_that_is_no_number(prepare: Prepare, monkeypatch: pytest.MonkeyPa
     assert not (run.folder / "finetune_model").exists()
 
 
+def test_a_run_that_died_while_it_wrote_its_model(prepare: Prepare) -> None:
+    spec, run = prepare(sfft__int__max_steps=3)
+    before = work(spec, run)
+    final = run.folder / "finetune_model" / "final"
+    (final.parent / "train_results.json").unlink()
+    expected = weights(final)
+    shutil.rmtree(final)
+    assert work(spec, run) == before
+    assert same(weights(final), expected)
+
+
+def test_the_model_is_as_ready_to_use_as_the_one_it_started_from(prepare: Prepare) -> None:
+    spec, run = prepare(sfft__int__max_steps=1)
+    work(spec, run)
+    for name in ("config.json", "tokenizer_config.json"):
+        before, after = (
+            json.loads((folder / name).read_text())
+            for folder in (Path(str(spec.local_model_dir)), run.folder / "finetune_model" / "final")
+        )
+        assert {key: after.get(key) for key in before} == before
+
+
 def test_a_checkpoint_of_other_workers(prepare: Prepare) -> None:
     spec, run = prepare(sfft__int__max_steps=1)
     work(spec, run)
