@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from sqlllm.errors import TrainingError
+from sqlllm.errors import OptionError, TrainingError
 from sqlllm.jobs.runs import RunRecord
 from sqlllm.jobs.training import FinetuneSpec, checkpoints, dpo, worker
 from sqlllm.jobs.training.evaluate import measure
-from sqlllm.jobs.training.formats import detect
+from sqlllm.jobs.training.formats import check, detect
 
 from .conftest import SUMS, MakeRun, Rows
 
@@ -146,7 +146,10 @@ def test_the_better_answers_gain(base: Path, make_run: MakeRun) -> None:
         "pretrainedModelType": "dpo/auto", "dpo__int__max_steps": 12, "dpo__float__learning_rate": 1e-3,
         "dpo__int__gradient_accumulation_steps": 1, "dpo__float__val_size": 0.25, "dpo__int__logging_steps": 1,
     }  # fmt: skip
-    folder, lines, figures = trained(*make_run(PAIRS, localModelDir=base, **options), base)
+    spec, run = make_run(PAIRS, localModelDir=base, **options)
+    assert run.kind == "dpo"
+    assert check(run.data, dpo.FORMATS).examples == 16
+    folder, lines, figures = trained(spec, run, base)
     assert abs(lines[0]["reward_margin"]) < 0.1
     assert lines[-1]["reward_margin"] > lines[0]["reward_margin"] + 0.5
     assert figures["eval_loss"] < math.log(2), "the loss of not knowing"
@@ -166,6 +169,13 @@ def test_the_better_answers_gain(base: Path, make_run: MakeRun) -> None:
 def test_a_wrong_pair(row: dict[str, Any], error: str) -> None:
     with pytest.raises(TrainingError, match=error):
         dpo.FORMATS[0].examples(row, 3)
+
+
+def test_a_table_without_pairs(make_run: MakeRun) -> None:
+    _, run = make_run(SUMS)
+    with pytest.raises(OptionError, match="instruction, output, which are no training format") as caught:
+        check(run.data, dpo.FORMATS)
+    assert "preferences: prompt, chosen, rejected" in caught.value.cure
 
 
 def test_four_bits(base: Path, make_run: MakeRun) -> None:
