@@ -17,6 +17,7 @@ import httpx
 from playwright.sync_api import Locator, Page, sync_playwright
 
 TOKEN = "of-a-test"
+QUICKSTART = Path(__file__).parents[2] / "examples" / "notebooks" / "quickstart.ipynb"
 ANSWERS = """select id, concat('{"answer": "', repeat('due on 2 May 2020, ', 12), '"}') as answer,
   if(id % 3 = 0, null, id / 7) as score
 from range(120) as answers;"""
@@ -64,7 +65,8 @@ def opened(address: str) -> Iterator[Page]:
         page.set_default_timeout(90_000)
         page.goto(address)
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(state="attached")
+        page.get_by_text("SQLLLM | Idle").wait_for()
+        page.wait_for_timeout(1000)
         page.keyboard.press("Control+b")  # the file browser away
         try:
             yield page
@@ -104,6 +106,7 @@ def picture(shown: Locator | Page, name: str) -> None:
 def pictures() -> None:
     """Take all of them."""
     folder = Path(tempfile.mkdtemp(prefix="sqlllm-pictures-"))
+    shutil.copy(QUICKSTART, folder)
     with lab(folder) as address, opened(address) as page:
         output = run(page, 0)
         output.locator("table").wait_for()
@@ -124,6 +127,11 @@ def pictures() -> None:
         page.wait_for_timeout(800)
         picture(page, "completion")
         page.keyboard.press("Escape")
+        page.goto(address.replace("welcome", "quickstart"))  # as it was run
+        curve = page.locator(".curve").first
+        curve.scroll_into_view_if_needed()
+        page.wait_for_timeout(800)
+        picture(page, "training")
     shutil.rmtree(folder)
 
 

@@ -65,7 +65,8 @@ class Board(Observer):
             self._thread.join()
         self._state = state
         if not state:
-            self._done += [(line, time.monotonic() - began) for line, began in self._running]
+            now = time.monotonic()
+            self._done += [(line, now - began) for line, began in self._running if now - began >= _QUIET]
             self._running.clear()
         if self._shown:
             self._show()
