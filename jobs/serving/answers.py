@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -19,6 +20,17 @@ Ask = Callable[[list[int]], Awaitable[tuple[list[Choice], bool]]]
 """Calls the model for the conversations at these places: a choice for each, and whether they may be kept."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """A batch: a key for each conversation, or None, how to ask the model, who pays, and the choices found so far."""
+
+    keys: Sequence[Key | None]
+    ask: Ask
+    statement: Statement
+    account: Account
+    found: dict[int, Choice] = field(default_factory=dict)
 
 
 class Answers:
@@ -37,48 +49,40 @@ class Answers:
         Those that needed no call say `cached` or `joined`. Raises RequestError if a limit leaves some without an
         answer; the others are kept by then.
         """
-        found: dict[int, Choice] = {}
+        work = _Work(keys, ask, statement, account)
         left = list(range(len(keys)))
         while left:
-            left = await self._round(left, keys, ask, statement, account, found)
+            left = await self._round(work, left)
         account.saved(
-            cached=sum("cached" in choice for choice in found.values()),
-            joined=sum("joined" in choice for choice in found.values()),
+            cached=sum("cached" in choice for choice in work.found.values()),
+            joined=sum("joined" in choice for choice in work.found.values()),
         )
-        return [{"index": index, **found[index]} for index in range(len(keys))]
+        return [{"index": index, **work.found[index]} for index in range(len(keys))]
 
     async def stored(self, keys: Sequence[Key]) -> int:
         """How many of the keys have an answer."""
         return len(await self._look_up(keys))
 
-    async def _round(
-        self,
-        places: list[int],
-        keys: Sequence[Key | None],
-        ask: Ask,
-        statement: Statement,
-        account: Account,
-        found: dict[int, Choice],
-    ) -> list[int]:
+    async def _round(self, work: _Work, places: list[int]) -> list[int]:
         """One try; gives the places whose answer another request promised and did not get."""
         mine: list[int] = []
         theirs: list[tuple[int, asyncio.Future[Choice | None]]] = []
         for place in places:
-            key = keys[place]
+            key = work.keys[place]
             if key is not None and key in self._under_way:
                 theirs.append((place, self._under_way[key]))
                 continue
             mine.append(place)
             if key is not None:  # before the store is asked, so that nobody slips in between
                 self._under_way[key] = asyncio.get_running_loop().create_future()
-        await self._finished(self._own(mine, keys, ask, statement, account, found), kept=any(keys[i] for i in mine))
+        await self._finished(self._own(work, mine), kept=any(work.keys[place] for place in mine))
         again = []
         for place, future in theirs:
             choice = await asyncio.shield(future)  # a reader that leaves must not take the answer from the others
             if choice is None:
                 again.append(place)
             else:
-                found[place] = {**choice, "joined": True}
+                work.found[place] = {**choice, "joined": True}
         return again
 
     async def _finished(self, work: Coroutine[Any, Any, None], *, kept: bool) -> None:
@@ -96,50 +100,34 @@ class Answers:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
             raise
 
-    async def _own(
-        self,
-        places: list[int],
-        keys: Sequence[Key | None],
-        ask: Ask,
-        statement: Statement,
-        account: Account,
-        found: dict[int, Choice],
-    ) -> None:
+    async def _own(self, work: _Work, places: list[int]) -> None:
         """Answer what nobody else does, and hand the answers to those who wait."""
         try:
-            await self._answer(places, keys, ask, statement, account, found)
+            await self._answer(work, places)
         finally:
             for place in places:
-                if (key := keys[place]) is not None:
-                    self._under_way.pop(key).set_result(found.get(place))  # None: it was stopped, or refused
+                if (key := work.keys[place]) is not None:
+                    self._under_way.pop(key).set_result(work.found.get(place))  # None: it was stopped, or refused
 
-    async def _answer(
-        self,
-        places: list[int],
-        keys: Sequence[Key | None],
-        ask: Ask,
-        statement: Statement,
-        account: Account,
-        found: dict[int, Choice],
-    ) -> None:
-        stored = await self._look_up([key for place in places if (key := keys[place]) is not None])
+    async def _answer(self, work: _Work, places: list[int]) -> None:
+        stored = await self._look_up([key for place in places if (key := work.keys[place]) is not None])
         missing = []
         for place in places:
-            value = stored.get(keys[place] or b"")
+            value = stored.get(work.keys[place] or b"")
             if value is None:
                 missing.append(place)
             else:
-                found[place] = {**orjson.loads(value), "cached": True}
+                work.found[place] = {**orjson.loads(value), "cached": True}
         while missing:
-            allowed = statement.allow(len(missing))
+            allowed = work.statement.allow(len(missing))
             asked, missing = missing[:allowed], missing[allowed:]
-            with account.calling(len(asked)):
-                choices, keep = await ask(asked)
-            statement.spent(account, choices)
+            with work.account.calling(len(asked)):
+                choices, keep = await work.ask(asked)
+            work.statement.spent(work.account, choices)
             fresh: dict[Key, bytes] = {}
             for place, choice in zip(asked, choices, strict=True):
-                found[place] = choice
-                if keep and (key := keys[place]) is not None and "error" not in choice:
+                work.found[place] = choice
+                if keep and (key := work.keys[place]) is not None and "error" not in choice:
                     fresh[key] = orjson.dumps(choice)
             await self._keep(fresh)
 

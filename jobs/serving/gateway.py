@@ -32,7 +32,7 @@ from .applications import MODEL_PREFIX
 from .limits import Limits
 from .protocol import IGNORED_FIELDS, RequestError, batch_response, conversations, parse_body
 from .store import Key, is_deterministic, keys, open_store
-from .usage import QUERY_HEADER, Query, UsageFile
+from .usage import QUERY_HEADER, Query, Report, UsageFile
 
 _REFRESH_SECONDS = 2.0
 _JSON = "application/json"
@@ -162,7 +162,7 @@ class Gateway:
         async def ask(places: list[int]) -> tuple[list[Choice], bool]:
             return await self._call(batch, places)
 
-        choices = await self._answers.choices(await self._keys(batch, query.store), ask, statement, account)
+        choices = await self._answers.choices(self._keys(batch, query.store), ask, statement, account)
         return Response(batch_response(batch.name, choices), media_type=_JSON)
 
     @app.post("/v1/chat/completions/batch/stored")
@@ -170,18 +170,20 @@ class Gateway:
         """How many conversations of a batch have an answer in the store, as `{"stored": 3}`; calls no model."""
         self._authorize(request)
         batch = await self._batch(request)
-        known = {key for key in await self._keys(batch, "all") if key is not None}
+        known = {key for key in self._keys(batch, "all") if key is not None}
         return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=_JSON)
 
     @app.post("/v1/usage")
     async def report(self, request: Request) -> Response:
-        """What a task of the statement in the header says at its end: `model`, `part`, `rows`, `failed`, `retried`."""
+        """What a task of the statement in the header says at its end."""
         self._authorize(request)
-        fields = parse_body(await request.body())
+        try:
+            told = Report.model_validate_json(await request.body())
+        except ValidationError as error:
+            raise RequestError(f"this is no report of a task: {error.errors()[0]['msg']}") from None
         query = _query(request.headers.get(QUERY_HEADER, "{}"))
-        _, account = await self._limits.account(query, fields["model"])
-        stage, partition = fields["part"]
-        account.reported((stage, partition), fields["rows"], fields["failed"], fields["retried"])
+        _, account = await self._limits.account(query, told.model)
+        account.reported(told)
         return Response(b"{}", media_type=_JSON)
 
     @app.get("/v1/usage")
@@ -218,7 +220,7 @@ class Gateway:
             await self._identify(fields["model"], model)
         return _Batch(fields["model"], model, model.fingerprint, body, conversations(fields), fields)
 
-    async def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
+    def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
         """The keys of a batch's conversations; None if its answers are not to be kept."""
         params = {name: value for name, value in batch.params.items() if name not in _NOT_IN_KEYS}
         if store == "off" or (store == "on" and not is_deterministic(params)):

@@ -47,6 +47,16 @@ class Query(BaseModel):
         return (prompt_tokens * prompt + answer_tokens * answer) / 1e6
 
 
+class Report(BaseModel):
+    """What a task says at its end of the rows that it gave."""
+
+    model: str
+    part: tuple[int, int]  # stage and partition
+    rows: int
+    failed: int
+    retried: int
+
+
 @dataclass(slots=True)
 class Usage:
     """What one statement has used of one model."""
@@ -125,9 +135,9 @@ class Account:
             self.usage.joined += joined
             self._touch()
 
-    def reported(self, part: tuple[int, int], rows: int, failed: int, retried: int) -> None:
-        """What a task says at its end; `part` is its stage and partition."""
-        self._parts[part] = rows, failed, retried
+    def reported(self, told: Report) -> None:
+        """Count a task's rows, in place of what it said before Spark ran it again."""
+        self._parts[told.part] = told.rows, told.failed, told.retried
         totals = zip(self._rows_before, *self._parts.values(), strict=True)
         self.usage.rows, self.usage.failed, self.usage.retried = (sum(counts) for counts in totals)
         self._touch()

@@ -14,7 +14,7 @@ from sqlllm.jobs.serving.limits import Limits, Rate
 from sqlllm.jobs.serving.protocol import RequestError
 from sqlllm.jobs.serving.store import Key, StoreError
 from sqlllm.jobs.serving.store_sqlite import SQLiteStore
-from sqlllm.jobs.serving.usage import Query, Usage, UsageFile, read
+from sqlllm.jobs.serving.usage import Query, Report, Usage, UsageFile, read
 from sqlllm.settings import QuotaSettings
 
 
@@ -247,9 +247,9 @@ def test_cost_and_rows_are_those_of_the_statement(tmp_path: Path) -> None:
         await house.ask("ab!", query)
         await house.ask("ab", query)
         _, account = await house.limits.account(query, "m")
-        account.reported((1, 0), rows=10, failed=1, retried=0)
-        account.reported((1, 1), rows=20, failed=0, retried=2)
-        account.reported((1, 0), rows=10, failed=2, retried=1)  # Spark ran this task again
+        account.reported(Report(model="m", part=(1, 0), rows=10, failed=1, retried=0))
+        account.reported(Report(model="m", part=(1, 1), rows=20, failed=0, retried=2))
+        account.reported(Report(model="m", part=(1, 0), rows=10, failed=2, retried=1))  # Spark ran this task again
         usage = await house.usage()
         assert (usage.user, usage.statement) == ("al", "select ...")
         assert (usage.calls, usage.cached, usage.rows, usage.failed, usage.retried) == (3, 2, 30, 2, 3)
