@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import subprocess
 import sys
 import threading
@@ -15,7 +17,6 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import start_new_kernel
-from jupyter_core.utils import ensure_event_loop
 
 from sqlllm.console.jupyter import install
 
@@ -34,7 +35,9 @@ def kernelspec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         install(folder)
         assert KernelSpecManager().get_kernel_spec("sqlllm").display_name == "SQLLLM"
         yield
-    ensure_event_loop().close()  # Jupyter's client leaves it open
+    for loop in [one for one in gc.get_objects() if isinstance(one, asyncio.AbstractEventLoop)]:
+        if not loop.is_running():
+            loop.close()  # Jupyter's client leaves its own open
 
 
 @pytest.mark.slow
