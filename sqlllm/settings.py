@@ -101,9 +101,7 @@ class StoreSettings(_Group):
     """Where answers are kept, so that no request is paid for twice."""
 
     url: SecretStr | None = Field(None, description="`redis://host:port/0`, shared by gateways; none: a file in `home`")
-    max_bytes: int = Field(
-        4 * 2**30, ge=2**20, description="size of the file; the least recently used go first"
-    )
+    max_bytes: int = Field(4 * 2**30, ge=2**20, description="size of the file; the least recently used go first")
     ttl: float = Field(0, ge=0, description="seconds that an answer is kept; 0: until there is no room")
 
 
