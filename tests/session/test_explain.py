@@ -111,9 +111,7 @@ def test_a_table_of_answers_is_not_computed_for_it(session: Session, serving: Se
 
 
 def test_fields_are_reordered_where_it_is_allowed(session: Session) -> None:
-    films = (
-        "(select concat('a film that many reviews are about, number ', id % 4) as film, concat('r', id) as r from t)"
-    )
+    films = "(select concat(repeat('a film of many reviews ', 4), id % 4) as film, concat('r', id) as r from t)"
     prompt = "llm_prompt('Review: {}\\nFilm: {}\\nGood?', array(r, film))"
     select = f"select {ask(prompt, 5)} as a from {films}"
     assert "'Review: {}\\nFilm: {}\\nGood?'" in explained(session, select)[0]["request"]
