@@ -7,8 +7,8 @@ block cache: 16 tokens a block, 500 blocks per replica, the least recently used 
 characters. Natural order against ours: fields by `llm.reorder_fields`, prompts sorted in each of four tasks. Batches go
 round the replicas; the last line shows what there would be to win if each replica got a range of all prompts.
 
-`--check` sends the same prompts to vLLM on this machine, with as many blocks, and compares its own hit counters with
-the simulator's on the same tokens.
+`--check` sends prompts to vLLM on this machine and compares its own hit counters with the simulator's on the same
+tokens, in blocks of 128 tokens, as vLLM has them on a CPU.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from . import report
 
 BLOCK = 16
 BLOCKS = 500
+CHECK_BLOCK, CHECK_BLOCKS = 128, 63  # as vLLM has them on a CPU; as many tokens in all
 CHARACTERS = 4  # of a token, unless a tokenizer says otherwise
 BATCH = 32  # conversations that travel together, as llm.batch_size has it
 INSTRUCTION = "Below is what is known of a film and what a critic wrote about it. Say whether the critic recommends it."
@@ -38,8 +39,8 @@ INSTRUCTION = "Below is what is known of a film and what a critic wrote about it
 class Replica:
     """The block cache of one replica, as vLLM keeps it: full blocks, found by all that stands before them."""
 
-    def __init__(self, blocks: int = BLOCKS) -> None:
-        self._blocks = blocks
+    def __init__(self, block: int = BLOCK, blocks: int = BLOCKS) -> None:
+        self._block, self._blocks = block, blocks
         self._cached: OrderedDict[Hashable, None] = OrderedDict()
         self.hits = self.tokens = 0
 
@@ -47,13 +48,13 @@ class Replica:
         """One prompt, as its tokens."""
         self.tokens += len(prompt)
         keys, before = list[int](), 0
-        for start in range(0, len(prompt) - BLOCK + 1, BLOCK):
-            before = hash((before, tuple(prompt[start : start + BLOCK])))
+        for start in range(0, len(prompt) - self._block + 1, self._block):
+            before = hash((before, tuple(prompt[start : start + self._block])))
             keys.append(before)
         hit = 0
-        while hit < min(len(keys), (len(prompt) - 1) // BLOCK) and keys[hit] in self._cached:
+        while hit < min(len(keys), (len(prompt) - 1) // self._block) and keys[hit] in self._cached:
             hit += 1
-        self.hits += hit * BLOCK
+        self.hits += hit * self._block
         for key in reversed(keys):  # the end of a prompt is given up before its start
             self._cached[key] = None
             self._cached.move_to_end(key)
@@ -168,14 +169,21 @@ def check(*orders: Sequence[str]) -> dict[str, float]:
         figures: dict[str, float] = {}
         for name, texts in zip(("natural", "ours"), orders, strict=True):
             ids = [tokenizer(text)["input_ids"][:1000] for text in texts]
-            llm = LLM(model, dtype="float32", max_model_len=1024, enforce_eager=True, block_size=BLOCK,
-                      num_gpu_blocks_override=BLOCKS + 1, max_num_seqs=1, disable_log_stats=False)  # fmt: skip
+            llm = LLM(model, dtype="float32", max_model_len=1024, enforce_eager=True, block_size=CHECK_BLOCK,
+                      num_gpu_blocks_override=CHECK_BLOCKS + 1, max_num_seqs=1, disable_log_stats=False)  # fmt: skip
             llm.generate([{"prompt_token_ids": one} for one in ids], SamplingParams(max_tokens=1), use_tqdm=False)
             counters = {metric.name: getattr(metric, "value", 0) for metric in llm.get_metrics()}
             queries, hits = (counters[f"vllm:prefix_cache_{what}"] for what in ("queries", "hits"))
-            figures |= {f"vllm_{name}": round(hits / queries, 3), f"simulated_{name}": round(ratio(ids, 1), 3)}
+            figures |= {f"vllm_{name}": round(hits / queries, 3), f"simulated_{name}": round(_simulated(ids), 3)}
             del llm
     return figures
+
+
+def _simulated(prompts: Sequence[Sequence[int]]) -> float:
+    replica = Replica(CHECK_BLOCK, CHECK_BLOCKS)
+    for prompt in prompts:
+        replica.ask(prompt)
+    return replica.hits / replica.tokens
 
 
 if __name__ == "__main__":
