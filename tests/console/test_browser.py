@@ -27,7 +27,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 def test_the_welcome_notebook_runs_to_its_end(page: Page) -> None:
     assert browser.run(page, 0).locator("td").all_inner_texts() == ["Oslo", "4", "Rome", "19", "Cairo", "31"]
-    assert browser.run(page, 1).locator("td").all_inner_texts() == ["Cairo", "88", "Rome", "66"]
+    assert browser.run(page, 1).locator("td").all_inner_texts() == ["Cairo", "88.0", "Rome", "66.0"]
     browser.run(page, 2).locator("img").wait_for()
     assert "weather" in browser.run(page, 3).locator("table").inner_text()
 
