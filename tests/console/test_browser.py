@@ -73,8 +73,9 @@ def test_an_error_is_underlined(page: Page) -> None:
 def test_tab_completes_an_option(page: Page) -> None:
     browser.write(page, 3, "load csv.`orders.csv` where inferS")
     page.keyboard.press("Tab")
-    editor = browser.cell(page, 3).locator(".cm-content")
-    editor.locator("text=inferSchema").wait_for()
+    page.locator(".jp-Completer-item").first.wait_for()
+    page.keyboard.press("Enter")
+    browser.cell(page, 3).locator(".cm-content", has_text="inferSchema").wait_for()
 
 
 def test_interrupt_stops_a_cell_and_the_next_one_runs(page: Page) -> None:
