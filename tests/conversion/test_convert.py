@@ -212,6 +212,26 @@ def test_a_gguf_file_holds_the_models_tensors(model: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
+def test_a_qwen2_keeps_its_rows_biases_and_tokenizer(model: Path, tmp_path: Path) -> None:
+    import numpy as np
+    from gguf import GGUFReader
+    from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+
+    sizes = {"vocab_size": 640, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
+    qwen = Qwen2ForCausalLM(Qwen2Config(**sizes, num_attention_heads=2, num_key_value_heads=1))
+    qwen.save_pretrained(tmp_path / "qwen")
+    AutoTokenizer.from_pretrained(model).save_pretrained(
+        tmp_path / "qwen"
+    )  # read as Qwen2's own, which composes accents
+    file = GGUFReader(convert(tmp_path / "qwen.gguf", modelNameOrPath=tmp_path / "qwen", format="gguf"))
+    found = {tensor.name: tensor.data for tensor in file.tensors}
+    for theirs, ours in {"attn_q.weight": "q_proj.weight", "attn_k.bias": "k_proj.bias"}.items():
+        weight = qwen.state_dict()[f"model.layers.0.self_attn.{ours}"].numpy()
+        np.testing.assert_array_equal(found[f"blk.0.{theirs}"], weight)
+    assert file.fields["tokenizer.ggml.pre"].contents() == "qwen2"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("quantization", "far"), [("q8_0", 0.01), ("q4_0", 0.15)])
 def test_fewer_bits_in_a_gguf_file(quantization: str, far: float, model: Path, tmp_path: Path) -> None:
     import numpy as np
