@@ -11,7 +11,7 @@ import pytest
 from . import browser
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Locator, Page
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,9 +25,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
         yield page
 
 
+def values(output: Locator) -> list[str]:
+    """The cells of the table, once it is there."""
+    output.locator("td").first.wait_for()
+    return output.locator("td").all_inner_texts()
+
+
 def test_the_welcome_notebook_runs_to_its_end(page: Page) -> None:
-    assert browser.run(page, 0).locator("td").all_inner_texts() == ["Oslo", "4", "Rome", "19", "Cairo", "31"]
-    assert browser.run(page, 1).locator("td").all_inner_texts() == ["Cairo", "88.0", "Rome", "66.0"]
+    assert values(browser.run(page, 0)) == ["Oslo", "4", "Rome", "19", "Cairo", "31"]
+    assert values(browser.run(page, 1)) == ["Cairo", "88.0", "Rome", "66.0"]
     browser.run(page, 2).locator("img").wait_for()
     assert "weather" in browser.run(page, 3).locator("table").inner_text()
 
