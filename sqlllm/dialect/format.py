@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from ..errors import ScriptErrors
 from ..places import Source
-from .clauses import Cursor, opens_line
-from .layout import INDENT, layout
+from .clauses import Cursor
+from .layout import INDENT, layout, on_its_own_line
 from .parser import parse, parse_statement
 from .statements import Cell, Macro
-from .tokens import HEADER_LINE, Kind, Token, Tokenizer, header_lines
+from .tokens import Kind, Token, Tokenizer, header_lines
 
 
 def format_script(text: str) -> str:
@@ -60,10 +60,10 @@ class _Writer:
     def _comments(self, comments: list[Token]) -> None:
         for comment in comments:
             same_line = self._out and "\n" not in self._gap(comment)
-            text = comment.text.rstrip()
-            if not same_line and HEADER_LINE.match(text) and not opens_line(self._source.text, comment):
-                text = f"-- {text[2:]}"  # at the start of a line it could open a cell
-            self._put("  " if same_line else self._new_line(comment), text, comment)
+            if same_line:
+                self._put("  ", comment.text.rstrip(), comment)
+            else:
+                self._put(self._new_line(comment), on_its_own_line(self._source.text, comment), comment)
 
     def _cell(self, token: Token) -> None:
         cell = parse_statement(Cursor(self._source, [token]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from .clauses import opens_line
 from .parser import SAVE_MODES
 from .statements import Explain, Macro, Option, Options, Save, Select, Set, Sql, Statement
-from .tokens import Kind, Token
+from .tokens import HEADER_LINE, Kind, Token
 
 INDENT = "    "
 WIDTH = 100
@@ -55,8 +56,16 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
         if glue == "\n":
             blank = "\n" if breaks > 1 else ""
             glue = f"{blank}\n{indent}{'' if ended else INDENT * style.level(token)}"
-        out += [glue, style.spell(token)]
+        moved = ended and "\n" in glue and token.kind is Kind.COMMENT
+        out += [glue, on_its_own_line(text, token, after_end=True) if moved else style.spell(token)]
     return "".join(out)
+
+
+def on_its_own_line(text: str, comment: Token, *, after_end: bool = False) -> str:
+    """The text of a comment at the start of a line, where it must not open a cell if it did not in `text`."""
+    spelt = comment.text.rstrip()
+    opened_none = after_end or not opens_line(text, comment)
+    return f"-- {spelt[2:]}" if opened_none and HEADER_LINE.match(spelt) else spelt
 
 
 def _split_end(tokens: list[Token]) -> tuple[list[Token], list[Token]]:

@@ -48,8 +48,7 @@ def _use(statement: Statement) -> None:
     elif isinstance(statement, Select | Sql):
         try:
             rendered = statement.sql.render(_Nasty())
-        except ScriptError as error:  # of a directive
-            assert error.place is not None
+        except ScriptError:  # of a directive
             return
         for offset in range(0, len(rendered.text) + 2, 5):
             place = rendered.place_at(offset, offset + 2)

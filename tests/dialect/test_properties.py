@@ -130,6 +130,9 @@ FOUND = [
     "set`a`==----%sql\n`a`='''z'''",
     "connect``load${x:d}load='''z'''",
     "!a b\n--c\r\x7fd\n",
+    "connect`a`\r\noptions--%python\n--%python\n!fiset",
+    "connect`a` options\n--%python\n;",
+    "connect`a` options --c\r--%python\n;",
 ]
 
 
