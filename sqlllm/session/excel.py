@@ -43,10 +43,11 @@ def read(ask: Request) -> DataFrame:
     """
     pandas = _pandas()
     header = _header(ask)
+    part, wanted = _part(ask, header)
     try:
         frame = pandas.read_excel(
-            _file(ask), engine="openpyxl", header=0 if header else None, **_part(ask, header), comment=_comment(ask)
-        )
+            _file(ask), engine="openpyxl", header=0 if header else None, comment=_comment(ask), **part
+        ).iloc[:, wanted]
     except (OSError, ValueError, KeyError, BadZipFile) as error:  # the last two: a file that is no workbook
         raise TableError(f"cannot read {ask.path}: {error}", place=ask.place) from None
     from pyspark.sql.types import StructType
@@ -76,8 +77,8 @@ def write(ask: Request, frame: DataFrame, mode: str) -> None:
     frame.toPandas().to_excel(file, sheet_name=sheet, header=header, index=False, engine="openpyxl")
 
 
-def _part(ask: Request, header: bool) -> dict[str, Any]:
-    """What to read of the file, as pandas has it."""
+def _part(ask: Request, header: bool) -> tuple[dict[str, Any], slice]:
+    """What to read of the file, as pandas has it, and which of the columns; a file may have fewer."""
     address = ask.options.get("dataAddress", "")
     cells, found = _CELLS.fullmatch(address), _SHEET.fullmatch(address)
     sheet: str | int = ask.options.get("sheet", 0)
@@ -89,12 +90,20 @@ def _part(ask: Request, header: bool) -> dict[str, Any]:
         raise OptionError(f"{address} is no part of a sheet", cure=cure, key="dataAddress")
     skipped = options.count(ask.options, "skipFirstNLines") if ask.options.get("skipFirstNLines", "0") != "0" else 0
     if cells is None:
-        return {"sheet_name": sheet, "skiprows": skipped}
+        return {"sheet_name": sheet, "skiprows": skipped}, slice(None)
     left, top, right, bottom = cells.groups()
-    part = {"sheet_name": sheet, "skiprows": int(top) - 1 + skipped, "usecols": f"{left}:{right or 'XFD'}"}
+    part: dict[str, Any] = {"sheet_name": sheet, "skiprows": int(top) - 1 + skipped}
     if bottom:
         part["nrows"] = int(bottom) - int(top) + 1 - header
-    return part
+    return part, slice(_column(left) - 1, _column(right) if right else None)
+
+
+def _column(letters: str) -> int:
+    """The number of a column, from 1: AB is 28."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
 
 
 def _comment(ask: Request) -> str | None:

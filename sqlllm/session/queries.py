@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlllm import errors
 from sqlllm.errors import SQLLLMError, TableError, nearest
 
-from . import functions, guard
+from . import functions, guard, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -42,14 +42,21 @@ def run_sql(
         try:
             return session.spark.sql(prefix + sql.text, args=arguments)
         except PySparkException as error:
-            if error.getCondition() not in functions.REFUSED:
+            if error.getCondition() in functions.REFUSED:
+                sql = functions.written_out(sql)
+            elif not _registered(session, error):
                 raise
-            sql = functions.written_out(sql)
             return session.spark.sql(prefix + sql.text, args=arguments)
     except PySparkException as error:
         translated = _translate(error, session)
         translated.place = _place(error, sql, len(prefix))
         raise translated from None
+
+
+def _registered(session: Session, error: PySparkException) -> bool:
+    """Whether `error` is about a function that could be registered just now."""
+    missing = str((error.getMessageParameters() or {}).get("routineName", "")).replace("`", "")
+    return error.getCondition() == "UNRESOLVED_ROUTINE" and vectors.register(session, missing)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from inspect import signature
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from sqlllm.dialect import SqlText, Text
@@ -10,6 +12,7 @@ from sqlllm.dialect.statements import Register, Unregister
 from sqlllm.errors import OptionError, ParseError, TableError, suggest
 
 from . import guard, options, python, queries
+from .modules.learning import ALGORITHMS
 from .registry import statement
 
 if TYPE_CHECKING:
@@ -60,6 +63,9 @@ def drop(session: Session, name: str) -> None:
 
 def _check_module(session: Session, module: Text) -> None:
     name = module.resolve(session.variables)
+    if name in ALGORITHMS:
+        cure = f"Write predict my_table as {name}.`/the/model` as predictions; for the same figures as columns."
+        raise ParseError(f"a model of {name} is no function here", cure=cure, place=module.place)
     if name.lower() != "scriptudf":
         raise ParseError(
             f"{name} registers no function here",
@@ -78,7 +84,7 @@ def _sql(session: Session, name: str, _given: dict[str, str], code: Text) -> Non
 def _python(session: Session, name: str, given: dict[str, str], code: Text) -> None:
     guard.require(session, "python", 'lang="python" runs code of the script')
     function = _function(given, code)
-    returns = given.get("dataType") or _hinted(function)
+    returns = _data_type(given.get("dataType", "")) or _hinted(function)
     if returns is None:
         example = f"def {given.get('methodName', 'apply')}(...) -> int:"
         raise OptionError(
@@ -99,7 +105,18 @@ def _function(given: dict[str, str], code: Text) -> Callable[..., Any]:
         raise OptionError(
             f"the code defines no function {wanted}", cure=f"Write def {wanted}(...), or add methodName.", key="code"
         )
+    if next(iter(signature(function).parameters), "") == "self":  # as Byzer-SQL's manual has it
+        method = cast("Callable[..., Any]", function)
+        return lambda *arguments: method(None, *arguments)
     return cast("Callable[..., Any]", function)
+
+
+def _data_type(text: str) -> str:
+    """Byzer-SQL's `map(string,array(int))` as Spark writes it."""
+    pattern = re.compile(r"\b(array|map)\(((?:[^()]|\(\d+(?:,\s*\d+)?\))*)\)", re.IGNORECASE)
+    while (spelt := pattern.sub(r"\1<\2>", text)) != text:
+        text = spelt
+    return text
 
 
 def _hinted(function: Callable[..., Any]) -> str | None:

@@ -197,7 +197,7 @@ load csv.`${data}/people.csv` where skipFirstNLines="two" as t;
 connect jdbc where url="jdbc:derby:memory:parts;create=true" and driver="org.apache.derby.jdbc.EmbeddedDriver" as derby;
 select id from range(10) as t;
 save append t as jdbc.`derby.numbers`;
-load jdbc.`derby.numbers` where prePtnArray="id >= 5 | id < 5" and prePtnDelimiter="\|" as u;
+load jdbc.`derby.numbers` where prePtnArray='''"id" >= 5 | "id" < 5''' and prePtnDelimiter="\|" as u;
 select count(distinct part) as parts, count(*) as n from (select spark_partition_id() as part from u) as v;
 -- rows:
 -- [{"parts": 2, "n": 10}]

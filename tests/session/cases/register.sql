@@ -122,3 +122,13 @@ unregister ScriptUDF.`nothing`;
 -- error:
 -- there is no function nothing
 -- <script>:1:22
+
+-- case: as Byzer-SQL's manual writes Python
+-- with: allow.python=true
+register ScriptUDF.`` as echo where and lang="python" and dataType="map(string,array(decimal(4,1)))" and code='''
+def apply(self, m):
+    return m
+''';
+select echo(map("a", array(1.5)))["a"][0] = 1.5 as same as t;
+-- rows:
+-- [{"same": true}]
