@@ -53,7 +53,8 @@ def evaluate(session: Session, run: Run, options: dict[str, str]) -> Result:
     from the table's column `prediction`. With `base`, and for a run that had one, the base model is scored too.
     """
     checks.check(options, _OPTIONS)
-    sizes = {key: checks.count({key: default, **options}, key) for key, default in _SIZES.items()}
+    for key in _SIZES:
+        checks.count({**_SIZES, **options}, key)
     given = [key for key in _SOURCES if options.get(key)]
     if len(given) > 1:
         raise OptionError(f"evaluate takes one of {', '.join(_SOURCES)}, not {' and '.join(given)}", key=given[1])
@@ -141,8 +142,8 @@ def _measure(
             Path(folder).expanduser().absolute(),
             examples,
             generate="text" not in examples[0],
-            max_tokens=checks.count({"maxTokens": "256", **options}, "maxTokens"),
-            batch_size=checks.count({"batchSize": "16", **options}, "batchSize"),
+            max_tokens=checks.count({**_SIZES, **options}, "maxTokens"),
+            batch_size=checks.count({**_SIZES, **options}, "batchSize"),
         )
     except OptionError as error:
         error.key = key
@@ -160,7 +161,7 @@ def _request(example: formats.Example, options: Mapping[str, str]) -> str:
         )
     *before, question = example["prompt"]
     system = [before.pop(0)["content"]] if before and before[0]["role"] == "system" else []
-    request = {"instruction": question["content"], "temperature": "0", "max_tokens": options.get("maxTokens", "256")}
+    request = {"instruction": question["content"], "temperature": "0", "max_tokens": options.get("maxTokens", _SIZES["maxTokens"])}
     if system:
         request["system_msg"] = system[0]
     if before:
