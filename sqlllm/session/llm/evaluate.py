@@ -161,7 +161,11 @@ def _request(example: formats.Example, options: Mapping[str, str]) -> str:
         )
     *before, question = example["prompt"]
     system = [before.pop(0)["content"]] if before and before[0]["role"] == "system" else []
-    request = {"instruction": question["content"], "temperature": "0", "max_tokens": options.get("maxTokens", _SIZES["maxTokens"])}
+    request = {
+        "instruction": question["content"],
+        "temperature": "0",
+        "max_tokens": options.get("maxTokens", _SIZES["maxTokens"]),
+    }
     if system:
         request["system_msg"] = system[0]
     if before:
