@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .errors import SQLLLMError
+from .version import __version__
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .session import Session, connect
 
-__version__ = "0.1.0"
 __all__ = ["SQLLLMError", "Session", "__version__", "connect"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from sqlllm import __version__
+from sqlllm.version import __version__
 
 from .spec import ModelSpec
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from sqlllm import __version__
 from sqlllm.dialect.statements import Macro
 from sqlllm.errors import OptionError, ParseError, nearest, suggest
 from sqlllm.places import SECRET_KEY
 from sqlllm.settings import Settings
+from sqlllm.version import __version__
 
 from .. import descriptions, queries, registry, system
 from ..formats import FORMATS
