@@ -115,7 +115,7 @@ def parse(kind: Kind, option: str, text: str) -> Setting | None:
         raise OptionError(
             f"{option} is not of the form {kind}.<type>.<key>", cure=suggest(form, TYPES, what="types"), key=option
         )
-    return typed(kind, option, spelling, _read(option, form, text))
+    return typed(kind, option, spelling, read(option, form, text))
 
 
 def typed(kind: Kind, option: str, spelling: str, value: Any) -> Setting | None:
@@ -149,7 +149,8 @@ def typed(kind: Kind, option: str, spelling: str, value: Any) -> Setting | None:
     return Setting(owner, name, value, option)
 
 
-def _read(option: str, kind: str, text: str) -> Any:
+def read(option: str, kind: str, text: str) -> Any:
+    """The value of an option's text, of the kind that its key names; OptionError if it is none."""
     try:
         if kind == "bool":
             return {"true": True, "false": False}[text.strip().lower()]

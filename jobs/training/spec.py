@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from sqlllm.errors import OptionError, suggest
 
 from . import keys
-from .defaults import DEFAULTS as DEFAULTS
 from .defaults import Method, check, needs_a_model, settle
 from .scratch import check_shape
 
@@ -85,9 +84,9 @@ class FinetuneSpec(BaseModel):
                 if setting := keys.parse(kind, option, text):
                     settings[setting.name] = setting
             elif option in _FIXED:
-                _check_fixed(option, text)
+                check_fixed(option, text)
             elif option in _PLAIN:
-                plain[option] = _bool(option, text) if option in _FLAGS else text.strip()
+                plain[option] = flag(option, text) if option in _FLAGS else text.strip()
             elif option != "config":
                 known = [*_PLAIN, *_FIXED, "config", f"{kind}.<type>.<key>"]
                 raise OptionError(f"unknown option {option}", cure=suggest(option, known, what="options"), key=option)
@@ -158,7 +157,8 @@ def _from_config(kind: keys.Kind, text: str) -> dict[str, keys.Setting]:
     return {setting.name: setting for setting in found if setting}
 
 
-def _check_fixed(option: str, text: str) -> None:
+def check_fixed(option: str, text: str) -> None:
+    """OptionError if an option with one meaning has another value."""
     values, cure = _FIXED[option]
     if text.strip().lower() not in values:
         raise OptionError(f"{option}={text!r} is not supported", cure=cure, key=option)
@@ -174,7 +174,8 @@ def _kind(text: str) -> keys.Kind:
     return "dpo" if text.startswith("dpo") else "sft"
 
 
-def _bool(option: str, text: str) -> bool:
+def flag(option: str, text: str) -> bool:
+    """Whether the text says true; nothing is false."""
     values = {"true": True, "false": False, "": False}
     if text.strip().lower() not in values:
         raise OptionError(f"{option}: {text!r} is neither true nor false", key=option)

@@ -13,7 +13,7 @@ from sqlllm.errors import TrainingError
 from sqlllm.jobs.runs import RunRecord
 
 from . import checkpoints, formats, scratch, tokens
-from .checkpoints import written_whole as written_whole
+from .checkpoints import written_whole
 from .spec import FinetuneSpec
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from sqlllm.errors import OptionError
 from sqlllm.jobs.training import pretrain_deepspeed as deepspeed
 from sqlllm.jobs.training.pretrain_deepspeed import Batch
-from sqlllm.jobs.training.pretrain_spec import _PLAIN, DEFAULTS, KEY_TYPES, LLAMA, PretrainSpec, Training
+from sqlllm.jobs.training.pretrain_keys import DEFAULTS, KEY_TYPES, LLAMA, Training
+from sqlllm.jobs.training.pretrain_spec import _PLAIN, PretrainSpec
 from sqlllm.jobs.training.spec import FinetuneSpec
 
 PAGE = (Path(__file__).parents[2] / "docs" / "training" / "pretraining.md").read_text()
