@@ -15,7 +15,8 @@ import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
 
-ENGINES = ["transformers", "vllm", "oracle"]
+ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
+ENGINES = [*ENGINES_WITH_WEIGHTS, "oracle"]
 CONTEXT = 512
 
 

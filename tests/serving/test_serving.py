@@ -20,7 +20,7 @@ from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.jobs.serving.engines import get_engine
 from sqlllm.settings import Settings
 
-from .conftest import ENGINES, Reference, user
+from .conftest import ENGINES_WITH_WEIGHTS, Reference, user
 
 
 def change_config(**changes: Any) -> Callable[[Path], None]:
@@ -140,7 +140,7 @@ def test_a_free_port_is_held_until_the_gateway_has_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINES_WITH_WEIGHTS)
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
