@@ -73,6 +73,11 @@ def stop() -> None:
     _sweep()
 
 
+def is_embedded() -> bool:
+    """Whether this process has started a Ray of its own: one machine, and nothing is added to it."""
+    return _reaper is not None
+
+
 def address(settings: RaySettings) -> str:
     """The address of the cluster to join; empty if Ray is to run as part of this process."""
     where = settings.address or os.environ.get("RAY_ADDRESS", "")

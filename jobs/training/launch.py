@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sqlllm.errors import PackageError, SQLLLMError, TrainingError
+from sqlllm.jobs import cluster
 from sqlllm.jobs.runs import RunRecord
 
 if TYPE_CHECKING:
@@ -73,6 +75,33 @@ def launch(
                 raise TrainingError(death.message, cure=death.cure) from None
 
 
+def _check_room(resources: Resources) -> None:
+    """Refuse what the models leave no room for: an embedded Ray gets no more nodes, so it would wait for ever."""
+    import ray
+
+    if not cluster.is_embedded():
+        return
+    wanted = {
+        "CPU": resources.num_workers * resources.cpus_per_worker,
+        "GPU": resources.num_workers * resources.use_gpu,
+    }
+    deadline = time.monotonic() + _ROOM_SECONDS
+    while True:
+        there = ray.available_resources()  # type: ignore[no-untyped-call]
+        lacking = next((kind for kind, count in wanted.items() if count > there.get(kind, 0)), None)
+        if lacking is None:
+            return
+        if time.monotonic() > deadline:
+            raise TrainingError(
+                f"training needs {wanted[lacking]:g} {lacking}s and {there.get(lacking, 0):g} are free",
+                cure="Undeploy a model, or raise ray.num_cpus." if lacking == "CPU" else "Undeploy a model.",
+            )
+        time.sleep(0.1)  # what an ended model held is given back a moment later
+
+
+_ROOM_SECONDS = 10.0
+
+
 class _WorkerDied(TrainingError):
     """A process ended without a word: it was killed, it crashed, or its node is gone."""
 
@@ -88,6 +117,7 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
     # Ray Train's patch of `print` makes the hashing in `datasets` flood the log, and its slow poll adds two seconds.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
+    _check_room(resources)
     trainer = TorchTrainer(
         train,
         # Ray sets OMP_NUM_THREADS in its workers: the caller's own value would be lost.

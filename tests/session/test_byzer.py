@@ -46,6 +46,14 @@ def session(
             serving.undeploy(name)
 
 
+@pytest.fixture(autouse=True)
+def _alone(session: Session) -> Iterator[None]:
+    """The models of one script leave before the next: together they would fill the machine."""
+    yield
+    while session.models:
+        session.serving.undeploy(session.models.pop())
+
+
 def script(name: str, **replaced: object) -> str:
     """The script without GPUs, with the folders of `replaced` in place of its own."""
     text = re.sub(r"num_gpus=\d+", "num_gpus=0", (SCRIPTS / f"byzer_{name}.sql").read_text())
