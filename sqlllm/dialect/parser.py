@@ -144,8 +144,12 @@ def _select(cursor: Cursor, start: int) -> Select:
     end = cursor.index
     while end < len(cursor.tokens) and cursor.tokens[end].kind is not Kind.END:
         end += 1
-    first = end - 1  # of the last tokens that touch each other
-    while first > start + 1 and cursor.tokens[first - 1].end == cursor.tokens[first].start:
+    first = end - 1  # of the last tokens that touch each other; a comma is in no name
+    while (
+        first > start + 1
+        and cursor.tokens[first - 1].end == cursor.tokens[first].start
+        and "," not in (cursor.tokens[first - 1].text, cursor.tokens[first].text)
+    ):
         first -= 1
     before = cursor.tokens[first - 1]
     table = None

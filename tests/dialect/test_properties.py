@@ -132,6 +132,8 @@ FOUND = [
     "!a b\n--c\r\x7fd\n",
     "connect`a`\r\noptions--%python\n--%python\n!fiset",
     "connect`a` options\n--%python\n;",
+    "select as--c\nload ,,",
+    "select 1 as a,2",
     "connect`a` options --c\r--%python\n;",
 ]
 
