@@ -197,15 +197,16 @@ select llm_result(q) as q from first union all select llm_result(q) from second 
 -- rows:
 -- [{"q": "{\"instruction\":\"One\",\"temperature\":\"0.5\"}"}, {"q": "{\"history\":\"[]\",\"instruction\":\"Two\"}"}]
 
--- case: a chart
+-- case: a chart of a column that is not there
 select 1 as a as t;
 --%visualize
 --%input=t
-type: bar
+bar:
+  x: a
+  y: b
 -- error:
--- --%visualize cells are not here
--- console of a later version
--- <script>:2:1
+-- the table has no column b
+-- <script>:4:1
 
 -- case: a cell of another engine
 --%deployModel

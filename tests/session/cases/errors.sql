@@ -45,9 +45,9 @@ set folder = "x"; load json.`${foldr}/y` as t;
 -- Did you mean folder?
 
 -- case: an error when rows are computed names its select
-select id / 0 as x from range(3) as t;
+select raise_error(concat('no row ', id)) as x from range(1) as t;
 -- error:
--- Division by zero
+-- no row 0
 -- <script>:1:
 
 -- case: an unknown module
