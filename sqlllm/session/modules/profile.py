@@ -33,7 +33,7 @@ _METRICS: dict[str, str] = {
     "categoryCount": "{distinct}",
     "uniqueValueRatio": "round({distinct} / count({c}), {digits})",
     "primaryKeyCandidate": "if(count(distinct {c}) = count(*), 1, 0)",
-    "mode": "cast(mode({c}) as string)",
+    "mode": "cast(mode({c}, true) as string)",  # of several the least
     "max": "cast(max({c}) as string)",
     "min": "cast(min({c}) as string)",
     "maximumLength": "max(length(cast({c} as string)))",

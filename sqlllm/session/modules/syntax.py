@@ -32,5 +32,7 @@ def analyze(session: Session, run: Run) -> Result:
     except SqlglotError as error:
         raise OptionError(f"the query cannot be read: {error}", key="sql") from None
     own = {name.alias for name in query.find_all(exp.CTE)}
-    tables = {exp.table_name(table): None for table in query.find_all(exp.Table) if table.name not in own}
+    tables = {
+        ".".join(part.name for part in table.parts) for table in query.find_all(exp.Table) if table.name not in own
+    }
     return Result(session.table([{"tableName": name} for name in sorted(tables)], "tableName string"), place=run.place)

@@ -114,7 +114,7 @@ run t as TreeBuildExt.`` where idCol="id" and parentIdCol="above" and treeType="
 select * from values ('x', 1), ('', 3), (null, 5), ('x', 7) as t(`a b`, n) as t;
 run t as DataSummary.`` where metrics="mean, 25%,nonNullCount,nullValueRatio,blankValueRatio,mode" and roundAt="1" as s;
 -- rows:
--- [{"columnName": "a b", "mean": null, "%25": null, "nonNullCount": 3, "nullValueRatio": 0.3, "blankValueRatio": 0.3, "mode": "x"}, {"columnName": "n", "mean": 4.0, "%25": 2.5, "nonNullCount": 4, "nullValueRatio": 0.0, "blankValueRatio": 0.0, "mode": "7"}]
+-- [{"columnName": "a b", "mean": null, "%25": null, "nonNullCount": 3, "nullValueRatio": 0.3, "blankValueRatio": 0.3, "mode": "x"}, {"columnName": "n", "mean": 4.0, "%25": 2.5, "nonNullCount": 4, "nullValueRatio": 0.0, "blankValueRatio": 0.0, "mode": "1"}]
 
 -- case: an unknown figure
 run command as DataSummary.`` where metrics="meen" as s;
