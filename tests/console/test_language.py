@@ -148,6 +148,11 @@ def test_a_session_that_has_not_started_spark_does_not_start_it(tmp_path: Path) 
         assert not session.spark_runs
 
 
+def test_after_a_comment_a_statement_may_begin(language: Language) -> None:
+    for text in ("-- why\n", "/* a */ ", "load csv.`a` as t; -- after\n"):
+        assert {one.text for one in language.complete(text, len(text))} >= {"load", "select"}
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(SCRIPTS), st.data())
 def test_half_written_text_never_raises(script: str, data: st.DataObject) -> None:

@@ -106,6 +106,7 @@ def test_the_record_says_how_it_ended(run: RunRecord) -> None:
 def test_what_the_models_leave_no_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 0.5})
     monkeypatch.setattr(launch, "_ROOM_SECONDS", 0.0)
+    monkeypatch.setattr("sqlllm.jobs.cluster.is_embedded", lambda: False)
     launch._check_room(launch.Resources())  # of a cluster that is joined: it may grow
     monkeypatch.setattr("sqlllm.jobs.cluster.is_embedded", lambda: True)
     with pytest.raises(TrainingError, match=r"training needs 1 CPUs and 0\.5 are free"):

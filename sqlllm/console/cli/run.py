@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from sqlllm.console import progress, render
+from sqlllm.console.interrupts import interruptible
 from sqlllm.console.script import needs_ray
 from sqlllm.dialect import parse
 from sqlllm.errors import OptionError, ScriptErrors
@@ -37,18 +38,19 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
     observer = progress.observer(out, Console(stderr=True))
     # Py4J logs the stack of what Ctrl-C interrupts, to the root logger.
     logging.getLogger().addFilter(lambda record: "py4j" not in record.pathname)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite kill cleans up as Ctrl-C does
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a polite kill is as Ctrl-C
     session = Session(Settings.load(), observer=observer)
     try:
-        for assignment in assignments:
-            assign(session, assignment)
-        if any(map(needs_ray, parsed.statements)):
-            session.warm_up()
-        result = session.run_all(parsed.statements)
-        if result is not None:
-            observer.step("computing the last table")
-            render.show(result, form, out)
-        session.tell_usage()
+        with interruptible(session):
+            for assignment in assignments:
+                assign(session, assignment)
+            if any(map(needs_ray, parsed.statements)):
+                session.warm_up()
+            result = session.run_all(parsed.statements)
+            if result is not None:
+                observer.step("computing the last table")
+                render.show(result, form, out)
+            session.tell_usage()
     finally:
         observer.stop()
         # A second Ctrl-C must not leave processes behind.

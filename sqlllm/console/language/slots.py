@@ -52,7 +52,8 @@ def slot(text: str, cursor: int) -> Slot:
     if last.kind is Kind.CELL:
         kinds = [line["key"].lower() for line in header_lines(head, last.start) if line["value"] is None]
         return Slot("statement" if set(kinds) & SQL_CELLS else "none", "", cursor)
-    return _in_statement([token for token in tokens if token.kind is not Kind.COMMENT], head)
+    tokens = [token for token in tokens if token.kind is not Kind.COMMENT]
+    return _in_statement(tokens, head) if tokens else Slot("statement", "", cursor)
 
 
 def _header(head: str, header: re.Match[str]) -> Slot:
