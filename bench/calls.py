@@ -64,7 +64,9 @@ def _register_plain(session: Session, url: str) -> None:
             prompts = [row and orjson.loads(row[0]).get("instruction") for row in batch.to_pylist()]
             asked = [prompt for prompt in prompts if prompt]
             messages = [[{"role": "user", "content": prompt}] for prompt in asked]
-            reply = httpx.post(f"{url}/v1/chat/completions/batch", json={"messages": messages}, trust_env=False).json()
+            reply = httpx.post(
+                f"{url}/v1/chat/completions/batch", json={"model": "plain", "messages": messages}, trust_env=False
+            ).json()
             said = {choice["index"]: (choice["message"] or {}).get("content") for choice in reply["choices"]}
             outputs = iter([orjson.dumps({"output": said[index]}).decode() for index in range(len(asked))])
             yield pa.array([[next(outputs)] if prompt else None for prompt in prompts], pa.list_(pa.string()))

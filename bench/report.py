@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,11 @@ def machine() -> str:
     """The machine in a few words."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     return f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.machine()}, Python {platform.python_version()}"
+
+
+def median_ratio(ours: Sequence[float], plain: Sequence[float]) -> float:
+    """The median over the rounds: what slows down both sides of a round leaves its ratio."""
+    return statistics.median(one / other for one, other in zip(ours, plain, strict=True))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -1,8 +1,8 @@
 """Training through our runs against the plain scripts: `python -m bench.training`.
 
 Each side is a process of its own with the same rows, model, settings and threads. What counts is tokens per second over
-the steps; start-up, in which ours has Ray, is shown apart. The sides take turns, and the best of each counts, for the
-machine is shared.
+the steps; start-up, in which ours has Ray, is shown apart. The sides take turns, and the median of the rounds' ratios
+counts, for the machine is shared: what else runs on it is shown as its load.
 """
 
 from __future__ import annotations
@@ -47,16 +47,24 @@ def main() -> None:
         for number in range(ROUNDS):
             for side in ("ours", "plain") if number % 2 == 0 else ("plain", "ours"):
                 sides[side].append(_child(side, home))
-    table, best = [], {}
-    for side, name in (("ours", "run ... as LLM"), ("plain", "plain TRL script")):
-        best[side] = max(sides[side], key=lambda run: run["tokens_per_second"])
-        run = best[side]
-        table.append((name, run["tokens_per_second"], run["seconds"], run["whole"] - run["seconds"], run["loss"]))
-    columns = ("sft", "tokens/s", "seconds of steps", "start-up and saving", "last loss")
+    columns = ("sft", "round", "tokens/s", "seconds of steps", "start-up and saving", "last loss", "load")
+    table = [
+        (
+            name,
+            number,
+            one["tokens_per_second"],
+            one["seconds"],
+            one["whole"] - one["seconds"],
+            one["loss"],
+            one["load"],
+        )
+        for side, name in (("ours", "run ... as LLM"), ("plain", "plain TRL script"))
+        for number, one in enumerate(sides[side], 1)
+    ]
     report.table(f"Fine-tuning, {STEPS} steps of {BATCH} rows", columns, table)
     figures = _pretrain.figures()
     report.table("Pretraining", ("figure", "value"), [*figures.items()])
-    ratio = best["ours"]["tokens_per_second"] / best["plain"]["tokens_per_second"]
+    ratio = report.median_ratio(*([one["tokens_per_second"] for one in sides[side]] for side in ("ours", "plain")))
     report.last_line({"sft_vs_trl": round(ratio, 3), **{name: round(value, 3) for name, value in figures.items()}})
 
 
@@ -118,7 +126,7 @@ def _child(side: str, home: str) -> dict[str, float]:
     )
     figures: dict[str, float] = json.loads(shown.stdout.splitlines()[-1])
     figures["tokens_per_second"] = figures["tokens"] / figures["seconds"]
-    return figures | {"whole": time.perf_counter() - started}
+    return figures | {"whole": time.perf_counter() - started, "load": os.getloadavg()[0]}
 
 
 if __name__ == "__main__":

@@ -69,17 +69,22 @@ class Window:
         return self._caller.retried
 
     def answers(self, batches: Iterable[list[str | None]]) -> Iterator[list[str | None]]:
-        """The answers of each batch of requests, batch by batch, row by row; None for None."""
+        """The answers of each batch of requests, batch by batch, row by row; None for None.
+
+        Where few rows may do (`first`), a batch is read only after the one before is answered, until a window is full.
+        """
         pending: deque[_Batch] = deque()
         # Enough requests wait behind those in flight that the model never idles while rows are left.
         ahead = 2 * self._endpoint.in_flight
-        behind = _BEHIND * self._endpoint.in_flight * self._endpoint.batch_size
+        window = self._endpoint.in_flight * self._endpoint.batch_size
+        behind = _BEHIND * window
         try:
             for rows in batches:
                 pending.append(self._start(rows))
+                careful = self._endpoint.first and self.rows < window
                 while pending:
                     waiting = sum(len(batch.slots) for batch in pending) - len(pending[0].slots)
-                    if pending[0].is_done() or waiting >= behind:
+                    if careful or pending[0].is_done() or waiting >= behind:
                         yield self._finish(pending)
                     elif not self._wait(ahead):
                         break

@@ -35,7 +35,7 @@ def answer_batches(endpoint: Endpoint, batches: Iterator[pa.Array]) -> Iterator[
     arrays: list[pa.Array] = []  # read ahead of the answers
 
     def requests() -> Iterator[list[str | None]]:
-        for array in batches:
+        for array in _growing(batches, endpoint.first) if endpoint.first else batches:
             arrays.append(array)
             yield array.flatten().to_pylist()
 
@@ -48,6 +48,15 @@ def answer_batches(endpoint: Endpoint, batches: Iterator[pa.Array]) -> Iterator[
     finally:
         if endpoint.query:
             _report(caller, endpoint, window)
+
+
+def _growing(batches: Iterator[pa.Array], size: int) -> Iterator[pa.Array]:
+    """The same rows, `size` of them, then twice as many each time: a LIMIT that is full takes no more."""
+    for array in batches:
+        start = 0
+        while start < len(array):
+            yield array.slice(start, size)
+            start, size = start + size, 2 * size
 
 
 def _report(caller: Client, endpoint: Endpoint, window: Window) -> None:

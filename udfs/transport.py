@@ -37,6 +37,7 @@ class Endpoint:
     api_key: str = field(default="", repr=False)
     batch_size: int = 32
     rows_per_prompt: int = 1
+    first: int = 0  # rows of a task that are asked before all others, then twice as many; 0: as many as there are
     in_flight: int = 8
     timeout: float = 600.0
     retry_seconds: float = 120.0

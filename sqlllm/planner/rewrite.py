@@ -35,6 +35,15 @@ def first(sql: str, rows: int) -> str | None:
         return None
 
 
+def limit(sql: str) -> int:
+    """The fewest rows that a LIMIT without an order asks for, which may be full before every row is asked; 0: none."""
+    queries = () if (tree := read(sql)) is None else tree.find_all(exp.Query)
+    limits = [
+        query.args["limit"].expression for query in queries if query.args.get("limit") and not query.args.get("order")
+    ]
+    return min((int(rows.this) for rows in limits if isinstance(rows, exp.Literal) and rows.is_int), default=0)
+
+
 def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]] | None = None) -> str:
     """`sql` with fewer calls of `models` (names in lower case), or `sql` itself.
 

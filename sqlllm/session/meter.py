@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from sqlllm import planner
 from sqlllm.errors import ModelError
 from sqlllm.jobs import cluster
 from sqlllm.jobs.serving import usage
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _CALL = re.compile(r"\b(\w+)`?\s*\(")
 _LIMITS = ("store", "max_calls", "max_tokens", "max_cost", "max_seconds", "calls_per_minute", "tokens_per_minute")
 _SHARED = ("batch_size", "rows_per_prompt", "in_flight", "timeout", "retry_seconds")
+_FEWEST = 8  # rows of a task that are asked at first where a LIMIT may end it
 _STATEMENT = 200  # characters of a statement in the record
 
 
@@ -89,6 +91,7 @@ class Meter:
             prices=prices(settings.prices),
             **settings.model_dump(include=set(_LIMITS)),
         )
+        limit = planner.limit(text)
         header = json.dumps(query.model_dump(exclude_defaults=True))  # ASCII, as a header must be
         for name, endpoint in endpoints.items():
             shared = {key: getattr(settings, key) for key in _SHARED}
@@ -99,6 +102,7 @@ class Meter:
                 keeps=settings.store != "off",
                 overlong=settings.overlong,
                 fallback=settings.fallback,
+                first=limit and max(limit, _FEWEST),
                 query=header,
             )
             model.register(self._session.spark, name, fitted)

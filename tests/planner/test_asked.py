@@ -59,3 +59,11 @@ def test_the_first_rows_of_a_select() -> None:
     assert planner.first("select a from t union all select b from s", 5) is not None
     assert planner.first("select a from t limit 3", 5) is None
     assert planner.first("not sql", 5) is None
+
+
+def test_a_limit_without_an_order_may_be_full_early() -> None:
+    assert planner.limit("select a from t where up(a) = 'x' limit 5") == 5
+    assert planner.limit("select * from (select up(a) as a from t limit 7) limit 20") == 7
+    assert planner.limit("select a from t limit 2 + 3") == 0
+    assert planner.limit("select a from t order by a limit 5") == 0
+    assert planner.limit("select a from t") == planner.limit("not sql") == 0

@@ -266,6 +266,18 @@ def test_closing_early_leaves_nothing_under_way(gateway: Gateway) -> None:
     assert len(gateway.prompts) < 50
 
 
+def test_where_few_rows_may_do_few_are_asked_at_first(gateway: Gateway) -> None:
+    prompts = [f"p{index}" for index in range(60)]
+    answering = answer_batches(replace(endpoint(gateway), first=2), iter([rows([[ask(prompt)] for prompt in prompts])]))
+    said = outputs(next(answering).to_pylist())
+    assert sorted(gateway.prompts) == ["p0", "p1"]
+    said += outputs(next(answering).to_pylist())
+    assert len(gateway.prompts) == 6
+    said += [text for batch in answering for text in outputs(batch.to_pylist())]
+    assert said == [prompt.upper() for prompt in prompts]
+    assert sorted(gateway.prompts) == sorted(prompts)
+
+
 def test_the_key_is_sent_and_never_shown(gateway: Gateway) -> None:
     secret = replace(endpoint(gateway), api_key="s3cret")
     assert "s3cret" not in repr(secret)

@@ -127,6 +127,16 @@ def test_the_next_turn_carries_the_conversation(session: Session, gateway: Gatew
     ]
 
 
+def test_a_limit_that_answers_fill_ends_the_calls(session: Session, gateway: Gateway) -> None:
+    model.register(session.spark, "up", Endpoint(url=gateway.url, model="up", first=8))
+    asked = """
+        select id from range(0, 4000, 1, 1)
+        where llm_result(up(llm_param(map('instruction', concat(id % 2, repeat('x', 900), id))))) like '1%' limit 5;
+    """
+    assert [row["id"] for row in run(session, asked)] == [1, 3, 5, 7, 9]
+    assert len(gateway.prompts) < 2000
+
+
 def test_an_error_of_the_first_turn_is_that_of_the_second(session: Session, gateway: Gateway) -> None:
     rows = run(
         session,
