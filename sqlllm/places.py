@@ -10,6 +10,8 @@ from functools import cached_property
 SECRET_KEY = re.compile(r"(api_?key|secret|token(?!izer|s\b|_ids)|passw(or)?d|access_key|credential)", re.IGNORECASE)
 """Names whose values are never shown."""
 
+_PASSWORD_IN_URL = re.compile(r"://[^\s/:@]*:[^\s/@]+@")
+
 _SECRET_IN_TEXT = re.compile(
     r"""(?P<key>(?<![\w.`-])[\w.`-]*(?:api_?key|secret|token(?!izer|s\b|_ids)|passw(?:or)?d|access_key|credential)[\w.`-]*["']?\s*[=:,]\s*)"""
     r"""(?P<quote>'''|\"\"\"|["'`])(?P<value>(?:\\.|(?!(?P=quote)).)*)(?P=quote)""",
@@ -47,6 +49,11 @@ def mask_secrets(text: str) -> str:
     text = _SECRET_IN_TEXT.sub(star, text)
     text = _SECRET_IN_VALUE.sub(lambda match: match["key"] + _stars(match["value"]), text)
     return _SET.sub(star_set, text)
+
+
+def is_secret(key: str, value: str) -> bool:
+    """Whether an option's value is not to be shown: by its name, unless it is a number, or for a password in it."""
+    return bool((SECRET_KEY.search(key) and not value.isdecimal()) or _PASSWORD_IN_URL.search(value))
 
 
 def _stars(text: str) -> str:

@@ -156,6 +156,9 @@ class Settings(BaseSettings):
     store: StoreSettings = Field(default_factory=StoreSettings)
     quota: QuotaSettings = Field(default_factory=QuotaSettings)
     allow: AllowSettings = Field(default_factory=AllowSettings)
+    secrets: dict[str, SecretStr] = Field(
+        default_factory=dict, description="keys by name, which scripts use as `secret:NAME` and nobody is shown"
+    )
 
     @classmethod
     def settings_customise_sources(

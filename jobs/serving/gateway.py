@@ -93,6 +93,7 @@ class _Model:
     handle: Any
     created: int  # seconds since 1970
     fingerprint: str = ""  # what its workers said last; empty if that may have changed
+    price: tuple[float, float] | None = None  # of its provider, where the statement gives none
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,8 @@ class Gateway:
         self._authorize(request)
         query = _query(request.headers.get(QUERY_HEADER, "{}"))
         batch = await self._batch(request)
+        if batch.model.price and batch.name not in query.prices:
+            query = query.model_copy(update={"prices": {**query.prices, batch.name: batch.model.price}})
         statement, account = await self._limits.account(query, batch.name)
 
         async def ask(places: list[int]) -> tuple[list[Choice], bool]:
@@ -250,6 +253,9 @@ class Gateway:
         except _FAILURES as error:
             raise _unavailable(name, error) from error
         found: dict[str, Any] = spec
+        options = found["engine_options"]
+        if "input_price" in options or "output_price" in options:
+            model.price = float(options.get("input_price", 0)), float(options.get("output_price", 0))
         return found
 
     def _authorize(self, request: Request) -> None:

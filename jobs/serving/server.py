@@ -34,7 +34,7 @@ class ModelServer:
         engine = get_engine(self._spec.engine)
         reading = asyncio.create_task(asyncio.to_thread(fingerprint, self._spec))
         try:
-            self.model = await engine.load(self._spec, engine.parse(self._spec.engine_options), gpus)
+            self.model = await engine.load(self._spec, engine.parse(self._spec.options), gpus)
             self._fingerprint = await reading
         except SQLLLMError as error:
             raise LoadError(REASON + str(error)) from None
@@ -59,8 +59,8 @@ class ModelServer:
         return self._spec.model_dump()
 
     async def identity(self) -> tuple[str, dict[str, Any]]:
-        """What the model's answers follow from, as a digest, and the spec that it was deployed with."""
-        return self._fingerprint, self._spec.model_dump()
+        """What the model's answers follow from, as a digest, and the spec that it was deployed with, as it is shown."""
+        return self._fingerprint, self._spec.shown()
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation."""

@@ -64,7 +64,8 @@ class Serving:
         Raises: OptionError for a wrong option, ModelError with the engine's own reason if the model does not load.
         """
         engine = get_engine(spec.engine)
-        options = engine.parse(spec.engine_options)
+        spec = spec.with_secrets(self._settings.secrets)
+        options = engine.parse(spec.options)
         if not cluster.address(self._settings.ray):  # else the folder lies where only the cluster's nodes see it
             engine.check(spec, options)
         started = time.monotonic()
@@ -245,7 +246,7 @@ class Serving:
         ) as http:
             # The gateway may go on calling the workers that were replaced, and take their answers for the new model's.
             while (reply := http.get(f"/v1/models/{spec.name}")).status_code in (200, 404, 503):
-                if reply.status_code == 200 and reply.json()["spec"] == spec.model_dump():
+                if reply.status_code == 200 and reply.json()["spec"] == spec.shown():
                     break
                 if time.monotonic() > deadline:
                     raise ModelError(f"model {spec.name} loaded, but the gateway does not find it")

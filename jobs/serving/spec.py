@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from sqlllm.errors import OptionError, suggest
+from sqlllm.places import is_secret
+
+_PREFIX = re.compile(r"^(backend|saas)\.")
+_REFERENCE = "secret:"
 
 
 class ModelSpec(BaseModel):
@@ -24,10 +30,40 @@ class ModelSpec(BaseModel):
     concurrency: int = Field(256, ge=1, description="requests that one worker takes at once; more wait in the queue")
     engine_options: dict[str, str] = Field(default_factory=dict, description="the engine's own options, as text")
 
-    @field_validator("engine_options")
+    secrets: dict[str, SecretStr] = Field(default_factory=dict, description="those of them that are not shown")
+
+    @model_validator(mode="before")
     @classmethod
-    def _without_prefix(cls, options: dict[str, str]) -> dict[str, str]:
-        return {key.removeprefix("backend."): value for key, value in options.items()}
+    def _sorted(cls, values: Any) -> Any:
+        """The engine's options without their prefix; the secret ones apart."""
+        if not isinstance(values, dict) or not isinstance(given := values.get("engine_options"), dict):
+            return values
+        options = {_PREFIX.sub("", key): value for key, value in given.items()}
+        hidden = {key: value for key, value in options.items() if isinstance(value, str) and is_secret(key, value)}
+        shown = {key: value for key, value in options.items() if key not in hidden}
+        return {**values, "engine_options": shown, "secrets": {**values.get("secrets", {}), **hidden}}
+
+    @property
+    def options(self) -> dict[str, str]:
+        """The engine's options, the secret ones too."""
+        return self.engine_options | {key: value.get_secret_value() for key, value in self.secrets.items()}
+
+    def with_secrets(self, known: Mapping[str, SecretStr]) -> Self:
+        """`secret:NAME` replaced by what the setting `secrets` holds under that name; OptionError if there is none."""
+        found = dict(self.secrets)
+        for key, value in self.secrets.items():
+            text = value.get_secret_value()
+            if not text.startswith(_REFERENCE):
+                continue
+            if (name := text.removeprefix(_REFERENCE)) not in known:
+                cure = f"Set it where scripts are not: SQLLLM_SECRETS__{name.upper()}=..., or [secrets] in sqlllm.toml."
+                raise OptionError(f"there is no secret {name}", cure=cure, key=f"saas.{key}")
+            found[key] = known[name]
+        return self.model_copy(update={"secrets": found})
+
+    def shown(self) -> dict[str, Any]:
+        """All of it as plain values, secrets starred out."""
+        return self.model_dump(mode="json")
 
     @classmethod
     def parse(cls, **values: Any) -> Self:

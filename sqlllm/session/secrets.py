@@ -45,4 +45,5 @@ class Secrets:
                 named.add(self._variables.get(name) or "")
         if key := self._settings.serving.api_key:
             named.add(key.get_secret_value())
+        named |= {secret.get_secret_value() for secret in self._settings.secrets.values()}
         return {*filter(None, self._variables.hidden_values()), *(value for value in named if len(value) >= _SHORTEST)}

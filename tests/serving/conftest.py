@@ -16,7 +16,7 @@ import pytest
 from sqlllm.jobs.serving import ModelSpec, Serving
 
 ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
-ENGINES = [*ENGINES_WITH_WEIGHTS, "oracle"]
+ENGINES = [*ENGINES_WITH_WEIGHTS, "oracle", "remote"]
 CONTEXT = 512
 
 
@@ -24,13 +24,18 @@ CONTEXT = 512
 def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> str:
     """The name of the tiny model on one engine."""
     name = f"tiny_{request.param}"
-    path, options = tiny_model, {}
+    path, options = str(tiny_model), {}
     if request.param == "oracle":
-        path = tiny_model.parent / "answers.csv"
-        with path.open("w", newline="") as file:
+        table = tiny_model.parent / "answers.csv"
+        with table.open("w", newline="") as file:
             csv.writer(file).writerows([("prompt", "answer"), *((text, oracle_says(text)) for text in prompts())])
-        options = {"max_model_len": str(CONTEXT)}
-    serving.deploy(ModelSpec(name=name, engine=request.param, model_path=str(path), engine_options=options))
+        path, options = str(table), {"max_model_len": str(CONTEXT)}
+    if request.param == "remote":  # at our own gateway, with another model behind it
+        behind = ModelSpec(name="tiny_transformers", engine="transformers", model_path=path)
+        serving.deploy(behind)
+        options = {"provider": "sqlllm", "base_url": f"{serving.endpoint}/v1", "model": behind.name}
+        path = "saas/sqlllm/tiny_transformers"
+    serving.deploy(ModelSpec(name=name, engine=request.param, model_path=path, engine_options=options))
     return name
 
 

@@ -152,17 +152,3 @@ def test_a_conversion_that_fails_says_so_at_its_place(session: Session, tiny_mod
         session.run(script("convert", base_model=tiny_model, my_3b_test2=tmp_path / "converted"))
     assert raised.value.place is not None
     assert raised.value.place.text == "checkpointDir"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("deploy_azure", "unknown option saas.api_type"),
-        ("deploy_minimax", "unknown option saas.api_key"),
-        ("deploy_sparkdesk", "unknown option saas.appid"),
-    ],
-)
-def test_what_is_not_here_yet_is_said_at_its_place(session: Session, name: str, message: str) -> None:
-    with pytest.raises(SQLLLMError, match=message) as raised:
-        session.run(script(name))
-    assert raised.value.place is not None

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import OptionError, suggest
-from sqlllm.jobs.serving import ModelSpec
+from sqlllm.errors import ModelError, OptionError, suggest
+from sqlllm.jobs.serving import Deployment, ModelSpec
 from sqlllm.udfs.transport import Endpoint
 
 from .. import guard
+from .. import options as checks
 from ..tables import Result
+from . import remote
 from .setup import resources
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ _FIXED = {
     "action": (("infer",), ""),
     "modelTable": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
     "model": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
-    "reconnect": (("false",), "A deployment lives as long as its session: deploy it in this script."),
+    "reconnect": (("false", "true"), "Write true or false."),
 }
 _UNUSED = ("localPathPrefix", "modelWaitServerReadyTimeout", "dataWaitServerReadyTimeout")
 _KNOWN = (
@@ -32,9 +34,11 @@ _KNOWN = (
     "pretrainedModelType",
     "inferBackend",
     "infer_backend",
+    "gpt_url",
     *_FIXED,
     *_UNUSED,
     "backend.*",
+    "saas.*",
 )
 _OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
 _ORACLES = ("oracle/table", "oracle/function")  # values of pretrainedModelType that name an engine
@@ -43,28 +47,43 @@ _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's sp
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
-    spec = _spec(session, options)
-    deployed = session.serving.deploy(spec, on_progress=session.observer.step)
+    if options.get("reconnect", "false") == "true":
+        deployed = _running(session, options)
+    else:
+        deployed = session.serving.deploy(_spec(session, options), on_progress=session.observer.step)
     settings = session.settings
     endpoint = Endpoint(
         url=deployed.endpoint,
-        model=spec.name,
+        model=deployed.name,
         api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
     )
-    session.meter.add(spec.name, endpoint)
-    session.models.add(spec.name.lower())
+    session.meter.add(deployed.name, endpoint)
+    session.models.add(deployed.name.lower())
     row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
     return Result(session.table([row], schema), place=run.place)
 
 
+def _running(session: Session, options: dict[str, str]) -> Deployment:
+    """The model of that name, which is deployed already: by this session, or on the cluster that it joins."""
+    _check(options)
+    checks.require(options, ["udfName"], "infer")
+    models = {model.name: model for model in session.serving.models()}
+    name = options["udfName"]
+    if name not in models:
+        cure = suggest(name, list(models), what="models") if models else 'None is deployed: leave out reconnect="true".'
+        raise ModelError(f"there is no model {name} to reconnect to", cure=cure)
+    return models[name]
+
+
 def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
-    for key, value in options.items():
-        if key in _FIXED and value not in _FIXED[key][0]:
-            raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
-        if key not in _KNOWN and not key.startswith("backend."):
-            raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
+    _check(options)
     kind = options.get("pretrainedModelType", "")
+    if kind.startswith(remote.KIND):
+        return remote.spec(session, options)
+    if found := next((key for key in options if key.startswith(("saas.", *remote.BARE))), None):
+        cure = 'It is of a provider\'s model: pretrainedModelType="saas/openai", for example.'
+        raise OptionError(f"{found} is no option of a model that runs here", cure=cure, key=found)
     for key in ("udfName", "backend.function" if kind == "oracle/function" else "localModelDir"):
         if not options.get(key):
             raise OptionError(f"infer needs {key}", cure=f'Write: {key}="..."')
@@ -89,6 +108,15 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     except OptionError as error:
         error.key = _OPTIONS.get(error.key, error.key)
         raise
+
+
+def _check(options: dict[str, str]) -> None:
+    """OptionError for a key that is not known, or a value that would have no effect."""
+    for key, value in options.items():
+        if key in _FIXED and value not in _FIXED[key][0]:
+            raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
+        if key not in _KNOWN and not key.startswith(("backend.", "saas.")):
+            raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
 
 
 def _check_oracle(session: Session, kind: str, options: dict[str, str]) -> None:

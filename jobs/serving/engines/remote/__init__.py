@@ -1,0 +1,1 @@
+"""Models of providers, over HTTP: the engine `remote`."""

@@ -1,0 +1,37 @@
+"""The engine `remote`: a provider's model as one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ...spec import ModelSpec
+from .. import Model
+from .openai import OpenAIModel
+from .options import Options, parse
+
+
+class Remote:
+    """The engine `remote`."""
+
+    name: ClassVar[str] = "remote"
+    generates: ClassVar[bool] = False  # it does, but a first token costs money
+
+    @staticmethod
+    def parse(options: Mapping[str, str]) -> dict[str, Any]:
+        """The fields of `Options`."""
+        return parse(options).model_dump()
+
+    @staticmethod
+    def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:
+        """There is no folder."""
+
+    @staticmethod
+    def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:  # noqa: ARG004
+        """None: it waits more than it works."""
+        return {"ray_actor_options": {"num_cpus": 0, "num_gpus": 0}}
+
+    @staticmethod
+    async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> Model:  # noqa: ARG004
+        """Ready to call; the provider is not asked yet."""
+        return OpenAIModel.load(spec, Options(**options))

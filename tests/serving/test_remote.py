@@ -1,0 +1,276 @@
+"""Models of providers: what is sent, what comes back, and what becomes of every fault; over real HTTP, without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from sqlllm.errors import OptionError
+from sqlllm.jobs.serving import ModelSpec
+from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.jobs.serving.engines.remote import http
+from sqlllm.jobs.serving.engines.remote.options import parse
+from sqlllm.jobs.serving.engines.remote.providers import PROVIDERS
+from sqlllm.jobs.serving.protocol import RequestError
+
+from . import provider as fake
+from .provider import Provider, fails, garbage, half, hangs_up, says
+
+KEY = "sk-hunter2-hunter2"
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    with fake.serve() as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_FIRST_DELAY", 0.001)
+
+
+@asynccontextmanager
+async def loaded(spec: ModelSpec) -> AsyncIterator[Any]:
+    engine = get_engine("remote")
+    model: Any = await engine.load(spec, engine.parse(spec.options), 0)
+    try:
+        yield model
+    finally:
+        await model.close()
+
+
+def call(spec: ModelSpec, method: str, *arguments: Any) -> Any:
+    """Load the model in this process, and call it; a stream's events as a list."""
+
+    async def run() -> Any:
+        async with loaded(spec) as model:
+            if method == "stream":
+                return [event async for event in model.stream(*arguments)]
+            return json.loads(await getattr(model, method)(*arguments))
+
+    return asyncio.run(run())
+
+
+def spec(provider: Provider, kind: str = "openai", **options: str) -> ModelSpec:
+    address = {"base_url": f"{provider.url}/v1", "api_key": KEY, "model": "real-name", "max_retries": "2"}
+    return ModelSpec(name="m", engine="remote", model_path="", engine_options={"provider": kind, **address, **options})
+
+
+def ask(text: str = "hello", **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+
+
+def test_a_request_passes_as_it_is_and_so_does_the_answer(provider: Provider) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    picture = [{"type": "text", "text": "see"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}]
+    request = ask(tools=tools, response_format={"type": "json_object"}, temperature=0, max_tokens=5)
+    request["messages"] = [{"role": "user", "content": picture}]
+    answer = call(spec(provider), "chat", request)
+    (asked,) = provider.asked
+    assert asked.path == "/v1/chat/completions"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+    assert asked.body == {**request, "model": "real-name"}
+    assert answer["model"] == "m"
+    assert answer["choices"][0]["message"]["content"] == says("see<image>")
+    assert answer["usage"]["prompt_tokens"] == 10
+
+
+def test_a_stream_says_what_a_whole_answer_says(provider: Provider) -> None:
+    request = ask("hello", stream=True, stream_options={"include_usage": True})
+    *events, last = call(spec(provider), "stream", "chat", request)
+    chunks = [json.loads(event.removeprefix(b"data: ")) for event in events]
+    assert last == b"data: [DONE]\n\n"
+    assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks if c["choices"]) == says("hello")
+    assert {chunk["model"] for chunk in chunks} == {"m"}
+    assert chunks[-1]["usage"] == fake.usage(says("hello"))
+
+
+def test_a_batch_is_answered_in_order_and_a_bad_conversation_fails_alone(provider: Provider) -> None:
+    provider.say(*[fails(400, {"error": {"message": "no", "param": "messages", "code": None}})])
+    batch = [[{"role": "user", "content": f"say {number}"}] for number in range(6)]
+    choices = call(spec(provider), "chat_batch", {**ask(), "messages": [*batch, "nonsense"]})["choices"]
+    assert [choice["index"] for choice in choices] == list(range(7))
+    failed = [choice for choice in choices if "error" in choice]
+    assert len(failed) == 2
+    for choice in choices:
+        if choice not in failed:
+            assert choice["message"] == {"role": "assistant", "content": says(f"say {choice['index']}")}
+            assert choice["usage"]["prompt_tokens"] == 10
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        fails(429, {"error": {"message": "slow down"}}, Retry_After="0.01"),
+        fails(500, b"oops"),
+        fails(503, {"message": "overloaded"}),
+        garbage,
+        half,
+        hangs_up,
+        fails(200, {"choices": []}),
+        fails(200, {"choices": [{"message": None}]}),
+    ],
+)
+def test_a_fault_that_passes_costs_nothing_but_time(provider: Provider, fault: fake.Reply) -> None:
+    provider.say(fault, fault)
+    answer = call(spec(provider), "chat", ask("hello"))
+    assert answer["choices"][0]["message"]["content"] == says("hello")
+    assert len(provider.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "words", "tries"),
+    [
+        (fails(429, {"error": {"message": "slow down"}}), 429, "openai answers 429: slow down", 3),
+        (fails(429, {"error": {"message": "later"}}, Retry_After="3600"), 429, "openai answers 429: later", 1),
+        (fails(429, {"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}), 403,
+         "exceeded your current quota", 1),
+        (fails(500, b"oops"), 502, "openai answers 500: oops", 3),
+        (fails(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), 403, "provided: ***", 1),
+        (fails(404, {"error": {"message": "no such model"}}), 404, "no such model", 1),
+        (fails(400, {"error": {"message": "maximum context length is 5", "code": None}}), 400, "context", 1),
+        (garbage, 502, "not what was asked for: '<html>", 3),
+        (half, 502, "cannot be reached", 3),
+        (hangs_up, 502, "Server disconnected", 3),
+        (fails(200, {"base_resp": {"status_code": 1004, "status_msg": "login fail"}}), 502, "login fail", 3),
+        (fails(200, {"error": {"message": "it is 200"}}), 502, "it is 200", 3),
+    ],
+)  # fmt: skip
+def test_a_fault_that_stays_is_one_clear_error(
+    provider: Provider, fault: fake.Reply, status: int, words: str, tries: int
+) -> None:
+    provider.answers = fault
+    with pytest.raises(RequestError, match=words.replace("*", r"\*")) as caught:
+        call(spec(provider), "chat", ask())
+    assert caught.value.status == status
+    assert KEY not in caught.value.message
+    assert len(provider.asked) == tries
+    if "context" in words:
+        assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (half, "openai broke its answer off: there is no last event"),
+        (fails(200, b"data: {\n\n"), "an event is no chunk"),
+        (fails(200, b'data: {"error": {"message": "out of memory"}}\n\n'), "openai: out of memory"),
+    ],
+)
+def test_a_broken_stream_is_one_clear_error(provider: Provider, fault: fake.Reply, words: str) -> None:
+    provider.say(fault)
+    with pytest.raises(RequestError, match=words):
+        call(spec(provider), "stream", "chat", ask(stream=True))
+
+
+def test_what_every_row_would_get_stops_the_batch(provider: Provider) -> None:
+    provider.answers = fails(401, {"error": {"message": "bad key"}})
+    with pytest.raises(RequestError, match="bad key"):
+        call(spec(provider), "chat_batch", {**ask(), "messages": [ask()["messages"]] * 3})
+
+
+def test_requests_and_tokens_a_minute(provider: Provider) -> None:
+    """Sixty a second and then some: the limit holds by waiting, not by failing."""
+    limited = spec(provider, requests_per_minute="1200", tokens_per_minute="60000")
+    batch = [ask(f"say {number}")["messages"] for number in range(30)]
+
+    async def run() -> tuple[list[Any], float]:
+        loop = asyncio.get_running_loop()
+        async with loaded(limited) as model:
+            started = loop.time()
+            answer = json.loads(await model.chat_batch({**ask(), "messages": batch}))
+            return answer["choices"], loop.time() - started
+
+    choices, seconds = asyncio.run(run())
+    assert all("error" not in choice for choice in choices)
+    assert seconds > (30 - 20 - 1) / 20  # twenty at once, the others at twenty a second
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "path", "headers"),
+    [
+        ("azure_openai", {"api_version": "2023-07-01-preview"},
+         "/v1/openai/deployments/real-name/chat/completions?api-version=2023-07-01-preview", {"api-key": KEY}),
+        ("openai", {"api_type": "azure"},
+         "/v1/openai/deployments/real-name/chat/completions?api-version=2024-10-21", {"api-key": KEY}),
+        ("minimax", {"group_id": "g"}, "/v1/text/chatcompletion_v2?GroupId=g", {"authorization": f"Bearer {KEY}"}),
+        ("sparkdesk", {"api_secret": "s3cret"}, "/v1/chat/completions", {"authorization": f"Bearer {KEY}:s3cret"}),
+        ("openai", {"organization": "org-1"}, "/v1/chat/completions", {"openai-organization": "org-1"}),
+        ("kimi", {}, "/v1/chat/completions", {"authorization": f"Bearer {KEY}"}),
+    ],
+)  # fmt: skip
+def test_providers_differ(
+    provider: Provider, kind: str, options: dict[str, str], path: str, headers: dict[str, str]
+) -> None:
+    answer = call(spec(provider, kind, **options), "chat", ask("hello"))
+    assert answer["choices"][0]["message"]["content"] == says("hello")
+    assert provider.asked[0].path == path
+    assert provider.asked[0].headers.items() >= headers.items()
+
+
+def test_a_reasoning_model_takes_no_sampling(provider: Provider) -> None:
+    call(spec(provider, "reasoning_openai"), "chat", ask(temperature=0, top_p=1, max_tokens=7))
+    assert provider.asked[0].body == {**ask(), "model": "real-name", "max_completion_tokens": 7}
+
+
+def test_max_output_tokens_where_the_request_says_nothing(provider: Provider) -> None:
+    limited = spec(provider, max_output_tokens="9")
+    call(limited, "chat", ask())
+    call(limited, "chat", ask(max_tokens=3))
+    assert [asked.body["max_tokens"] for asked in provider.asked] == [9, 3]
+
+
+def test_a_proxy_is_asked_instead(provider: Provider) -> None:
+    through = spec(provider, base_url="http://provider.invalid/v1", proxies=f"{{'https': '{provider.url}'}}")
+    assert call(through, "chat", ask("hello"))["choices"][0]["message"]["content"] == says("hello")
+    assert provider.asked[0].path == "http://provider.invalid/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "words"),
+    [
+        ({"provider": "opnai"}, "pretrainedModelType", "Did you mean openai"),
+        ({"provider": "openai"}, "saas.api_key", r"\$\{env:OPENAI_API_KEY\}"),
+        ({"provider": "openai", "api_key": KEY, "time_out": "3"}, "saas.time_out", "Did you mean timeout"),
+        ({"provider": "openai", "api_key": KEY, "timeout": "soon"}, "saas.timeout", "valid number"),
+        ({"provider": "openai", "api_key": KEY, "group_id": "g"}, "saas.group_id", "openai has no option"),
+        ({"provider": "openai", "api_key": KEY, "base_url": "ftp://x"}, "saas.base_url", "https://"),
+        ({"provider": "azure_openai", "api_key": KEY}, "saas.azure_deployment", "azure_openai needs"),
+        ({"provider": "pangu", "api_key": KEY, "model": "m"}, "saas.api_url", "pangu needs saas.api_url"),
+        ({"provider": "openai", "api_key": KEY, "https_verify": "/no/such/file"}, "", "No such file"),
+    ],
+)
+def test_a_wrong_option_is_named(given: dict[str, str], key: str, words: str) -> None:
+    wrong = ModelSpec(name="m", engine="remote", model_path="", engine_options=given)
+    with pytest.raises(OptionError, match=words) as caught:
+        call(wrong, "chat", ask())
+    assert caught.value.key == key
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(PROVIDERS))
+def test_every_provider_takes_byzer_s_common_keys(name: str) -> None:
+    given = {"provider": name, "api_key": KEY, "model": "m", "base_url": "https://h/v1/chat/completions/"}
+    options = parse(given)
+    assert options.base_url == "https://h/v1"
+    assert KEY not in repr(options)
+
+
+def test_a_secret_is_kept_apart_and_looked_up_by_name() -> None:
+    given = {"saas.provider": "openai", "saas.api_key": "secret:openai", "saas.proxies": "http://u:p@h:1"}
+    one = ModelSpec(name="m", engine="remote", model_path="", engine_options=given)
+    assert one.engine_options == {"provider": "openai"}
+    known = one.with_secrets({"openai": SecretStr(KEY)})
+    assert known.options["api_key"] == KEY
+    assert KEY not in f"{known!r} {known.shown()} {known}"
+    assert known == ModelSpec(**known.model_dump())
+    with pytest.raises(OptionError, match="there is no secret openai") as caught:
+        one.with_secrets({})
+    assert "SQLLLM_SECRETS__OPENAI" in caught.value.cure

@@ -1,0 +1,128 @@
+"""Models of providers from SQL: Byzer's own scripts, and that a key is in nothing that a run shows or writes."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from rich.console import Console
+
+from sqlllm.console.progress import PlainObserver
+from sqlllm.errors import SQLLLMError
+from sqlllm.session import Session
+from tests.serving import provider as fake
+from tests.serving.provider import Provider, fails, says
+
+from .cases import rows_of
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from sqlllm.jobs.serving import Serving
+
+pytestmark = pytest.mark.slow
+
+SCRIPTS = Path(__file__).parents[1] / "dialect" / "scripts"
+KEY = "sk-hunter2-hunter2"
+ASK = """select llm_result(r) as text, llm_error(r) as error from
+         (select {name}(llm_param(map("instruction", concat("say ", id)))) as r from range(5)) as t;"""
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Provider]:
+    with fake.serve() as started:
+        yield started
+
+
+@pytest.fixture
+def shown() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def session(spark: SparkSession, serving: Serving, shown: io.StringIO, tmp_path: Path) -> Iterator[Session]:
+    console = Console(file=shown, width=400)
+    with Session(spark=spark, observer=PlainObserver(console, console)) as session:
+        session.__dict__["serving"] = serving
+        session.override("home", str(tmp_path))
+        yield session
+        session.__dict__.pop("serving")  # others use it
+        for name in session.models:
+            serving.undeploy(name)
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "address", "path"),
+    [
+        ("azure", "azure_openai", "api_base",
+         "/openai/deployments/xxxxx/chat/completions?api-version=2023-07-01-preview"),
+        ("minimax", "minimax_saas", "api_url", "/text/chatcompletion_v2?GroupId=xxxxxxxxxxxxxxxx"),
+        ("sparkdesk", "sparkdesk_saas", "gpt_url", "/chat/completions"),
+    ],
+)  # fmt: skip
+def test_byzer_s_own_scripts(
+    session: Session, provider: Provider, script: str, name: str, address: str, path: str
+) -> None:
+    text = (SCRIPTS / f"byzer_deploy_{script}.sql").read_text()
+    text, found = re.subn(rf'({address}`=)"[^"]*"', rf'\1"{provider.url}"', text)
+    assert found == 1
+    provider.asked.clear()
+    (row,) = rows_of(session, text)
+    assert (row["name"], row["backend"], row["state"], row["replicas"]) == (name, "remote", "RUNNING", 1)
+    rows = rows_of(session, ASK.format(name=name))
+    assert {row["text"] for row in rows} == {says(f"say {number}") for number in range(5)}
+    assert {asked.path for asked in provider.asked} == {path}
+    (again,) = rows_of(
+        session,
+        f"""run command as LLM.`` where action="infer" and reconnect="true" and udfName="{name}"
+                     and pretrainedModelType="saas/*" and modelTable="command";""",
+    )
+    assert {**again, "seconds": 0} == {**row, "seconds": 0}
+
+
+def test_reconnect_to_nothing(session: Session) -> None:
+    with pytest.raises(SQLLLMError, match="there is no model absent to reconnect to"):
+        session.run('run command as LLM.`` where action="infer" and reconnect="true" and udfName="absent";')
+
+
+def test_saas_options_are_for_providers(session: Session) -> None:
+    script = """run command as LLM.`` where action="infer" and udfName="m" and localModelDir="/m"
+                and `saas.api_key`="x";"""
+    with pytest.raises(SQLLLMError, match=r"saas\.api_key is no option of a model that runs here") as raised:
+        session.run(script)
+    assert raised.value.place is not None
+
+
+def test_a_key_is_in_nothing_that_a_run_shows_or_writes(
+    session: Session, provider: Provider, serving: Serving, shown: io.StringIO, tmp_path: Path
+) -> None:
+    deploy = f"""run command as LLM.`` where action="infer" and pretrainedModelType="saas/openai" and udfName="kept"
+                 and `saas.base_url`="{provider.url}" and `saas.api_key`="KEY" and `saas.max_retries`="0"
+                 and `saas.input_price`="1000000" and `saas.output_price`="2000000";"""
+    everything = str(rows_of(session, deploy.replace("KEY", KEY)))
+    provider.say(fails(500, {"error": {"message": f"the key {KEY} broke us"}}))
+    answered = rows_of(session, ASK.format(name="kept"))
+    assert sum(row["error"] is not None for row in answered) == 1
+    (used,) = [one for one in httpx.get(f"{serving.endpoint}/v1/usage").json()["usage"] if one["model"] == "kept"]
+    assert used["cost"] == used["prompt_tokens"] + 2 * used["answer_tokens"] > 0
+    provider.answers = fails(401, {"error": {"message": f"Incorrect API key provided: {KEY}"}})
+    with pytest.raises(SQLLLMError, match=r"provided: \*\*\*") as raised:
+        rows_of(session, ASK.format(name="kept").replace("say", "tell"))
+    status = 'run command as LLM.`` where action="status" and udfName="kept" as s;'
+    logs = 'run command as LLM.`` where action="logs" and udfName="kept" as s;'
+    everything += f"{answered} {raised.value} {rows_of(session, status)} {rows_of(session, logs)} {shown.getvalue()}"
+    everything += httpx.get(f"{serving.endpoint}/v1/models/kept").text
+    assert '"secrets":{"api_key":"**********"}' in everything
+    assert provider.asked[-1].headers["authorization"] == f"Bearer {KEY}"
+    assert KEY not in everything
+    import ray
+
+    folders = [tmp_path, Path(ray._private.worker._global_node.get_session_dir_path())]  # type: ignore[attr-defined]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    assert files
+    assert [path for path in files if KEY.encode() in path.read_bytes()] == []
