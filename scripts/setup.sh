@@ -99,7 +99,7 @@ say "Setting up .venv (a few minutes the first time)"
 say "  torch"
 install_torch
 say "  sqlllm with Spark, Ray and the trainers"
-pip install packaging -e ".[spark,ray,train,console,excel,redis,dev]"
+pip install packaging -e ".[spark,ray,train,console,excel,redis,docs,dev]"
 .venv/bin/sqlllm console --install >/dev/null # tells Jupyter of the kernel: an editable install brings no files of its own
 say "  vLLM"
 install_vllm
