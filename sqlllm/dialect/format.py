@@ -53,9 +53,9 @@ class _Writer:
         assert statement is not None
         step = statement.name if isinstance(statement, Macro) else ""
         self._depth -= step in {"elif", "else", "fi"}
-        before = self._new_line(tokens[0])
-        self._put(before, layout(self._source.text, statement, tokens, INDENT * self._depth), tokens[-1])
+        before, indent = self._new_line(tokens[0]), INDENT * self._depth
         self._depth += step in {"if", "elif", "else"}
+        self._put(before, layout(self._source.text, statement, tokens, indent, INDENT * self._depth), tokens[-1])
 
     def _comments(self, comments: list[Token]) -> None:
         for comment in comments:

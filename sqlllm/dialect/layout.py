@@ -23,8 +23,9 @@ _OPENERS = frozenset("([{")
 _RAW = (Kind.WORD, Kind.VARIABLE, Kind.SYMBOL, Kind.HINT)
 
 
-def layout(text: str, statement: Statement, tokens: list[Token], indent: str) -> str:
-    """One statement, from its `tokens` (with comments), its later lines indented by `indent`."""
+def layout(text: str, statement: Statement, tokens: list[Token], indent: str, indent_after: str) -> str:
+    """One statement, from its `tokens` (with comments): its later lines indented by `indent`, what follows its end by
+    `indent_after`."""
     tokens, after = _split_end([token for token in tokens if token.kind is not Kind.END])
     style: _Style
     if isinstance(statement, Explain):
@@ -55,7 +56,7 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str) ->
         style.seen(before)
         if glue == "\n":
             blank = "\n" if breaks > 1 else ""
-            glue = f"{blank}\n{indent}{'' if ended else INDENT * style.level(token)}"
+            glue = f"{blank}\n{indent_after if ended else indent + INDENT * style.level(token)}"
         moved = ended and "\n" in glue and token.kind is Kind.COMMENT
         out += [glue, on_its_own_line(text, token, after_end=True) if moved else style.spell(token)]
     return "".join(out)

@@ -135,6 +135,7 @@ FOUND = [
     "select as--c\nload ,,",
     "select 1 as a,2",
     "connect`a` options --c\r--%python\n;",
+    "!if a--c\n--%a=b\n;\n--c\n!fi",
 ]
 
 
