@@ -91,3 +91,40 @@ def _tokenizer(vocabulary: int):  # type: ignore[no-untyped-def]
     )
     tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
+
+
+def make_tiny_encoder(folder: str | Path, *, ranks: bool = False, pooling: str = "") -> Path:
+    """Write a folder with a random BERT; with `ranks` a cross-encoder, with `pooling` one of sentence-transformers'.
+
+    `pooling` is the key of `1_Pooling/config.json`, as in `pooling_mode_cls_token`; vectors are then not normalised.
+    """
+    import json
+
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification, BertModel
+
+    folder = Path(folder)
+    tokenizer = _tokenizer(640)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=128,
+        initializer_range=0.3,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=1,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = BertForSequenceClassification(config) if ranks else BertModel(config)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if pooling:
+        (folder / "1_Pooling").mkdir()
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, pooling: True}))
+        kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+        modules = [{"path": path, "type": f"sentence_transformers.models.{kind}"} for path, kind in kinds.items()]
+        (folder / "modules.json").write_text(json.dumps(modules))
+    return folder

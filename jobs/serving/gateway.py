@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,12 +31,11 @@ from sqlllm.settings import QuotaSettings, StoreSettings
 from .answers import Answers, Choice
 from .applications import MODEL_PREFIX
 from .limits import Limits
-from .protocol import IGNORED_FIELDS, RequestError, batch_response, conversations, parse_body
+from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body
 from .store import Key, is_deterministic, keys, open_store
 from .usage import QUERY_HEADER, Query, Report, UsageFile
 
 _REFRESH_SECONDS = 2.0
-_JSON = "application/json"
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
 _FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
 
@@ -46,7 +46,7 @@ app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
 async def refuse(_: Request, error: RequestError) -> Response:
     """An error in OpenAI's shape."""
     headers = {"Retry-After": f"{error.retry_after:.3g}"} if error.status in (429, 503) else None
-    return Response(error.to_json(), error.status, headers, _JSON)
+    return Response(error.to_json(), error.status, headers, JSON)
 
 
 # Above the class: `serve.ingress` pickles its methods, with the globals that exist by then.
@@ -55,7 +55,7 @@ async def _stream(handle: Any, name: str, route: str, body: bytes) -> Response:
     events = handle.options(stream=True).stream.remote(route, body)
     status, first = await anext(events)
     if status != 200:
-        return Response(first, status, media_type=_JSON)
+        return Response(first, status, media_type=JSON)
 
     async def rest() -> AsyncIterator[bytes]:
         yield first
@@ -67,6 +67,20 @@ async def _stream(handle: Any, name: str, route: str, body: bytes) -> Response:
             yield b"data: " + _unavailable(name, error).to_json() + b"\n\n"
 
     return StreamingResponse(rest(), media_type="text/event-stream")
+
+
+async def _form(request: Request) -> bytes:
+    """A multipart form as JSON; its file is base64."""
+    fields: dict[str, Any] = {}
+    async with request.form() as form:
+        for name, value in form.multi_items():
+            if isinstance(value, str):
+                fields[name] = value
+            else:
+                fields[name] = b64encode(await value.read()).decode()
+    if not fields.get("file"):
+        raise RequestError("file is missing: send a form with a sound file and a model", param="file")
+    return orjson.dumps(fields)
 
 
 def _unavailable(name: str, error: Exception) -> RequestError:
@@ -124,7 +138,7 @@ class Gateway:
     @app.get("/health")
     async def health(self) -> Response:
         """200 while the gateway is up."""
-        return Response(b'{"status":"ok"}', media_type=_JSON)
+        return Response(b'{"status":"ok"}', media_type=JSON)
 
     @app.get("/v1/models")
     async def models(self, request: Request) -> Response:
@@ -135,17 +149,17 @@ class Gateway:
             {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
             for name, model in sorted(self._models.items())
         ]
-        return Response(orjson.dumps({"object": "list", "data": data}), media_type=_JSON)
+        return Response(orjson.dumps({"object": "list", "data": data}), media_type=JSON)
 
     @app.get("/v1/models/{name}")
     async def model(self, request: Request, name: str) -> Response:
-        """One model, with the spec and the fingerprint that its workers have now."""
+        """One model, with the spec, the fingerprint and the routes that its workers have now."""
         self._authorize(request)
         await self._refresh(older_than=0)
         model = await self._model(name)
-        spec = await self._identify(name, model)
+        identity = await self._identify(name, model)
         told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
-        return Response(orjson.dumps({**told, "spec": spec, "fingerprint": model.fingerprint}), media_type=_JSON)
+        return Response(orjson.dumps({**told, **identity, "fingerprint": model.fingerprint}), media_type=JSON)
 
     @app.post("/v1/chat/completions")
     async def chat(self, request: Request) -> Response:
@@ -166,7 +180,7 @@ class Gateway:
             return await self._call(batch, places)
 
         choices = await self._answers.choices(self._keys(batch, query.store), ask, statement, account)
-        return Response(batch_response(batch.name, choices), media_type=_JSON)
+        return Response(batch_response(batch.name, choices), media_type=JSON)
 
     @app.post("/v1/chat/completions/batch/stored")
     async def stored(self, request: Request) -> Response:
@@ -174,7 +188,7 @@ class Gateway:
         self._authorize(request)
         batch = await self._batch(request)
         known = {key for key in self._keys(batch, "all") if key is not None}
-        return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=_JSON)
+        return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=JSON)
 
     @app.post("/v1/usage")
     async def report(self, request: Request) -> Response:
@@ -187,33 +201,64 @@ class Gateway:
         query = _query(request.headers.get(QUERY_HEADER, "{}"))
         _, account = await self._limits.account(query, told.model)
         account.reported(told)
-        return Response(b"{}", media_type=_JSON)
+        return Response(b"{}", media_type=JSON)
 
     @app.get("/v1/usage")
     async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
         """Usage by statement and model: of the session with that id, or of all; changed after `since`."""
         self._authorize(request)
         found = await self._usage.find("substr(query, 1, ?) = ? and updated > ?", len(session), session, since)
-        return Response(orjson.dumps({"usage": found}), media_type=_JSON)
+        return Response(orjson.dumps({"usage": found}), media_type=JSON)
 
     @app.post("/v1/completions")
     async def completions(self, request: Request) -> Response:
         """Raw prompts, plain or as a stream."""
         return await self._forward(request, "completions")
 
-    async def _forward(self, request: Request, route: str) -> Response:
+    @app.post("/v1/embeddings")
+    async def embeddings(self, request: Request) -> Response:
+        """Vectors of texts."""
+        return await self._forward(request, "embeddings")
+
+    @app.post("/v1/rerank")
+    async def rerank(self, request: Request) -> Response:
+        """Documents by their fit to a query."""
+        return await self._forward(request, "rerank")
+
+    @app.post("/v1/score")
+    async def score(self, request: Request) -> Response:
+        """The fit of pairs of texts."""
+        return await self._forward(request, "score")
+
+    @app.post("/v1/audio/speech")
+    async def speech(self, request: Request) -> Response:
+        """A text as sound."""
+        return await self._forward(request, "speech")
+
+    @app.post("/v1/audio/transcriptions")
+    async def transcriptions(self, request: Request) -> Response:
+        """What is said in a sound file, which comes as a form."""
+        self._authorize(request)  # before the file is read
+        return await self._forward(request, "transcriptions", await _form(request))
+
+    @app.post("/v1/images/generations")
+    async def images(self, request: Request) -> Response:
+        """Images of a text."""
+        return await self._forward(request, "images")
+
+    async def _forward(self, request: Request, route: str, body: bytes | None = None) -> Response:
         self._authorize(request)
-        body = await request.body()
+        body = await request.body() if body is None else body
         fields = parse_body(body)
         model = await self._model(fields.get("model"))
         try:
-            if fields.get("stream"):
+            if fields.get("stream") and route in ("chat", "completions"):
                 return await _stream(model.handle, fields["model"], route, body)
-            status, answer, _ = await model.handle.call.remote(route, body)
+            status, answer, media_type = await model.handle.ask.remote(route, body)
         except _FAILURES as error:
             raise _unavailable(fields["model"], error) from error
         headers = {"Retry-After": "1"} if status in (429, 503) else None
-        return Response(answer, status, headers, _JSON)
+        return Response(answer, status, headers, media_type)
 
     async def _batch(self, request: Request) -> _Batch:
         body = await request.body()
@@ -247,13 +292,13 @@ class Gateway:
         return choices, fingerprint == batch.fingerprint
 
     async def _identify(self, name: str, model: _Model) -> dict[str, Any]:
-        """Learn the model's fingerprint from its workers; gives their spec."""
+        """Learn the model's fingerprint from its workers; gives their spec and routes."""
         try:
-            model.fingerprint, spec = await model.handle.identity.remote()
+            model.fingerprint, identity = await model.handle.identity.remote()
         except _FAILURES as error:
             raise _unavailable(name, error) from error
-        found: dict[str, Any] = spec
-        options = found["engine_options"]
+        found: dict[str, Any] = identity
+        options = found["spec"]["engine_options"]
         if "input_price" in options or "output_price" in options:
             model.price = float(options.get("input_price", 0)), float(options.get("output_price", 0))
         return found

@@ -17,6 +17,8 @@ IGNORED_FIELDS = frozenset(
     {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 )
 CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+UNSUPPORTED = "unsupported_by_model"
+JSON = "application/json"
 
 
 class RequestError(Exception):

@@ -251,7 +251,8 @@ class Serving:
                 if time.monotonic() > deadline:
                     raise ModelError(f"model {spec.name} loaded, but the gateway does not find it")
                 time.sleep(_POLL_SECONDS)
-            if reply.status_code == 200 and get_engine(spec.engine).generates:
+            generates = get_engine(spec.engine).generates
+            if reply.status_code == 200 and generates and "completions" in reply.json()["routes"]:
                 reply = http.post("/v1/completions", json={"model": spec.name, "prompt": "1", "max_tokens": 1})
         if reply.status_code != 200:
             raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")

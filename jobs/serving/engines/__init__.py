@@ -7,6 +7,7 @@ must be light to import: it is also read in the session's process, where options
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,7 +19,19 @@ from ..spec import ModelSpec
 
 
 class Model(Protocol):
-    """A loaded model. Requests are OpenAI's as plain values, answers are JSON; a refusal is a RequestError."""
+    """A loaded model, which answers those of `ROUTES` that it has as methods.
+
+    Requests are OpenAI's as plain values, answers are JSON; a refusal is a RequestError. A model whose class has more
+    methods than its weights have uses says in `routes` which it answers.
+    """
+
+    async def check_health(self) -> None:
+        """Raise if the model can no longer answer."""
+
+
+@runtime_checkable
+class Generates(Protocol):
+    """A model that writes text."""
 
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
@@ -35,8 +48,76 @@ class Model(Protocol):
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation, as the model sees it; nothing is generated."""
 
-    async def check_health(self) -> None:
-        """Raise if the model can no longer answer."""
+
+@runtime_checkable
+class Embeds(Protocol):
+    """A model that makes vectors of texts."""
+
+    async def embeddings(self, request: dict[str, Any]) -> bytes:
+        """A vector for each `input`, as floats or base64 of little-endian float32."""
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """A model that says how well texts fit a query."""
+
+    async def rerank(self, request: dict[str, Any]) -> bytes:
+        """`documents` by their fit to `query`, the best first, as Jina, Cohere and vLLM answer."""
+
+    async def score(self, request: dict[str, Any]) -> bytes:
+        """The fit of each pair of `text_1` and `text_2`, as vLLM answers."""
+
+
+@runtime_checkable
+class Transcribes(Protocol):
+    """A model that writes down what is said."""
+
+    async def transcriptions(self, request: dict[str, Any]) -> Media:
+        """The text of `file`, which is base64 of a sound file, in the form that `response_format` asks for."""
+
+
+@runtime_checkable
+class Speaks(Protocol):
+    """A model that reads aloud."""
+
+    async def speech(self, request: dict[str, Any]) -> Media:
+        """`input` as sound."""
+
+
+@runtime_checkable
+class Draws(Protocol):
+    """A model that makes images."""
+
+    async def images(self, request: dict[str, Any]) -> bytes:
+        """Images of `prompt`, each as base64 of a PNG file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """An answer that is no JSON."""
+
+    content: bytes
+    media_type: str
+
+
+# The methods that answer requests, and what a model does in them.
+ROUTES = {
+    "chat": "chat",
+    "chat_batch": "chat",
+    "completions": "continue text",
+    "embeddings": "embed texts",
+    "rerank": "rank texts",
+    "score": "score pairs of texts",
+    "transcriptions": "transcribe speech",
+    "speech": "speak",
+    "images": "make images",
+}
+
+
+def routes(model: Model) -> list[str]:
+    """The names in `ROUTES` that a model answers."""
+    own = getattr(model, "routes", ROUTES)
+    return [route for route in ROUTES if route in own and hasattr(model, route)]
 
 
 @runtime_checkable
@@ -51,7 +132,9 @@ class Engine(Protocol):
     """How to check options and to load a model."""
 
     name: ClassVar[str]
-    generates: ClassVar[bool]  # whether it continues any text: then a first token shows that it works
+    generates: ClassVar[
+        bool
+    ]  # whether a model of it that continues text continues any: a first token shows that it works
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class Request(BaseModel):
 
 
 R = TypeVar("R", bound=Request)
+F = TypeVar("F", bound=BaseModel)
 
 
 def parse_request(request: dict[str, Any], kind: type[R]) -> R:
@@ -65,6 +66,11 @@ def parse_request(request: dict[str, Any], kind: type[R]) -> R:
     refused = (request.keys() & _UNSUPPORTED) - kind.model_fields.keys()
     if refused:
         raise RequestError(f"this engine does not support {min(refused)}", param=min(refused))
+    return parse_fields(request, kind)
+
+
+def parse_fields(request: dict[str, Any], kind: type[F]) -> F:
+    """The request's fields with their types; another field or a wrong value is refused."""
     check_fields(request, kind.model_fields)
     try:
         return kind(**{name: value for name, value in request.items() if name in kind.model_fields})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,7 +27,7 @@ from ..protocol import (
     usage,
 )
 from ..spec import ModelSpec
-from . import check_folder, parse_value
+from . import Model, check_folder, parse_value
 from .requests import Request, parse_request
 from .tokens import TokenizerTokens
 
@@ -51,6 +51,10 @@ class Options(BaseModel):
     kv_cache_memory_bytes: int = Field(_GIB, ge=2**20, description="memory that a batch's KV cache may take")
     attn_implementation: str | None = Field(None, description="attention of transformers: eager, sdpa, ...")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    pooling: str | None = Field(
+        None, pattern="^(mean|cls|max|last)$", description="of an embedding model; default: as its folder says, or mean"
+    )
+    normalize: bool | None = Field(None, description="vectors of length 1; default: as the folder says, or true")
 
 
 class Transformers:
@@ -87,7 +91,7 @@ class Transformers:
         return {"ray_actor_options": {"num_cpus": spec.cpus_per_worker, "num_gpus": gpus}}
 
     @staticmethod
-    async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> TransformersModel:
+    async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> Model:
         """Load weights and tokenizer in a thread."""
         try:
             import torch
@@ -95,7 +99,7 @@ class Transformers:
         except ImportError as error:
             raise PackageError.from_import_error(error, package="transformers", extra="ray") from error
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        return await asyncio.to_thread(_load, spec, Options(**options), "cuda" if gpus else "cpu")
+        return await asyncio.to_thread(_loader(spec), spec, Options(**options), "cuda" if gpus else "cpu")
 
 
 class TransformersModel:
@@ -248,6 +252,22 @@ class TransformersModel:
 def _chat_choice(answer: Answer) -> dict[str, Any]:
     message = {"role": "assistant", "content": "".join(answer.texts)}
     return {"message": message, "finish_reason": answer.finish_reason}
+
+
+def _loader(spec: ModelSpec) -> Callable[[ModelSpec, Options, str], Model]:
+    """What loads the model in this folder, by its task."""
+    folder = Path(spec.model_path)
+    config = folder / "config.json"
+    kind = (orjson.loads(config.read_bytes()).get("architectures") or [""])[0] if config.is_file() else ""
+    if kind.endswith("ForSequenceClassification"):
+        from . import transformers_rank
+
+        return transformers_rank.load
+    if (folder / "modules.json").is_file() or kind.endswith("Model"):
+        from . import transformers_embed
+
+        return transformers_embed.load
+    return _load
 
 
 def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:

@@ -6,7 +6,7 @@ import ast
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +27,8 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import check_folder, parse_value
+from .ranking import RerankRequest, ranking
+from .requests import parse_fields
 from .tokens import TokenizerTokens
 from .vllm_reasons import reason
 
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
 # Set by this package or by Ray.
 _RESERVED = {"model", "served_model_name", "distributed_executor_backend"}
 _GIB = 2**30
+# What answers which of vLLM's tasks.
+_ROUTES = {
+    "generate": ("chat", "chat_batch", "completions"),
+    "embed": ("embeddings", "score", "rerank"),  # scores of vectors: their cosine
+    "classify": ("score", "rerank"),
+}
 
 
 class VLLM:
@@ -114,13 +122,14 @@ class VLLM:
             await server.start()
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
             raise ModelError(reason(error)) from error
-        return VLLMModel(server, spec)
+        return VLLMModel(server, spec, await server.engine._engine_client.get_supported_tasks())
 
 
 class VLLMModel:
     """A running vLLM engine."""
 
-    def __init__(self, server: Any, spec: ModelSpec) -> None:
+    def __init__(self, server: Any, spec: ModelSpec, tasks: Collection[str]) -> None:
+        from ray.llm._internal.serve.core.configs.openai_api_models import EmbeddingCompletionRequest, ScoreRequest
         from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
         class OpenCompletionRequest(CompletionRequest):
@@ -135,10 +144,13 @@ class VLLMModel:
         self._server = server
         self._name = spec.name
         self._folder = spec.model_path
+        self.routes = frozenset(route for task in tasks for route in _ROUTES.get(task, ()))
         self._requests: dict[str, type[BaseModel]] = {
             "chat": ChatCompletionRequest,
             "completions": CompletionRequest,
             "open_completions": OpenCompletionRequest,
+            "embeddings": EmbeddingCompletionRequest,
+            "score": ScoreRequest,
         }
 
     async def chat(self, request: dict[str, Any]) -> bytes:
@@ -151,6 +163,25 @@ class VLLMModel:
         """Continue one prompt or several."""
         response = await self._answer("completions", request)
         return bytes(response.model_dump_json(), "utf-8")
+
+    async def embeddings(self, request: dict[str, Any]) -> bytes:
+        """A vector for each input."""
+        response = await self._answer("embeddings", request)
+        return bytes(response.model_dump_json(), "utf-8")
+
+    async def score(self, request: dict[str, Any]) -> bytes:
+        """A score for each pair of texts."""
+        response = await self._answer("score", request)
+        return bytes(response.model_dump_json(), "utf-8")
+
+    async def rerank(self, request: dict[str, Any]) -> bytes:
+        """The documents by their scores; of itself Ray passes on scores alone."""
+        typed = parse_fields(request, RerankRequest)
+        pairs: dict[str, Any] = {"model": typed.model, "text_1": typed.query, "text_2": typed.documents}
+        if typed.truncate_prompt_tokens is not None:
+            pairs["truncate_prompt_tokens"] = typed.truncate_prompt_tokens
+        response = await self._answer("score", pairs)
+        return ranking(self._name, typed, [one.score for one in response.data], response.usage.prompt_tokens)
 
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer all conversations at once: the engine batches them as its memory allows."""
