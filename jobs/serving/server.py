@@ -78,7 +78,7 @@ class ModelServer:
         return self._spec.model_dump()
 
     async def identity(self) -> tuple[str, dict[str, Any]]:
-        """What the model's answers follow from, as a digest; the spec it was deployed with, as shown, and its routes."""
+        """What the model's answers follow from, as a digest; the spec, as it is shown, and its routes."""
         return self._fingerprint, {"spec": self._spec.shown(), "routes": self._routes}
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
