@@ -59,6 +59,18 @@ def test_check_warns_of_sql_that_looks_wrong(tmp_path: Path) -> None:
     assert (warning["severity"], warning["line"]) == ("warning", 1)
 
 
+def test_check_warns_of_modules_that_are_not_here(tmp_path: Path) -> None:
+    script = "run t as KMeens.``;\n!if ':a > 1';\nrun t as LLN.``;\n!fi;\nrun t as LLM.``;"
+    (tmp_path / "a.sql").write_text(script)
+    shown = sqlllm("check", "a.sql", cwd=tmp_path)
+    assert shown.returncode == 0
+    assert "a.sql:1:10: warning: unknown module KMeens\n" in shown.stdout
+    assert "Did you mean KMeans?" in shown.stdout
+    assert "a.sql:3:10: warning: unknown module LLN\n" in shown.stdout
+    assert shown.stdout.count("warning") == 2
+    assert sqlllm("check", "--strict", "a.sql", cwd=tmp_path).returncode == 1
+
+
 def test_fmt_rewrites_in_place_and_is_idempotent(tmp_path: Path) -> None:
     script = tmp_path / "a.sql"
     script.write_text('-- why\nLOAD   csv.`x`  where header = "true"  as t ;select 1 as a as u')

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import click
 
-from sqlllm.dialect import parse
-from sqlllm.errors import SQLLLMError
+from sqlllm.dialect import If, Run, Statement, parse
+from sqlllm.errors import ParseError, SQLLLMError
 
 from .run import read
 
@@ -16,7 +17,7 @@ from .run import read
 @click.command("check")
 @click.argument("scripts", nargs=-1, required=True, type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON array of all errors, for editors.")
-@click.option("--strict", is_flag=True, help="Count as errors what looks wrong in a select; Spark has the last word.")
+@click.option("--strict", is_flag=True, help="Count warnings as errors: a select that looks wrong, a module not here.")
 def command(scripts: tuple[Path, ...], as_json: bool, strict: bool) -> None:
     """Parse each script and report every error as FILE:LINE:COL: message.
 
@@ -24,7 +25,7 @@ def command(scripts: tuple[Path, ...], as_json: bool, strict: bool) -> None:
     """
     parsed = [parse(*read(script)) for script in scripts]
     errors = [error for script in parsed for error in script.errors]
-    warnings = [warning for script in parsed for warning in script.warnings]
+    warnings = [warning for script in parsed for warning in (*script.warnings, *_unknown_modules(script.statements))]
     if as_json:
         found = [(error, "error") for error in errors] + [(warning, "warning") for warning in warnings]
         click.echo(json.dumps([{**error.to_dict(), "severity": severity} for error, severity in found]))
@@ -35,6 +36,22 @@ def command(scripts: tuple[Path, ...], as_json: bool, strict: bool) -> None:
             _show(warning, "" if strict else "warning: ")
     if errors or (strict and warnings):
         raise click.exceptions.Exit(1)
+
+
+def _unknown_modules(statements: Iterable[Statement]) -> Iterator[ParseError]:
+    """Modules that `run` would not find; warnings, because another machine may have the package that brings them."""
+    from sqlllm.session import registry
+
+    for statement in statements:
+        if isinstance(statement, If):
+            for branch in statement.branches:
+                yield from _unknown_modules(branch.statements)
+            yield from _unknown_modules(statement.otherwise)
+        elif isinstance(statement, Run) and not statement.module.references:
+            try:
+                registry.find_module(statement.module.raw)
+            except ParseError as error:
+                yield error.at(statement.module.place)
 
 
 def _show(error: SQLLLMError, prefix: str) -> None:
