@@ -38,6 +38,7 @@ def shell(home: Path) -> Iterator[pexpect.spawn[str]]:
         SHELL,
         env=environment,
         encoding="utf-8",
+        codec_errors="replace",  # the terminal drops what is on its way when Ctrl-C comes, in the middle of a character
         timeout=60,
         dimensions=(50, 160),  # type: ignore[arg-type]
     )

@@ -24,7 +24,9 @@ def deploy(serving: Serving) -> Iterator[Callable[..., str]]:
     names = []
 
     def deploy(name: str, folder: Path, engine: str = "transformers", **options: str) -> str:
-        serving.deploy(ModelSpec(name=name, engine=engine, model_path=str(folder), engine_options=options))
+        # A share of a CPU: the models of other tests stay deployed.
+        spec = ModelSpec(name=name, engine=engine, model_path=str(folder), engine_options=options, cpus_per_worker=0.1)
+        serving.deploy(spec)
         names.append(name)
         return name
 
