@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ import openai
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
+from sqlllm.jobs.serving.engines import transformers
 from tests.tiny import make_tiny_encoder
 
 pytestmark = pytest.mark.slow
@@ -170,3 +172,18 @@ def test_a_real_model_knows_its_neighbours(serving: Serving, deploy: Callable[..
     assert cosine(cat, cat) == pytest.approx(1, abs=1e-5)
     assert cosine(cat, kitten) > 0.5 > cosine(cat, interest) + 0.2
     assert cosine(interest, banks) > 0.5 > cosine(kitten, banks) + 0.2
+
+
+@pytest.mark.parametrize(
+    ("architecture", "loader"),
+    [
+        ("GPT2LMHeadModel", "transformers"),
+        ("LlamaForCausalLM", "transformers"),
+        ("BertModel", "transformers_embed"),
+        ("XLMRobertaForSequenceClassification", "transformers_rank"),
+    ],
+)
+def test_the_folder_says_what_the_model_is_for(architecture: str, loader: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+    found = transformers._loader(ModelSpec(name="m", model_path=str(tmp_path)))
+    assert found.__module__.rpartition(".")[2] == loader

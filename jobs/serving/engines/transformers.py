@@ -263,7 +263,10 @@ def _loader(spec: ModelSpec) -> Callable[[ModelSpec, Options, str], Model]:
         from . import transformers_rank
 
         return transformers_rank.load
-    if (folder / "modules.json").is_file() or kind.endswith("Model"):
+    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+    # Those without a head: BertModel, not GPT2LMHeadModel.
+    if (folder / "modules.json").is_file() or kind in MODEL_MAPPING_NAMES.values():
         from . import transformers_embed
 
         return transformers_embed.load
