@@ -172,8 +172,30 @@ def test_a_broken_stream_is_one_clear_error(provider: Provider, fault: fake.Repl
 
 def test_what_every_row_would_get_stops_the_batch(provider: Provider) -> None:
     provider.answers = fails(401, {"error": {"message": "bad key"}})
-    with pytest.raises(RequestError, match="bad key"):
-        call(spec(provider), "chat_batch", {**ask(), "messages": [ask()["messages"]] * 3})
+    one_by_one = spec(provider).model_copy(update={"concurrency": 1})
+
+    async def run() -> None:
+        async with loaded(one_by_one) as model:
+            with pytest.raises(RequestError, match="bad key"):
+                await model.chat_batch({**ask(), "messages": [ask()["messages"]] * 8})
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            await asyncio.gather(*others, return_exceptions=True)
+
+    asyncio.run(run())
+    assert len(provider.asked) <= 2  # the next may be on its way
+
+
+@pytest.mark.parametrize("cut", range(490, 497, 3))
+def test_a_key_that_a_long_error_quotes_at_its_cut_is_not_shown(provider: Provider, cut: int) -> None:
+    provider.say(fails(400, {"error": {"message": "x" * cut + KEY}}), fails(200, b"x" * (cut - 300) + KEY.encode()))
+    for _ in range(2):
+        with pytest.raises(RequestError) as caught:
+            call(spec(provider, max_retries="0"), "chat", ask())
+        assert KEY[:3] not in caught.value.message
+    provider.say(fails(200, b"data: " + b"x" * (cut - 300) + KEY.encode() + b"\n\n"))
+    with pytest.raises(RequestError) as caught:
+        call(spec(provider), "stream", "chat", ask(stream=True))
+    assert KEY[:3] not in caught.value.message
 
 
 def test_requests_and_tokens_a_minute(provider: Provider) -> None:

@@ -60,7 +60,7 @@ class Api:
             try:
                 return read(content)
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-                said = self._mask(content[:200].decode(errors="replace"))
+                said = self._mask(content.decode(errors="replace"), 200)
                 why = error if isinstance(error, Refused) else f"it is not what was asked for: {said!r}"
                 raise _Again(
                     RequestError(f"{self._name}: {why}", status=502, code="bad_response", retry_after=0)
@@ -86,7 +86,9 @@ class Api:
 
     def broke_off(self, why: str) -> RequestError:
         """The error of a stream that ends in its middle."""
-        return RequestError(f"{self._name} broke its answer off: {self._mask(why)}", status=502, code="broken_stream")
+        return RequestError(
+            f"{self._name} broke its answer off: {self._mask(why, 250)}", status=502, code="broken_stream"
+        )
 
     def failed(self, message: str) -> RequestError:
         """An error that the provider tells of within a stream."""
@@ -155,7 +157,7 @@ class Api:
         """What an error of HTTP means for the row: RequestError, within _Again if another try may help."""
         status = response.status_code
         message, param, code = _error(response)
-        said = f"{self._name} answers {status}: {self._mask(message)}"
+        said = f"{self._name} answers {status}: {self._mask(message, 500)}"
         told = f"{code} {message}".lower()
         if status in (401, 403):
             return RequestError(said, status=403, kind="permission_error", code="provider_refused")
@@ -175,10 +177,11 @@ class Api:
             return RequestError(said, status=400, param=param, code=code)
         return RequestError(said, status=502, code="provider_error")
 
-    def _mask(self, text: str) -> str:
+    def _mask(self, text: str, most: int | None = None) -> str:
+        """At most so many characters, without secrets: half of one is no less a secret."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        return text[:most]
 
 
 class Refused(ValueError):
@@ -226,13 +229,13 @@ def _error(response: httpx.Response) -> tuple[str, str | None, str | None]:
     try:
         body = response.json()
     except ValueError:
-        return response.text[:200].strip() or response.reason_phrase, None, None
+        return response.text.strip() or response.reason_phrase, None, None
     if isinstance(body, list) and body:  # Gemini's
         body = body[0]
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
-        return str(error)[:500], None, None
+        return str(error), None, None
     message = next((error[key] for key in ("message", "error_msg", "msg", "Message", "detail") if error.get(key)), None)
     code = error.get("code", error.get("error_code", error.get("type")))
     param = error.get("param")
-    return str(message or orjson.dumps(error).decode())[:500], param, None if code is None else str(code)
+    return str(message or orjson.dumps(error).decode()), param, None if code is None else str(code)

@@ -39,8 +39,15 @@ class RemoteModel:
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer many, all at once as far as limits allow."""
         batch = conversations(request)
-        choices = [self._choice(index, {**request, "messages": messages}) for index, messages in enumerate(batch)]
-        return batch_response(self._name, await asyncio.gather(*choices))
+        choices = [
+            asyncio.create_task(self._choice(index, {**request, "messages": messages}))
+            for index, messages in enumerate(batch)
+        ]
+        try:
+            return batch_response(self._name, await asyncio.gather(*choices))
+        finally:  # what all would get, one had: the others are not sent
+            for choice in choices:
+                choice.cancel()
 
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""

@@ -88,9 +88,8 @@ PROVIDERS: dict[str, Provider] = {
         environment="GEMINI_API_KEY",
     ),
     "pangu": Provider(aliases={"api_url": "base_url"}),
-    "sqlllm": Provider(
-        needs_key=False, aliases=_OPENAI
-    ),  # another gateway, vLLM, or what else speaks OpenAI's protocol
+    # Another gateway, vLLM, or what else speaks OpenAI's protocol.
+    "sqlllm": Provider(needs_key=False, aliases=_OPENAI),
 }
 _SAME = {
     "official_openai": "openai",
