@@ -29,7 +29,6 @@ class ModelSpec(BaseModel):
     cpus_per_worker: float = Field(1, ge=0, description="CPUs that Ray sets aside for one worker")
     concurrency: int = Field(256, ge=1, description="requests that one worker takes at once; more wait in the queue")
     engine_options: dict[str, str] = Field(default_factory=dict, description="the engine's own options, as text")
-
     secrets: dict[str, SecretStr] = Field(default_factory=dict, description="those of them that are not shown")
 
     @model_validator(mode="before")

@@ -132,9 +132,7 @@ class Engine(Protocol):
     """How to check options and to load a model."""
 
     name: ClassVar[str]
-    generates: ClassVar[
-        bool
-    ]  # whether a model of it that continues text continues any: a first token shows that it works
+    generates: ClassVar[bool]  # whether its models continue any text: then a first token shows that one works
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
