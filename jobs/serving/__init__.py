@@ -1,6 +1,6 @@
 """Serving: models on Ray Serve behind one gateway that speaks OpenAI's protocol."""
 
 from .serving import Serving
-from .spec import Deployment, ModelSpec
+from .spec import Autoscale, Deployment, ModelSpec
 
-__all__ = ["Deployment", "ModelSpec", "Serving"]
+__all__ = ["Autoscale", "Deployment", "ModelSpec", "Serving"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import ModelError
+
+from .spec import ModelSpec
 
 if TYPE_CHECKING:
     from ray.serve.schema import ApplicationStatusOverview, LoggingConfig
@@ -14,10 +17,13 @@ if TYPE_CHECKING:
 GATEWAY = "sqlllm-gateway"
 # Other applications on a cluster are not ours.
 MODEL_PREFIX = "sqlllm-model-"
+DEPLOYMENT = "model"  # of a model's application
+_KILLED = "ActorDiedError"  # in what Serve says of a process that ended without a word
 # Before the engine's own reason in the traceback that Serve passes on when a server does not start.
 REASON = "cannot load the model: "
 
 _POLL_SECONDS = 0.1
+_SPECS = "sqlllm-specs"  # namespace in Ray's key-value store
 
 
 def quiet() -> LoggingConfig:
@@ -43,6 +49,33 @@ def statuses() -> dict[str, ApplicationStatusOverview]:
     return serve.status().applications
 
 
+def workers(status: ApplicationStatusOverview) -> int:
+    """How many workers of an application are ready."""
+    return sum(d.replica_states.get("RUNNING", 0) for d in status.deployments.values())  # type: ignore[call-overload]
+
+
+def remember(spec: ModelSpec) -> None:
+    """Keep what a model is deployed with where every process of the cluster finds it, and nobody is shown it."""
+    from ray.experimental import internal_kv as kv
+
+    kv._internal_kv_put(spec.name, json.dumps(spec.whole()), namespace=_SPECS)
+
+
+def forget(name: str) -> None:
+    """Of a model that is removed."""
+    from ray.experimental import internal_kv as kv
+
+    kv._internal_kv_del(name, namespace=_SPECS)
+
+
+def recall(name: str) -> ModelSpec | None:
+    """What a model is deployed with; asks, and so wakes, none of its workers."""
+    from ray.experimental import internal_kv as kv
+
+    kept: bytes | None = kv._internal_kv_get(name, namespace=_SPECS)
+    return None if kept is None else ModelSpec(**json.loads(kept))
+
+
 def wait_until_running(application: str, deadline: float, on_workers: Callable[[int], None] = lambda _: None) -> None:
     """Wait until all its workers are ready; `on_workers` gets the number of those that are.
 
@@ -52,7 +85,7 @@ def wait_until_running(application: str, deadline: float, on_workers: Callable[[
 
     while True:
         status = statuses()[application]
-        on_workers(sum(d.replica_states.get("RUNNING", 0) for d in status.deployments.values()))  # type: ignore[call-overload]
+        on_workers(workers(status))
         if status.status == ApplicationStatus.RUNNING:
             return
         if status.status not in (ApplicationStatus.NOT_STARTED, ApplicationStatus.DEPLOYING):
@@ -63,6 +96,23 @@ def wait_until_running(application: str, deadline: float, on_workers: Callable[[
                 cure="Set serving.load_timeout higher, or free CPUs or GPUs: another model may hold them.",
             )
         time.sleep(_POLL_SECONDS)
+
+
+def wake(application: str, deadline: float) -> None:
+    """Wait until an application without workers has one; does nothing if there is one.
+
+    Raises: ModelError with the reason if it fails, or if there is none by `deadline` (time.monotonic).
+    """
+    from ray import serve
+    from ray.serve.exceptions import RayServeException
+
+    if workers(statuses()[application]):
+        return
+    handle: Any = serve.get_app_handle(application)
+    try:
+        handle.load.remote().result(timeout_s=max(1.0, deadline - time.monotonic()))
+    except (RayServeException, TimeoutError):
+        wait_until_running(application, deadline)
 
 
 def delete(application: str, *, wait: bool) -> None:
@@ -79,5 +129,7 @@ def _reason(messages: list[str]) -> str:
         _, found, reason = message.rpartition(REASON)
         if found:
             return reason.strip()
+        if _KILLED in message:
+            return "its worker was killed as it loaded: there may be too little memory"
     lines = [line for message in messages for line in message.splitlines() if line.strip()]
     return lines[-1].strip() if lines else "Ray Serve gives no reason"

@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pydantic import ValidationError
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -29,13 +31,14 @@ from starlette.responses import Response, StreamingResponse
 from sqlllm.settings import QuotaSettings, StoreSettings
 
 from .answers import Answers, Choice
-from .applications import MODEL_PREFIX
+from .applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
 from .limits import Limits
 from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body
 from .store import Key, is_deterministic, keys, open_store
 from .usage import QUERY_HEADER, Query, Report, UsageFile
 
 _REFRESH_SECONDS = 2.0
+_BEGINNING = 256  # characters of a raw prompt that is continued
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
 _FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
 
@@ -108,6 +111,20 @@ class _Model:
     created: int  # seconds since 1970
     fingerprint: str = ""  # what its workers said last; empty if that may have changed
     price: tuple[float, float] | None = None  # of its provider, where the statement gives none
+    workers: int = 0  # that are ready
+    balance: str = ""  # which worker gets a request
+
+    def for_turn(self, request: dict[str, Any]) -> Any:
+        """The handle for one turn of a conversation, which its beginning tells from others."""
+        if self.balance != "prefix":
+            return self.handle
+        messages = request.get("messages")
+        if isinstance(messages, list):
+            roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+            beginning = messages[: roles.index("user") + 1 if "user" in roles else 1]
+        else:
+            beginning = [str(request.get("prompt"))[:_BEGINNING]]
+        return self.handle.options(session_id=blake2b(orjson.dumps(beginning), digest_size=16).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -153,13 +170,16 @@ class Gateway:
 
     @app.get("/v1/models/{name}")
     async def model(self, request: Request, name: str) -> Response:
-        """One model, with the spec, the fingerprint and the routes that its workers have now."""
+        """One model, with what its workers are now; one that has none is not woken, and tells what it was last."""
         self._authorize(request)
         await self._refresh(older_than=0)
         model = await self._model(name)
-        identity = await self._identify(name, model)
-        told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
-        return Response(orjson.dumps({**told, **identity, "fingerprint": model.fingerprint}), media_type=JSON)
+        kept = recall(name)
+        told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm", "workers": model.workers}
+        told |= {"spec": kept.shown() if kept else None, "routes": None, "meta": None}
+        if model.workers:
+            told |= await self._identify(name, model)
+        return Response(orjson.dumps({**told, "fingerprint": model.fingerprint}), media_type=JSON)
 
     @app.post("/v1/chat/completions")
     async def chat(self, request: Request) -> Response:
@@ -253,8 +273,8 @@ class Gateway:
         model = await self._model(fields.get("model"))
         try:
             if fields.get("stream") and route in ("chat", "completions"):
-                return await _stream(model.handle, fields["model"], route, body)
-            status, answer, media_type = await model.handle.ask.remote(route, body)
+                return await _stream(model.for_turn(fields), fields["model"], route, body)
+            status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
         except _FAILURES as error:
             raise _unavailable(fields["model"], error) from error
         headers = {"Retry-After": "1"} if status in (429, 503) else None
@@ -281,7 +301,8 @@ class Gateway:
         if len(places) < len(batch.messages):
             body = orjson.dumps({**batch.params, "messages": [batch.messages[place] for place in places]})
         try:
-            status, answer, fingerprint = await batch.model.handle.call.remote("chat_batch", body)
+            handle = batch.model.for_turn({"messages": batch.messages[places[0]]})
+            status, answer, fingerprint = await handle.call.remote("chat_batch", body)
         except _FAILURES as error:
             raise _unavailable(batch.name, error) from error
         if status != 200:
@@ -292,7 +313,7 @@ class Gateway:
         return choices, fingerprint == batch.fingerprint
 
     async def _identify(self, name: str, model: _Model) -> dict[str, Any]:
-        """Learn the model's fingerprint from its workers; gives their spec and routes."""
+        """Learn the model's fingerprint from its workers; gives what they are."""
         try:
             model.fingerprint, identity = await model.handle.identity.remote()
         except _FAILURES as error:
@@ -331,19 +352,20 @@ class Gateway:
             for application, status in applications.items():
                 name = application.removeprefix(MODEL_PREFIX)
                 known = self._models.get(name)
-                # One that is being updated still answers with its old workers.
-                answers = status.status == ApplicationStatus.RUNNING or (
-                    known and status.status == ApplicationStatus.DEPLOYING
-                )
-                if application == name or not answers:
+                # One that is updated, or whose workers are replaced, has old ones that answer, or is worth waiting for.
+                if application == name or status.status == ApplicationStatus.DELETING:
                     continue
                 created = int(status.last_deployed_time_s)
-                if known and known.created == created:
-                    found[name] = known
-                    continue
-                try:
-                    found[name] = _Model(known.handle if known else serve.get_app_handle(application), created)
-                except RayServeException:  # deleted since
-                    continue
+                if known is None or known.created != created:
+                    if DEPLOYMENT not in status.deployments:  # not yet
+                        continue
+                    kept = recall(name)
+                    balance = kept.load_balance if kept else ""
+                    # A handle keeps for ever the router that it began with, and Serve's own functions keep the handle.
+                    same = known is not None and known.balance == balance
+                    handle = known.handle if known and same else DeploymentHandle(DEPLOYMENT, application)
+                    known = _Model(handle, created, balance=balance)
+                known.workers = workers(status)
+                found[name] = known
             self._models = found
             self._refreshed = time.monotonic()

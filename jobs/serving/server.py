@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlllm.errors import SQLLLMError
@@ -12,12 +15,24 @@ from sqlllm.errors import SQLLLMError
 from .applications import REASON
 from .engines import ROUTES, Counts, Generates, Media, Model, get_engine, routes
 from .fingerprint import fingerprint
+from .meta import meta
 from .protocol import JSON, UNSUPPORTED, RequestError, parse_body
 from .spec import ModelSpec
 
 
 class LoadError(Exception):
     """What a server that does not start says to Serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What one worker does now."""
+
+    worker: str
+    pid: int
+    requests: int  # calls taken since it started; a batch is one
+    under_way: int
+    last: float  # when it took the last one, seconds since 1970; 0: none yet
 
 
 class ModelServer:
@@ -28,6 +43,8 @@ class ModelServer:
     async def __init__(self, spec: dict[str, Any], gpus: float, threads: str | None) -> None:  # type: ignore[misc]
         # Serve awaits it. `threads` is the user's OMP_NUM_THREADS; Ray sets its own, 1 for each CPU that it counts.
         self._spec = ModelSpec(**spec)
+        self._requests = self._under_way = 0
+        self._last = 0.0
         if not gpus:
             share = (os.cpu_count() or 1) // self._spec.replicas
             os.environ["OMP_NUM_THREADS"] = threads or str(max(1, int(self._spec.cpus_per_worker), share))
@@ -39,6 +56,8 @@ class ModelServer:
             self._routes = routes(self.model)
         except SQLLLMError as error:
             raise LoadError(REASON + str(error)) from None
+        except MemoryError:
+            raise LoadError(f"{REASON}it does not fit into the memory that its worker may use") from None
 
     async def call(self, route: str, body: bytes) -> tuple[int, bytes, str]:
         """Answer one of `ROUTES`: HTTP status, JSON, and the model's fingerprint."""
@@ -47,21 +66,40 @@ class ModelServer:
 
     async def ask(self, route: str, body: bytes) -> tuple[int, bytes, str]:
         """Answer one of `ROUTES`: HTTP status, body and media type."""
-        try:
-            self._check(route)
-            answer = await getattr(self.model, route)(parse_body(body))
-        except RequestError as error:
-            return error.status, error.to_json(), JSON
+        with self._counted():
+            try:
+                self._check(route)
+                answer = await getattr(self.model, route)(parse_body(body))
+            except RequestError as error:
+                return error.status, error.to_json(), JSON
         return (200, answer.content, answer.media_type) if isinstance(answer, Media) else (200, answer, JSON)
 
     async def stream(self, route: str, body: bytes) -> AsyncIterator[tuple[int, bytes]]:
         """Answer as server-sent events; a refusal is the only item, with its status."""
+        with self._counted():
+            try:
+                self._check(route)
+                async for events in cast("Generates", self.model).stream(route, parse_body(body)):
+                    yield 200, events
+            except RequestError as error:
+                yield error.status, error.to_json()
+
+    async def load(self) -> WorkerLoad:
+        """What this worker does now."""
+        from ray import serve
+
+        worker = serve.get_replica_context().replica_id.unique_id
+        return WorkerLoad(worker, os.getpid(), self._requests, self._under_way, self._last)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._requests += 1
+        self._under_way += 1
+        self._last = time.time()
         try:
-            self._check(route)
-            async for events in cast("Generates", self.model).stream(route, parse_body(body)):
-                yield 200, events
-        except RequestError as error:
-            yield error.status, error.to_json()
+            yield
+        finally:
+            self._under_way -= 1
 
     def _check(self, route: str) -> None:
         """Refuse what the model cannot do."""
@@ -73,13 +111,9 @@ class ModelServer:
                 code=UNSUPPORTED,
             )
 
-    async def describe(self) -> dict[str, Any]:
-        """The spec that this server was deployed with."""
-        return self._spec.model_dump()
-
     async def identity(self) -> tuple[str, dict[str, Any]]:
-        """What the model's answers follow from, as a digest; the spec, as it is shown, and its routes."""
-        return self._fingerprint, {"spec": self._spec.shown(), "routes": self._routes}
+        """What the model's answers follow from, as a digest; the spec, as it is shown, its routes and its `meta`."""
+        return self._fingerprint, {"spec": self._spec.shown(), "routes": self._routes, "meta": meta(self._spec)}
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation."""

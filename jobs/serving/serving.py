@@ -5,25 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from sqlllm.errors import ModelError
+from sqlllm.errors import ModelError, suggest
 
 from .. import cluster
-from . import applications, logs
+from . import applications, logs, placement
 from .applications import GATEWAY, MODEL_PREFIX
 from .engines import get_engine
 from .ports import reachable, reserve
 from .spec import Deployment, ModelSpec
 
 if TYPE_CHECKING:
+    from ray.serve.schema import ApplicationStatusOverview
+
     from sqlllm.settings import Settings
+
+    from .server import WorkerLoad
 
 
 _ROOM_SECONDS = 5.0
+_DRAIN_SECONDS = 120.0  # that a worker which is replaced may take for the answers it has begun
 _POLL_SECONDS = 0.05
 
 
@@ -61,6 +67,9 @@ class Serving:
     def deploy(self, spec: ModelSpec, on_progress: Callable[[str], None] = lambda _: None) -> Deployment:
         """Deploy a model and wait until it answers; the same spec again does nothing, another one replaces the old.
 
+        Requests are answered meanwhile: by the old workers where there is room for both, else they wait for the new
+        ones. If the new one does not load, the old one stays.
+
         Raises: OptionError for a wrong option, ModelError with the engine's own reason if the model does not load.
         """
         engine = get_engine(spec.engine)
@@ -70,51 +79,62 @@ class Serving:
             engine.check(spec, options)
         started = time.monotonic()
         self._start()
-        if self._deployed(spec.name) == spec:
-            return self._row(spec, "RUNNING")
-        from .server import ModelServer
-
-        gpus = _gpus(spec)
-        resources = engine.resources(spec, options, gpus)
-        _check_capacity(spec, resources)
-        if not cluster.address(self._settings.ray) and self._deployed(spec.name) is None:
-            self._check_room(spec, resources)
+        resources = _resources(spec)
+        application = MODEL_PREFIX + spec.name
+        previous = self._deployed(spec.name)
+        if previous == spec and applications.statuses()[application].status == "RUNNING":
+            return self._row(spec, applications.statuses()[application])
+        placement.check_capacity(spec, resources)
+        surge = not self._lacks_room(spec, resources, previous)
         answers = False
         self._deployed_here.add(spec.name)
+        applications.remember(spec)
         try:
-            applications.run(
-                ModelServer,
-                spec.model_dump(),
-                gpus,
-                os.environ.get("OMP_NUM_THREADS"),
-                application=MODEL_PREFIX + spec.name,
-                route_prefix=None,
-                name="model",
-                num_replicas=spec.replicas,
-                max_ongoing_requests=spec.concurrency,
-                max_queued_requests=4 * spec.concurrency,
-                max_constructor_retry_count=1,
-                graceful_shutdown_timeout_s=10,
-                **resources,
-            )
+            self._run(spec, surge=surge)
             self._wait(spec, on_progress)
             answers = True
         finally:
-            if not answers:  # it failed, or the user stopped it
+            if not answers and previous is not None:  # it failed, or the user stopped it
+                self._restore(previous)
+            elif not answers:
                 self.undeploy(spec.name)
-        return self._row(spec, "RUNNING", time.monotonic() - started)
+        return self._row(spec, applications.statuses()[application], time.monotonic() - started)
+
+    def find(self, name: str) -> Deployment:
+        """The deployed model of that name; ModelError if there is none."""
+        self._start()
+        spec = self._deployed(name)
+        if spec is None:
+            known = [model.name for model in self.models()]
+            cure = suggest(name, known, what="models") if known else 'None is deployed: leave out reconnect="true".'
+            raise ModelError(f"there is no model {name} to reconnect to", cure=cure)
+        return self._row(spec, applications.statuses()[MODEL_PREFIX + name])
 
     def undeploy(self, name: str) -> None:
         """Remove a model; does nothing if it is not there."""
         self._deployed_here.discard(name)
         applications.delete(MODEL_PREFIX + name, wait=True)
+        applications.forget(name)
 
     def models(self) -> list[Deployment]:
-        """Every model that answers, by name."""
+        """Every deployed model, by name."""
         self._start()
-        names = {name.removeprefix(MODEL_PREFIX) for name in applications.statuses() if name.startswith(MODEL_PREFIX)}
-        specs = [spec for name in sorted(names) if (spec := self._deployed(name)) is not None]
-        return [self._row(spec, "RUNNING") for spec in specs]
+        found = []
+        for application, status in sorted(applications.statuses().items()):
+            name = application.removeprefix(MODEL_PREFIX)
+            if application != name and (spec := self._deployed(name)) is not None:
+                found.append(self._row(spec, status))
+        return found
+
+    def workers(self, name: str) -> list[WorkerLoad]:
+        """What each ready worker of a model does now; empty, and none is started, while it has none."""
+        from ray import serve
+
+        if not self._ready(name):
+            return []
+        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+        loads: list[WorkerLoad] = handle.broadcast("load").results(timeout_s=30)
+        return sorted(loads, key=lambda load: load.worker)
 
     def count_tokens(self, name: str, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation, as the model counts them; nothing is generated."""
@@ -127,6 +147,9 @@ class Serving:
     def counts(self, name: str) -> dict[str, int]:
         """What the workers of a model have counted since they started; empty if its engine does not count."""
         from ray import serve
+
+        if not self._ready(name):
+            return {}
 
         handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
         total: dict[str, int] = {}
@@ -187,12 +210,45 @@ class Serving:
             )
         self._endpoint = f"http://{reachable(host)}:{port}"
 
-    def _check_room(self, spec: ModelSpec, resources: dict[str, Any]) -> None:
-        """Refuse what the models that run here leave no room for: an embedded Ray gets no more nodes."""
+    def _run(self, spec: ModelSpec, *, surge: bool) -> None:
+        from .server import ModelServer
+
+        applications.run(
+            ModelServer,
+            spec.model_dump(),
+            _gpus(spec),
+            os.environ.get("OMP_NUM_THREADS"),
+            application=MODEL_PREFIX + spec.name,
+            route_prefix=None,
+            name=applications.DEPLOYMENT,
+            max_ongoing_requests=spec.concurrency,
+            max_queued_requests=4 * spec.concurrency,
+            max_constructor_retry_count=1,
+            max_surge_percent=100 if surge else 0,  # the new workers beside the old ones, or in their place
+            graceful_shutdown_timeout_s=_DRAIN_SECONDS,
+            **placement.scaling(spec),
+            **placement.routing(spec),
+            **_resources(spec),
+        )
+
+    def _restore(self, spec: ModelSpec) -> None:
+        """Have the model that was there answer again; workers of it that still run go on."""
+        applications.remember(spec)
+        self._run(spec, surge=True)
+
+    def _lacks_room(self, spec: ModelSpec, resources: dict[str, Any], previous: ModelSpec | None) -> bool:
+        """Whether a model can only take the place of what it replaces.
+
+        Refuses what the models that run here leave no room for at all: an embedded Ray gets no more nodes.
+        """
         import ray
 
+        held = placement.needs(previous, _resources(previous)) if previous else Counter[str]()
         deadline = time.monotonic() + _ROOM_SECONDS
-        while lacking := _lacking(spec, resources, ray.available_resources()):  # type: ignore[no-untyped-call]
+        while placement.lacking(spec, resources, free := ray.available_resources()):  # type: ignore[no-untyped-call]
+            lacking = placement.lacking(spec, resources, held + Counter(free))
+            if not lacking or cluster.address(self._settings.ray):
+                return True
             if time.monotonic() > deadline:
                 kind, wanted, free = lacking
                 names = ", ".join(model.name for model in self.models()) or "none"
@@ -203,24 +259,24 @@ class Serving:
                     else "Undeploy one.",
                 )
             time.sleep(0.1)  # what an ended model held is given back a moment later
+        return False
 
     def _deadline(self) -> float:
         return time.monotonic() + self._settings.serving.load_timeout
 
     def _deployed(self, name: str) -> ModelSpec | None:
-        """The spec of a running model, as its server knows it."""
-        from ray import serve
-
+        """What a model that is there, or is on its way, was last deployed with."""
         status = applications.statuses().get(MODEL_PREFIX + name)
-        if status is None or status.status != "RUNNING":
-            return None
-        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
-        return ModelSpec(**handle.describe.remote().result())
+        return applications.recall(name) if status is not None and status.status != "DELETING" else None
 
-    def _row(self, spec: ModelSpec, state: str, seconds: float = 0.0) -> Deployment:
-        return Deployment(
-            spec.name, spec.engine, state, self._endpoint, spec.model_path, spec.replicas, round(seconds, 1)
-        )
+    def _ready(self, name: str) -> int:
+        status = applications.statuses().get(MODEL_PREFIX + name)
+        return applications.workers(status) if status else 0
+
+    def _row(self, spec: ModelSpec, status: ApplicationStatusOverview, seconds: float = 0.0) -> Deployment:
+        ready = applications.workers(status)
+        state = "IDLE" if status.status == "RUNNING" and not ready else str(status.status.value)
+        return Deployment(spec.name, spec.engine, state, self._endpoint, spec.model_path, ready, round(seconds, 1))
 
     def _wait(self, spec: ModelSpec, on_progress: Callable[[str], None]) -> None:
         """Until the model answers through the gateway."""
@@ -229,12 +285,13 @@ class Serving:
         def show(workers: int) -> None:
             nonlocal shown
             if workers != shown:
-                on_progress(f"{spec.name}: loading with {spec.engine}, {workers} of {spec.replicas} workers ready")
+                on_progress(f"{spec.name}: loading with {spec.engine}, {workers} of {spec.least_workers} workers ready")
                 shown = workers
 
         deadline = self._deadline()
         try:
             applications.wait_until_running(MODEL_PREFIX + spec.name, deadline, show)
+            applications.wake(MODEL_PREFIX + spec.name, deadline)  # it takes the place of one that had no worker
             applications.wait_until_running(GATEWAY, deadline)
         except ModelError as error:
             raise ModelError(f"model {spec.name} did not load: {error.message}", cure=error.cure) from None
@@ -267,27 +324,10 @@ def _gpus(spec: ModelSpec) -> float:
     return 1.0 if ray.cluster_resources().get("GPU") else 0.0  # type: ignore[no-untyped-call]
 
 
-def _check_capacity(spec: ModelSpec, resources: dict[str, Any]) -> None:
-    """Refuse what can never be placed, rather than wait for it."""
-    import ray
-
-    if lacking := _lacking(spec, resources, ray.cluster_resources()):  # type: ignore[no-untyped-call]
-        kind, wanted, there = lacking
-        raise ModelError(
-            f"model {spec.name} needs {wanted:g} {kind}s and the cluster has {there:g}",
-            cure="Ask for fewer workers or for less per worker, or set ray.num_cpus.",
-        )
-
-
-def _lacking(spec: ModelSpec, resources: dict[str, Any], there: dict[str, float]) -> tuple[str, float, float] | None:
-    """The first kind of resource that `there` has too little of: kind, wanted, there."""
-    actor = resources["ray_actor_options"]
-    worker = resources.get("placement_group_bundles") or [{"CPU": actor["num_cpus"], "GPU": actor["num_gpus"]}]
-    for kind in ("CPU", "GPU"):
-        wanted = spec.replicas * sum(bundle.get(kind, 0) for bundle in worker)
-        if wanted > there.get(kind, 0):
-            return kind, wanted, there.get(kind, 0)
-    return None
+def _resources(spec: ModelSpec) -> dict[str, Any]:
+    """What Ray sets aside for one worker."""
+    engine = get_engine(spec.engine)
+    return placement.resources(spec, engine.resources(spec, engine.parse(spec.options), _gpus(spec)))
 
 
 def _message(reply: httpx.Response) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
@@ -14,6 +14,24 @@ from sqlllm.places import is_secret
 
 _PREFIX = re.compile(r"^(backend|saas)\.")
 _REFERENCE = "secret:"
+
+
+class Autoscale(BaseModel):
+    """Workers as requests need them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min_workers: int = Field(1, ge=0, description="workers that stay; 0: none while nobody asks")
+    max_workers: int = Field(1, ge=1, description="workers there may be")
+    target_requests: float = Field(8, gt=0, description="requests under way that one worker is to have; a batch is one")
+    busy_seconds: float = Field(5, ge=0, description="seconds that there are more requests until a worker is added")
+    idle_seconds: float = Field(300, ge=0, description="seconds that there are fewer until a worker goes, the last too")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than max_workers {self.max_workers}")
+        return self
 
 
 class ModelSpec(BaseModel):
@@ -27,6 +45,14 @@ class ModelSpec(BaseModel):
     replicas: int = Field(1, ge=1, description="workers, each with a whole copy of the model")
     gpus_per_worker: float | None = Field(None, ge=0, description="GPUs of one worker; default: 1 if there are any")
     cpus_per_worker: float = Field(1, ge=0, description="CPUs that Ray sets aside for one worker")
+    resources: dict[str, float] = Field(
+        default_factory=dict,
+        description="Ray's custom resources of one worker, which places it on nodes that have them",
+    )
+    autoscale: Autoscale | None = Field(None, description="in place of `replicas`: as many workers as requests need")
+    load_balance: Literal["least_busy", "round_robin", "prefix"] = Field(
+        "least_busy", description="which worker gets a request; prefix: the turns of a conversation go to the same one"
+    )
     concurrency: int = Field(256, ge=1, description="requests that one worker takes at once; more wait in the queue")
     engine_options: dict[str, str] = Field(default_factory=dict, description="the engine's own options, as text")
     secrets: dict[str, SecretStr] = Field(default_factory=dict, description="those of them that are not shown")
@@ -64,6 +90,15 @@ class ModelSpec(BaseModel):
         """All of it as plain values, secrets starred out."""
         return self.model_dump(mode="json")
 
+    def whole(self) -> dict[str, Any]:
+        """All of it as plain values, the secrets too: for what deploys it, and never shown."""
+        return self.shown() | {"secrets": {key: value.get_secret_value() for key, value in self.secrets.items()}}
+
+    @property
+    def least_workers(self) -> int:
+        """Workers that it starts with."""
+        return max(1, self.autoscale.min_workers) if self.autoscale else self.replicas
+
     @classmethod
     def parse(cls, **values: Any) -> Self:
         """A spec; a wrong value is an OptionError that names its key."""
@@ -84,8 +119,8 @@ class Deployment:
 
     name: str
     backend: str
-    state: str  # Serve's: RUNNING, DEPLOYING, UNHEALTHY, DEPLOY_FAILED, DELETING
+    state: str  # IDLE: no worker until somebody asks; else Serve's: RUNNING, DEPLOYING, UNHEALTHY, DEPLOY_FAILED
     endpoint: str
     model: str  # the folder
-    replicas: int
+    replicas: int  # that answer now
     seconds: float  # until the model answered; 0 for one that was there

@@ -198,6 +198,8 @@ def values(head: str, key: str, of: str = "") -> Iterable[str]:
         return ACTIONS
     if key == "pretrainedModelType":
         return ("sft/auto", "sfft/auto", "oracle/table", "oracle/function")
+    if key == "load_balance":
+        return ("least_busy", "round_robin", "prefix")
     if key in ("inferBackend", "infer_backend"):
         return sorted(point.name for point in entry_points(group="sqlllm.engines"))
     if head == "set":

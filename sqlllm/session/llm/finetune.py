@@ -42,6 +42,8 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     held_out = run.options["evalTable"].value if options.get("evalTable") else None
     measured = table_named(session, held_out) if held_out else None
     wanted = setup.requested(session) if background else setup.resources(session)
+    if wanted.custom:
+        session.observer.warned("setup resource.* has no effect on runs: it places the workers of deployed models")
     shown = {key: session.mask(value) for key, value in options.items()}
     record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
     session.observer.step("writing the training table")

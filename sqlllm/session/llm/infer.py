@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import ModelError, OptionError, suggest
-from sqlllm.jobs.serving import Deployment, ModelSpec
+from sqlllm.errors import OptionError, suggest
+from sqlllm.jobs.serving import Autoscale, ModelSpec
 from sqlllm.udfs.transport import Endpoint
 
 from .. import guard
 from .. import options as checks
 from ..tables import Result
-from . import remote
-from .setup import resources
+from . import remote, setup
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -35,20 +34,29 @@ _KNOWN = (
     "inferBackend",
     "infer_backend",
     "gpt_url",
+    *setup.KEYS,
     *_FIXED,
     *_UNUSED,
+    *(f"autoscale.{name}" for name in Autoscale.model_fields),
     "backend.*",
     "saas.*",
+    f"{setup.PLACEMENT}*",
 )
+_FREE = ("backend.", "saas.", setup.PLACEMENT)  # what follows is the engine's, the provider's or the cluster's
 _OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
 _ORACLES = ("oracle/table", "oracle/function")  # values of pretrainedModelType that name an engine
 _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's spellings
 
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
-    """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
+    """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment.
+
+    With reconnect="true" the model is one that is deployed already: by this session, or on the cluster that it joins.
+    """
+    _check(options)
+    checks.require(options, ["udfName"], "infer")
     if options.get("reconnect", "false") == "true":
-        deployed = _running(session, options)
+        deployed = session.serving.find(options["udfName"])
     else:
         deployed = session.serving.deploy(_spec(session, options), on_progress=session.observer.step)
     settings = session.settings
@@ -64,31 +72,16 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     return Result(session.table([row], schema), place=run.place)
 
 
-def _running(session: Session, options: dict[str, str]) -> Deployment:
-    """The model of that name, which is deployed already: by this session, or on the cluster that it joins."""
-    _check(options)
-    checks.require(options, ["udfName"], "infer")
-    models = {model.name: model for model in session.serving.models()}
-    name = options["udfName"]
-    if name not in models:
-        cure = suggest(name, list(models), what="models") if models else 'None is deployed: leave out reconnect="true".'
-        raise ModelError(f"there is no model {name} to reconnect to", cure=cure)
-    return models[name]
-
-
 def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
-    _check(options)
     kind = options.get("pretrainedModelType", "")
     if kind.startswith(remote.KIND):
         return remote.spec(session, options)
     if found := next((key for key in options if key.startswith(("saas.", *remote.BARE))), None):
         cure = 'It is of a provider\'s model: pretrainedModelType="saas/openai", for example.'
         raise OptionError(f"{found} is no option of a model that runs here", cure=cure, key=found)
-    for key in ("udfName", "backend.function" if kind == "oracle/function" else "localModelDir"):
-        if not options.get(key):
-            raise OptionError(f"infer needs {key}", cure=f'Write: {key}="..."')
-    wanted = resources(session)
-    backend = options.get("infer_backend") or options.get("inferBackend") or wanted.backend
+    checks.require(options, ["backend.function" if kind == "oracle/function" else "localModelDir"], "infer")
+    wanted = setup.requested(session, options)
+    backend = wanted.backend
     if kind.startswith("oracle"):
         backend = "oracle"
     if backend == "oracle":
@@ -101,13 +94,18 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         "gpus_per_worker": wanted.gpus,
         "cpus_per_worker": wanted.cpus,
         "concurrency": wanted.concurrency,
+        "resources": wanted.custom,
+        "load_balance": wanted.load_balance,
+        "autoscale": {name: options[key] for name in Autoscale.model_fields if (key := f"autoscale.{name}") in options}
+        or None,
         "engine_options": {key: value for key, value in options.items() if key.startswith("backend.")},
     }
     try:
-        return ModelSpec.parse(**{key: value for key, value in values.items() if value is not None})
+        spec = ModelSpec.parse(**{key: value for key, value in values.items() if value is not None})
     except OptionError as error:
         error.key = _OPTIONS.get(error.key, error.key)
         raise
+    return spec.model_copy(update={"gpus_per_worker": setup.resources(session, options).gpus})
 
 
 def _check(options: dict[str, str]) -> None:
@@ -115,7 +113,7 @@ def _check(options: dict[str, str]) -> None:
     for key, value in options.items():
         if key in _FIXED and value not in _FIXED[key][0]:
             raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
-        if key not in _KNOWN and not key.startswith(("backend.", "saas.")):
+        if key not in _KNOWN and not key.startswith(_FREE):
             raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 KIND = "saas/"
 BARE = ("gpt_url",)  # written without `saas.` in Byzer-LLM's own examples
 
-_LOCAL = ("backend.", "localModelDir", "inferBackend", "infer_backend")
+_LOCAL = ("backend.", "localModelDir", "inferBackend", "infer_backend", "autoscale.", "resource.", "load_balance")
 
 
 def spec(session: Session, options: dict[str, str]) -> ModelSpec:
@@ -35,7 +35,7 @@ def spec(session: Session, options: dict[str, str]) -> ModelSpec:
     for key, why in ignored(given).items():
         session.observer.warned(f"saas.{key} has no effect: {why}")
         del given[key]
-    wanted = requested(session)
+    wanted = requested(session, options)
     at_once = wanted.workers * (wanted.concurrency or 1) if wanted.workers > 1 or wanted.concurrency else None
     values = {
         "name": options["udfName"],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError, suggest
@@ -14,18 +15,21 @@ if TYPE_CHECKING:
 PROFILES = ("single", "sft", "sfft", "data", "retrieval", "retrieval/data")
 """`!byzerllm setup NAME`: each begins afresh; `data` and `retrieval` take no GPU."""
 
+_BALANCES: dict[str | None, str] = {"lru": "least_busy"}  # Byzer-LLM's name
 _SPELLINGS = {
     "gpus": ("num_gpus", "gpusPerWorker", "gpus_per_worker"),
     "cpus": ("num_cpus", "cpusPerWorker", "cpus_per_worker"),
     "workers": ("maxConcurrency", "num_workers", "numWorkers"),
     "concurrency": ("workerMaxConcurrency", "worker_concurrency", "workerConcurrency"),
     "backend": ("infer_backend", "inferBackend"),
+    "load_balance": ("load_balance", "loadBalance"),
 }
 KEYS = {spelling: key for key, spellings in _SPELLINGS.items() for spelling in spellings}
 
 # Of Byzer's bridge between the JVM, Python and Ray, and of its worker pool: there is none here.
 _BRIDGE = ("rayAddress", "pythonExec", "dataMode", "runIn", "schema", "standalone", "owner")
-_POOL = ("masterMaxConcurrency", "load_balance", "timeout")
+_POOL = ("masterMaxConcurrency", "timeout")
+PLACEMENT = "resource."  # and the name of one of Ray's custom resources
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Resources:
     workers: int = 1
     concurrency: int | None = None
     backend: str | None = None
+    load_balance: str | None = None
+    custom: dict[str, float] = field(default_factory=dict)
 
 
 def apply(session: Session, argument: str) -> None:
@@ -54,23 +60,29 @@ def apply(session: Session, argument: str) -> None:
     if key in (*_BRIDGE, *_POOL):
         session.observer.warned(f"setup {key} has no effect here: there is no bridge and no worker pool to configure")
         return
-    if key not in KEYS:
-        raise OptionError(f"unknown setup key {key}", cure=suggest(key, sorted(KEYS), what="keys"))
-    session.setup[KEYS[key]] = value
+    if not is_key(key):
+        raise OptionError(f"unknown setup key {key}", cure=suggest(key, sorted([*KEYS, PLACEMENT]), what="keys"))
+    session.setup[KEYS.get(key, key)] = value
     _read(session.setup)  # a wrong value is an error here, where it stands
 
 
-def requested(session: Session) -> Resources:
-    """What was set up, whatever there is."""
-    return _read(session.setup)
+def requested(session: Session, options: Mapping[str, str] | None = None) -> Resources:
+    """What was set up, whatever there is; those of a statement's `options` that have the same keys win."""
+    given = {KEYS.get(key, key): value for key, value in (options or {}).items() if is_key(key)}
+    return _read(session.setup | given)
 
 
-def resources(session: Session) -> Resources:
-    """What was set up, for a deployment or a run. Where there is no GPU, GPUs become none, and the user is told."""
+def is_key(key: str) -> bool:
+    """Whether an option is one of the setup's."""
+    return key in KEYS or key.startswith(PLACEMENT)
+
+
+def resources(session: Session, options: Mapping[str, str] | None = None) -> Resources:
+    """What was requested, for a deployment or a run. Where there is no GPU, GPUs become none, and the user is told."""
     import ray
 
     session.start_ray()
-    wanted = requested(session)
+    wanted = requested(session, options)
     if wanted.gpus and "GPU" not in ray.cluster_resources():  # type: ignore[no-untyped-call]
         session.observer.warned(f"there is no GPU here, so the setup num_gpus={wanted.gpus:g} means the CPU")
         return dataclasses.replace(wanted, gpus=0.0)
@@ -84,6 +96,12 @@ def _read(setup: dict[str, str]) -> Resources:
         workers=int(_number(setup, "workers") or 1),
         concurrency=int(_number(setup, "concurrency") or 0) or None,
         backend=setup.get("backend"),
+        load_balance=_BALANCES.get(way := setup.get("load_balance"), way),
+        custom={
+            key.removeprefix(PLACEMENT): amount
+            for key in setup
+            if key.startswith(PLACEMENT) and (amount := _number(setup, key)) is not None
+        },
     )
 
 
@@ -96,5 +114,6 @@ def _number(setup: dict[str, str], key: str) -> float | None:
     except ValueError:
         number = -1
     if number < 0 or (key in {"workers", "concurrency"} and number != int(number)):
-        raise OptionError(f"setup {_SPELLINGS[key][0]}: {text!r} is no {'count' if key == 'workers' else 'amount'}")
+        name = _SPELLINGS.get(key, (key,))[0]
+        raise OptionError(f"setup {name}: {text!r} is no {'count' if key == 'workers' else 'amount'}")
     return number

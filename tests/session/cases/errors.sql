@@ -75,6 +75,28 @@ run command as LLM.`` where action="infer" and localModelDir="/m";
 -- error:
 -- infer needs udfName
 
+-- case: a way to share out requests that there is not
+run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m" and load_balance="pefix";
+-- error:
+-- load_balance: Input should be 'least_busy', 'round_robin' or 'prefix'
+-- <script>:1:87
+
+-- case: an option of autoscaling that there is not
+run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m" and `autoscale.max_worker`="2";
+-- error:
+-- unknown option autoscale.max_worker
+-- Did you mean autoscale.max_workers?
+
+-- case: autoscaling out of order
+run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m" and `autoscale.min_workers`="2";
+-- error:
+-- min_workers 2 is more than max_workers 1
+
+-- case: a resource that is no amount
+run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m" and resource.big="much";
+-- error:
+-- resource.big: 'much' is no amount
+
 -- case: finetune without a table
 run command as LLM.`` where action="finetune" and pretrainedModelType="sft/auto";
 -- error:
