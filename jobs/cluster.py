@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import fcntl
+import gc
 import logging
 import os
 import secrets
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,26 +93,26 @@ def environment() -> dict[str, str]:
 
 
 def _start_embedded(settings: RaySettings) -> None:
-    import ray
-
     folder = _folder()
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token(folder))
-    _start_reaper(f"{_MARK}={folder}")
     atexit.register(stop)  # does nothing after an earlier stop
     on_terminate = signal.getsignal(signal.SIGTERM)
     os.environ[_MARK] = str(folder)
     try:
-        ray.init(
-            address="local",
-            num_cpus=settings.num_cpus or max(4, os.cpu_count() or 1),
-            object_store_memory=settings.object_store_memory,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _temp_dir=str(folder / "ray"),  # Ray opens its folder to everyone; ours around it stays closed
-        )
-    except Exception as error:  # Ray raises plain ones: when the machine is too busy, say
+        try:
+            _init(settings, folder)
+        except Exception as error:
+            if "timed out during startup" not in str(error):
+                raise
+        else:
+            return
+        # Ray gives itself 30 s, which no setting changes: a busy machine gets a second chance.
+        _sweep()
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            gc.collect()  # the first one's processes, which it does not know to have ended
+        _init(settings, folder)
+    except Exception as error:  # Ray raises plain ones
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
     finally:
         # Only Ray's processes carry it, not the others that this process starts (Spark's JVM).
@@ -118,6 +120,21 @@ def _start_embedded(settings: RaySettings) -> None:
         if threading.current_thread() is threading.main_thread():
             # Ray's handler prints a C++ stack trace.
             signal.signal(signal.SIGTERM, on_terminate)
+
+
+def _init(settings: RaySettings, folder: Path) -> None:
+    import ray
+
+    _start_reaper(f"{_MARK}={folder}")
+    ray.init(
+        address="local",
+        num_cpus=settings.num_cpus or max(4, os.cpu_count() or 1),
+        object_store_memory=settings.object_store_memory,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _temp_dir=str(folder / "ray"),  # Ray opens its folder to everyone; ours around it stays closed
+    )
 
 
 def _start_reaper(mark: str) -> None:
