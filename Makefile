@@ -8,11 +8,12 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 setup:  ## Java, a virtual environment, torch and vLLM for this machine
-	@PYTHON=$(PYTHON) scripts/setup.sh
+	@PYTHON=$(PYTHON) scripts/setup.sh $(FOR)
 
 demo: setup  ## train a model, deploy it and call it, all from one SQL script
 	@$(BIN)/sqlllm run examples/sql/quickstart.sql
 
+test: FOR = tests
 test: check  ## lint, types, import rules and every test
 	$(BIN)/python -m pytest
 

