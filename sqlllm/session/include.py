@@ -26,13 +26,19 @@ _TIMEOUT = 30.0
 @statement(Include)
 def include(session: Session, include: Include) -> Result | None:
     """Run the script and return its last table. What it sets and names stays."""
-    kind = include.format.resolve(session.variables).lower()
+    kind, path = include.format.resolve(session.variables), include.path.resolve(session.variables)
+    text, name = source(session, include, kind, path)
+    return nested.run_script(session, text, name, include.place)
+
+
+def source(session: Session, include: Include, kind: str, path: str) -> tuple[str, str]:
+    """The script that an include names, and what errors call it."""
+    kind = kind.lower()
     options.check(include.options.resolve(session.variables), ())
     if kind not in _SOURCES:
         why = f"include {kind} is not here" if kind in _ABSENT else f"unknown kind of include {kind}"
         raise OptionError(why, cure=suggest(kind, list(_SOURCES), what="kinds"), place=include.format.place)
-    text, name = _SOURCES[kind](session, include, include.path.resolve(session.variables))
-    return nested.run_script(session, text, name, include.place)
+    return _SOURCES[kind](session, include, path)
 
 
 def _file(session: Session, include: Include, path: str) -> tuple[str, str]:
