@@ -34,10 +34,10 @@ def include(session: Session, include: Include) -> Result | None:
 def source(session: Session, include: Include, kind: str, path: str) -> tuple[str, str]:
     """The script that an include names, and what errors call it."""
     kind = kind.lower()
-    options.check(include.options.resolve(session.variables), ())
     if kind not in _SOURCES:
         why = f"include {kind} is not here" if kind in _ABSENT else f"unknown kind of include {kind}"
         raise OptionError(why, cure=suggest(kind, list(_SOURCES), what="kinds"), place=include.format.place)
+    options.check(include.options.resolve(session.variables), ())
     return _SOURCES[kind](session, include, path)
 
 

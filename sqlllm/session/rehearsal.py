@@ -188,17 +188,13 @@ class Rehearsal:
         if _OPEN in kind + path or kind in _ELSEWHERE:
             self._sure = False
             return
-        try:
+        with self._noting(statement):
             text, name = include.source(self._session, statement, kind, path)
-        except TableError as error:  # it may be there when the script runs
-            self._note(error, False)
-            self._sure = False
-        except SQLLLMError as error:
-            self._note(error, True)
-        else:
             if kind != "variable":
                 self.files.add(Path(name))
             self._nested(text, name, statement.place, None)
+            return
+        self._sure = False
 
     def _nested(self, text: str | None, name: str, at: Place, bindings: dict[str, str] | None) -> None:
         """Walk a script of a script. Errors of one without a file of its own stand where it is called."""
@@ -225,13 +221,14 @@ class Rehearsal:
     # -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _noting(self, statement: Set | Macro) -> Iterator[None]:
+    def _noting(self, statement: Include | Macro | Set) -> Iterator[None]:
         try:
             yield
         except SQLLLMError as error:
-            if isinstance(statement, Set) and isinstance(error, OptionError) and error.key in statement.options:
-                error.at(statement.options[error.key].key_place)
-            self._note(error.at(statement.place), True)
+            if isinstance(error, OptionError) and error.key in (given := getattr(statement, "options", {})):
+                error.at(given[error.key].key_place)
+            # A file may be there when the script runs.
+            self._note(error.at(statement.place), not isinstance(error, TableError))
 
     def _note(self, error: SQLLLMError, known: bool) -> None:
         (self.errors if known else self.warnings).append(error)
