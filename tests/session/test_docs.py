@@ -19,6 +19,7 @@ from sqlllm.session import Session, registry
 from sqlllm.session.commands.absent import ABSENT
 from sqlllm.session.formats import FORMATS
 from sqlllm.session.llm import ACTIONS
+from sqlllm.session.modules.absent import ABSENT as MODULES
 from sqlllm.settings import AllowSettings
 
 from .cases import rows_of
@@ -72,6 +73,7 @@ def test_every_example_says_what_it_gives() -> None:
     ("page", "names"),
     [
         ("commands", registry.commands().keys() - ABSENT.keys()),
+        ("coming-from-byzer", [*ABSENT, *MODULES]),
         ("load", FORMATS),
         ("run", [*ACTIONS, *registry.modules()]),
         ("index", [f"allow.{key}" for key in AllowSettings.model_fields]),
