@@ -278,6 +278,12 @@ select 'a' as a, 'b' as b as t;
 -- rows:
 -- [{"value": "a b c"}]
 
+-- case: a group of jobs that does not run is no error
+!kill nobodys_group;
+select 1 as a as t;
+-- rows:
+-- [{"a": 1}]
+
 -- case: a script of the shell, whose variables are its own
 -- with: allow.shell=true
 set name = "sqlllm";
