@@ -55,7 +55,7 @@ def _project(session: Session, include: Include, path: str) -> tuple[str, str]:
 def _read(session: Session, include: Include, file: Path) -> tuple[str, str]:
     guard.check_path(session, str(file), include.path.place)
     try:
-        return file.read_text(encoding="utf-8"), str(file.resolve())
+        return file.read_text(encoding="utf-8-sig"), str(file.resolve())
     except FileNotFoundError:
         raise TableError(f"there is no script {file}", place=include.path.place) from None
     except (OSError, UnicodeDecodeError) as error:

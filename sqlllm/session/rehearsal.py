@@ -17,7 +17,7 @@ from sqlllm.dialect import Expression, Reference, SqlText, Text, expand, parse
 from sqlllm.dialect.statements import Cell, Explain, If, Include, Load, Macro, Options, Run, Set, Statement
 from sqlllm.errors import OptionError, ParseError, SQLLLMError, TableError, VariableError
 
-from . import commands, include, registry
+from . import commands, include, llm, registry
 from .commands import absent
 
 if TYPE_CHECKING:
@@ -150,9 +150,12 @@ class Rehearsal:
             self._sure = False
 
     def _run(self, run: Run) -> None:
-        self._fields(run)
-        name = run.module.resolve(self)
-        if _OPEN not in name:
+        self._look((run.table, run.path, run.output))
+        name, options = run.module.resolve(self), run.options.resolve(self)
+        if name.lower() == "llm" and not any(_OPEN in text for pair in options.items() for text in pair):
+            with self._noting(run):
+                llm.check(run, options)
+        elif _OPEN not in name:
             try:
                 registry.find_module(name)
             except ParseError as error:  # another machine may have the package that brings it
@@ -170,6 +173,9 @@ class Rehearsal:
         if name in absent.ABSENT:
             with self._noting(macro):
                 absent.absent(self._session, macro)
+        if name in {"byzerllm", "llm"} and args[:1] == ["setup"] and _OPEN not in "".join(args):
+            with self._noting(macro):
+                registry.commands()[name](self._session, macro)
         if name in registry.commands():
             return
         body = self._session.variables.source(macro.name)
@@ -190,7 +196,7 @@ class Rehearsal:
             return
         with self._noting(statement):
             text, name = include.source(self._session, statement, kind, path)
-            if kind != "variable":
+            if kind != "variable" and name not in self._running:
                 self.files.add(Path(name))
             self._nested(text, name, statement.place, None)
             return
@@ -221,7 +227,7 @@ class Rehearsal:
     # -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _noting(self, statement: Include | Macro | Set) -> Iterator[None]:
+    def _noting(self, statement: Include | Macro | Run | Set) -> Iterator[None]:
         try:
             yield
         except SQLLLMError as error:

@@ -74,6 +74,15 @@ def test_check_looks_at_an_included_script_where_it_is_included(tmp_path: Path) 
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
 
 
+def test_check_of_scripts_that_include_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_bytes(b"\xef\xbb\xbfinclude file.`b.sql`;")  # as editors on Windows write it
+    (tmp_path / "b.sql").write_text("include file.`a.sql`;")
+    for scripts in (["a.sql"], ["a.sql", "b.sql"]):
+        shown = sqlllm("check", *scripts, cwd=tmp_path)
+        assert shown.returncode == 1
+        assert "a.sql runs itself: " in shown.stdout
+
+
 def test_check_warns_of_sql_that_looks_wrong(tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text("select upper(a from t as u;")
     shown = sqlllm("check", "a.sql", cwd=tmp_path)

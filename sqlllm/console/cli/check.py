@@ -43,19 +43,23 @@ def _findings(scripts: list[Script], assignments: Iterable[str]) -> tuple[list[S
     from sqlllm.session import Session
     from sqlllm.session.rehearsal import Rehearsal
 
-    rehearsals = []
+    rehearsals = list[Rehearsal]()
     for script in scripts:
         session = Session()
         for assignment in assignments:
             assign(session, assignment)
         rehearsals.append(Rehearsal(session))
         rehearsals[-1].run(script)
-    included = {file for rehearsal in rehearsals for file in rehearsal.files}
-    errors, warnings = list[SQLLLMError](), list[SQLLLMError]()
-    for script, rehearsal in zip(scripts, rehearsals, strict=True):
-        elsewhere = Path(script.source.name).resolve() in included
-        errors += _in_order(script, [*script.errors, *([] if elsewhere else rehearsal.errors)])
-        warnings += _in_order(script, [*script.warnings, *([] if elsewhere else rehearsal.warnings)])
+    paths = [Path(script.source.name).resolve() for script in scripts]
+    included = [any(path in other.files for other in rehearsals) for path in paths]
+    covered, errors, warnings = set[Path](), list[SQLLLMError](), list[SQLLLMError]()
+    # Those that none includes come first, so that of those that include each other one is told.
+    for number in sorted(range(len(scripts)), key=included.__getitem__):
+        script, found = scripts[number], rehearsals[number]
+        elsewhere = paths[number] in covered
+        errors += _in_order(script, [*script.errors, *([] if elsewhere else found.errors)])
+        warnings += _in_order(script, [*script.warnings, *([] if elsewhere else found.warnings)])
+        covered |= found.files
     return list(_once(errors)), list(_once(warnings))
 
 
