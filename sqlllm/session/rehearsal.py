@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sqlllm.dialect import Expression, Reference, SqlText, Text, expand, parse
 from sqlllm.dialect.statements import Cell, Explain, If, Include, Load, Macro, Options, Run, Set, Statement
 from sqlllm.errors import OptionError, ParseError, SQLLLMError, TableError, VariableError
+from sqlllm.settings import Settings
 
 from . import commands, include, llm, registry
 from .commands import absent
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 _OPEN = "\ufdd0"  # in a value: a part that only a run can tell; no character of any text
-_AT_ONCE = ("text", "defaultParam")  # types of `set` that need neither Spark nor a shell
+_LATER = ("conf", "shell", "sql")  # types of `set` that only a run can do
 _ELSEWHERE = ("http", "table")  # scripts that only a run can read
 _OF_VARIABLES = ("jsonstr", "csvstr", "script")  # formats whose path is a variable
 
@@ -65,7 +66,8 @@ class Rehearsal:
         try:
             return self._session.variables.lookup(reference, in_select=in_select)
         except VariableError as error:
-            self._note(error, self._sure and not reference.name.startswith("env:"))
+            elsewhere = reference.name.startswith("env:") or "${env:" in error.message
+            self._note(error, self._sure and not elsewhere)
             return _OPEN
 
     # --- one kind of statement each ----------------------------------------------------------------------------
@@ -91,16 +93,19 @@ class Rehearsal:
 
     def _set(self, statement: Set) -> None:
         options, key = statement.options.resolve(self), statement.key.resolve(self)
-        if _OPEN in key:
+        kind = options.get("type", "text")
+        if _OPEN in key + kind:
             self._sure = False
             return
         self._maybe.discard(key)
-        if options.get("type", "text") in _AT_ONCE or options["type"] not in {"sql", "shell", "conf"}:
+        if kind not in _LATER:
+            if key in Settings.key_names() and _OPEN in statement.value.resolve(self):
+                return
             with self._noting(statement):
                 registry.handler_of(Set)(self._session, statement)
             return
-        self._look(SqlText.of(statement.value) if options["type"] == "sql" else statement.value)
-        if options["type"] != "conf" and key not in self._session.overridden:
+        self._look(SqlText.of(statement.value) if kind == "sql" else statement.value)
+        if kind != "conf" and key not in self._session.overridden:
             visibility = options.get("visibility", "all")
             with self._noting(statement):
                 self._session.variables.set(key, _OPEN, scope=options.get("scope", "request"), visibility=visibility)

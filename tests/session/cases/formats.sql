@@ -198,7 +198,7 @@ total
 ''';
 load csvStr.`rows` where header="true" and skipLastNLines="2" as t;
 load script.`rows` as lines;
-select trim(leading '\n' from content) as value from lines as lines;
+select trim(both '\n' from content) as value from lines as lines;
 save overwrite lines as text.`${out}/tail`;
 load csv.`${out}/tail` where header="true" and skipLastNLines="3" as u;
 select (select count(*) from t) as t, (select max(b) from u) as u as v;
