@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ParseError, ScriptError
 from ..places import Source
 from .sql import SqlText
-from .text import Text
+from .text import Reference, Text
 from .tokens import Kind, Token, Tokenizer
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -23,6 +24,15 @@ class Expression:
 
     sql: SqlText
     names: tuple[str, ...]
+
+    @property
+    def references(self) -> Iterator[Reference]:
+        """Its `:variables`, each at the first place that names it."""
+        place = self.sql.place
+        for name in self.names:
+            found = re.search(rf":{name}\b", self.sql.text)
+            at = place.source.place(place.start + found.start(), place.start + found.end()) if found else place
+            yield Reference(name, (), None, at)
 
 
 @dataclass(frozen=True, slots=True)

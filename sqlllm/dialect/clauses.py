@@ -177,6 +177,11 @@ class Cursor:
         """The content of a token as Text."""
         return self.make(token.content, self.source.place(token.start, token.end), token.content_start)
 
+    def verbatim(self, token: Token) -> Text:
+        """The content of a token as Text without variables: `${x}` in it is the shell's."""
+        place = self.source.place(token.start, token.end)
+        return Text(token.content, place, token.content_start, (token.content,))
+
     def make(self, raw: str, place: Place, start: int) -> Text:
         """`raw`, found at offset `start`, as Text; a broken `${` is an error that parsing survives."""
         broken: list[ParseError] = []

@@ -65,7 +65,7 @@ def layout(text: str, statement: Statement, tokens: list[Token], indent: str, in
 def on_its_own_line(text: str, comment: Token, *, after_end: bool = False) -> str:
     """The text of a comment at the start of a line, where it must not open a cell if it did not in `text`."""
     spelt = comment.text.rstrip()
-    opened_none = after_end or not opens_line(text, comment)
+    opened_none = after_end or not opens_line(text, comment) or not HEADER_LINE.match(comment.text)
     return f"-- {spelt[2:]}" if opened_none and HEADER_LINE.match(spelt) else spelt
 
 

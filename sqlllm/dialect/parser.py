@@ -257,7 +257,8 @@ def _macro(cursor: Cursor, start: int) -> Macro:
             break
         if following.kind in STRINGS:
             cursor.index += 1
-            args.append(cursor.text(following))
+            is_script = following.kind is Kind.BLOCK and token.text.lower() == "sh"
+            args.append(cursor.verbatim(following) if is_script else cursor.text(following))
         else:
             args.append(cursor.bare())
     return Macro(place=cursor.place(start), name=token.text, args=tuple(args))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ..errors import OptionError, VariableError, nearest, suggest
@@ -77,6 +77,23 @@ class Variables:
         """Forget what was set for one script only."""
         self._scopes["request"].clear()
         self._waiting = [variable for variable in self._all() if _missing(variable) is not None]
+
+    def __copy__(self) -> Variables:
+        """The same variables, which can be set apart from these."""
+        twin = object.__new__(Variables)
+        twin.__dict__.update(self.__dict__)
+        twin._scopes = {
+            scope: {name: replace(one) for name, one in named.items()} for scope, named in self._scopes.items()
+        }
+        twin._waiting = [variable for variable in twin._all() if _missing(variable) is not None]
+        return twin
+
+    def adopt(self, name: str, other: Variables) -> None:
+        """Set `name` as `other` has it."""
+        for scope, named in other._scopes.items():
+            if name in named:
+                self._scopes[scope][name] = variable = replace(named[name])
+                self._waiting.append(variable)
 
     @contextmanager
     def bound(self, bindings: Mapping[str, str]) -> Iterator[None]:

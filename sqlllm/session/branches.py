@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from sqlllm.dialect import Condition, Expression, Reference, typed
+from sqlllm.dialect import Condition, Expression, typed
 from sqlllm.dialect.statements import If
 from sqlllm.errors import TableError
 
@@ -43,13 +42,7 @@ def _holds(session: Session, condition: Condition, scope: ExitStack) -> bool:
 
 def _value(session: Session, expression: Expression) -> Any:
     """What Spark makes of the expression, with its `:variables` as named parameters."""
-    place = expression.sql.place
-    arguments = {}
-    for name in expression.names:
-        found = re.search(rf":{name}\b", expression.sql.text)
-        at = place.source.place(place.start + found.start(), place.start + found.end()) if found else place
-        reference = Reference(name, (), None, at)
-        arguments[name] = typed(session.variables.lookup(reference, in_select=True))
+    arguments = {one.name: typed(session.variables.lookup(one, in_select=True)) for one in expression.references}
     sql = expression.sql.render(session.variables)
     row = queries.run_sql(session, sql, prefix="select ", arguments=arguments).first()
     return None if row is None else row[0]

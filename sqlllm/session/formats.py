@@ -92,29 +92,32 @@ def _json_text(ask: Request) -> DataFrame:
 
 
 def _csv(ask: Request) -> DataFrame:
-    """Spark's csv; `skipFirstNLines` leaves out that many lines of each file, so files are then read as a whole."""
+    """Spark's csv; `skipFirstNLines` and `skipLastNLines` leave out lines of each file, then read as a whole."""
     reader = ask.session.spark.read
-    skipped = _skipped(ask)
-    if not skipped:
+    first, last = _skipped(ask)
+    if not first and not last:
         return reader.options(**ask.options).csv(ask.paths)
     from pyspark.sql import functions as f
 
-    lines = f.split("value", r"\r?\n")
-    kept = f.slice(lines, skipped + 1, f.greatest(f.size(lines) - skipped, f.lit(0)))
+    lines = f.split(f.regexp_replace("value", r"\r?\n\z", ""), r"\r?\n")
+    kept = f.slice(lines, first + 1, f.greatest(f.size(lines) - first - last, f.lit(0)))
     text = reader.text(ask.paths, wholetext=True).select(f.explode(kept).alias("value"))
     return reader.options(**ask.options).csv(text)
 
 
 def _csv_text(ask: Request) -> DataFrame:
-    skipped = _skipped(ask)
-    return ask.session.spark.read.options(**ask.options).csv(_lines(ask, skipped))
+    first, last = _skipped(ask)
+    return ask.session.spark.read.options(**ask.options).csv(_lines(ask, first, last))
 
 
-def _skipped(ask: Request) -> int:
-    skipped = ask.options.pop("skipFirstNLines", "0")
-    if not skipped.isdecimal():
-        raise OptionError(f"skipFirstNLines is a whole number, not {skipped}", key="skipFirstNLines")
-    return int(skipped)
+def _skipped(ask: Request) -> tuple[int, int]:
+    """How many lines to leave out at the start and at the end."""
+    skipped = []
+    for key in ("skipFirstNLines", "skipLastNLines"):
+        skipped.append(ask.options.pop(key, "0"))
+        if not skipped[-1].isdecimal():
+            raise OptionError(f"{key} is a whole number, not {skipped[-1]}", key=key)
+    return int(skipped[0]), int(skipped[1])
 
 
 def _variable_text(ask: Request) -> DataFrame:
@@ -163,9 +166,10 @@ def _variable(ask: Request) -> str:
     return text
 
 
-def _lines(ask: Request, skipped: int = 0) -> DataFrame:
+def _lines(ask: Request, first: int = 0, last: int = 0) -> DataFrame:
     """The lines of a variable's text, or all of it as one with `multiLine`."""
-    lines = _variable(ask).strip().splitlines()[skipped:]
+    lines = _variable(ask).strip().splitlines()
+    lines = lines[first : max(len(lines) - last, first)]
     if ask.options.get("multiLine", "false").lower() == "true":
         lines = ["\n".join(lines)]
     return ask.session.table([{"value": line} for line in lines], "value string")

@@ -26,13 +26,19 @@ _TIMEOUT = 30.0
 @statement(Include)
 def include(session: Session, include: Include) -> Result | None:
     """Run the script and return its last table. What it sets and names stays."""
-    kind = include.format.resolve(session.variables).lower()
-    options.check(include.options.resolve(session.variables), ())
+    kind, path = include.format.resolve(session.variables), include.path.resolve(session.variables)
+    text, name = source(session, include, kind, path)
+    return nested.run_script(session, text, name, include.place)
+
+
+def source(session: Session, include: Include, kind: str, path: str) -> tuple[str, str]:
+    """The script that an include names, and what errors call it."""
+    kind = kind.lower()
     if kind not in _SOURCES:
         why = f"include {kind} is not here" if kind in _ABSENT else f"unknown kind of include {kind}"
         raise OptionError(why, cure=suggest(kind, list(_SOURCES), what="kinds"), place=include.format.place)
-    text, name = _SOURCES[kind](session, include, include.path.resolve(session.variables))
-    return nested.run_script(session, text, name, include.place)
+    options.check(include.options.resolve(session.variables), ())
+    return _SOURCES[kind](session, include, path)
 
 
 def _file(session: Session, include: Include, path: str) -> tuple[str, str]:
@@ -49,7 +55,7 @@ def _project(session: Session, include: Include, path: str) -> tuple[str, str]:
 def _read(session: Session, include: Include, file: Path) -> tuple[str, str]:
     guard.check_path(session, str(file), include.path.place)
     try:
-        return file.read_text(encoding="utf-8"), str(file.resolve())
+        return file.read_text(encoding="utf-8-sig"), str(file.resolve())
     except FileNotFoundError:
         raise TableError(f"there is no script {file}", place=include.path.place) from None
     except (OSError, UnicodeDecodeError) as error:

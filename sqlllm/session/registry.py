@@ -25,6 +25,7 @@ _COMMANDS: dict[str, Handler] = {}
 _MODULES: dict[str, Handler] = {}
 _NAMES: dict[str, str] = {}  # of modules, as written
 _OPTIONS: dict[str, dict[str, str]] = {}  # of modules: what each option means
+_ABSENT: dict[str, tuple[str, str]] = {}  # modules that scripts of Byzer-SQL have: why not here, what to write
 _GROUP = "sqlllm.modules"
 
 
@@ -60,6 +61,11 @@ def module(name: str, **options: str) -> Callable[[F], F]:
     return register
 
 
+def absent(modules: dict[str, tuple[str, str]]) -> None:
+    """Say of modules why they are not here and what to write, unless a package brings one."""
+    _ABSENT.update({name.lower(): told for name, told in modules.items()})
+
+
 def handler_of(kind: type[statements.Statement]) -> Handler:
     """The handler of a kind of statement; the parser makes no other kinds than those registered."""
     return _STATEMENTS[kind]
@@ -88,4 +94,7 @@ def find_module(name: str) -> Handler:
         if point.name.lower() == name.lower():
             plugged: Handler = point.load()
             return plugged
+    if name.lower() in _ABSENT:
+        why, cure = _ABSENT[name.lower()]
+        raise ParseError(f"module {name} is not here: {why}", cure=cure)
     raise ParseError(f"unknown module {name}", cure=suggest(name, modules(), what="modules"))

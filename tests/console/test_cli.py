@@ -48,6 +48,41 @@ def test_check_of_many_good_scripts_says_nothing(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
 
 
+def test_check_of_many_scripts_reports_the_errors_of_each(bad: Path) -> None:
+    (bad / "good.sql").write_text("set a = 1;\nselect ${a} as a as t;")
+    (bad / "unset.sql").write_text("set folder = 'x';\nload json.`${foldr}/y` as t;\nselect '${day}' as d as u;")
+    scripts = ("good.sql", "bad.sql", "unset.sql")
+    shown = sqlllm("check", *scripts, cwd=bad)
+    assert (shown.returncode, shown.stderr) == (1, "")
+    places = [line.split(": ")[0] for line in shown.stdout.splitlines() if ".sql:" in line]
+    assert places == ["bad.sql:2:3", "bad.sql:3:5", "unset.sql:2:12", "unset.sql:3:9"]
+    assert (
+        "variable foldr is not set\n2 | load json.`${foldr}/y` as t;\n  |            ^^^^^^^^\nDid you mean folder?"
+        in (shown.stdout)
+    )
+    shown = sqlllm("check", "--json", "--set", "day=1", *scripts, cwd=bad)
+    assert shown.returncode == 1
+    found = [(error["source"], error["line"], error["column"], error["severity"]) for error in json.loads(shown.stdout)]
+    assert found == [("bad.sql", 2, 3, "error"), ("bad.sql", 3, 5, "error"), ("unset.sql", 2, 12, "error")]
+
+
+def test_check_looks_at_an_included_script_where_it_is_included(tmp_path: Path) -> None:
+    (tmp_path / "main.sql").write_text("set who = 'me';\ninclude file.`part.sql`;")
+    (tmp_path / "part.sql").write_text("select '${who}' as who as t;")
+    assert sqlllm("check", "part.sql", cwd=tmp_path).returncode == 1
+    shown = sqlllm("check", "part.sql", "main.sql", cwd=tmp_path)
+    assert (shown.returncode, shown.stdout, shown.stderr) == (0, "", "")
+
+
+def test_check_of_scripts_that_include_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_bytes(b"\xef\xbb\xbfinclude file.`b.sql`;")  # as editors on Windows write it
+    (tmp_path / "b.sql").write_text("include file.`a.sql`;")
+    for scripts in (["a.sql"], ["a.sql", "b.sql"]):
+        shown = sqlllm("check", *scripts, cwd=tmp_path)
+        assert shown.returncode == 1
+        assert "a.sql runs itself: " in shown.stdout
+
+
 def test_check_warns_of_sql_that_looks_wrong(tmp_path: Path) -> None:
     (tmp_path / "a.sql").write_text("select upper(a from t as u;")
     shown = sqlllm("check", "a.sql", cwd=tmp_path)
@@ -60,7 +95,7 @@ def test_check_warns_of_sql_that_looks_wrong(tmp_path: Path) -> None:
 
 
 def test_check_warns_of_modules_that_are_not_here(tmp_path: Path) -> None:
-    script = "run t as KMeens.``;\n!if ':a > 1';\nrun t as LLN.``;\n!fi;\nrun t as LLM.``;"
+    script = "run t as KMeens.``;\n!if '2 > 1';\nrun t as LLN.``;\n!fi;\nrun t as LLM.``;"
     (tmp_path / "a.sql").write_text(script)
     shown = sqlllm("check", "a.sql", cwd=tmp_path)
     assert shown.returncode == 0

@@ -10,7 +10,7 @@ from sqlllm.errors import ScriptError
 
 ATOMS = [
     "load", "save", "select", "set", "run", "connect", "register", "include", "insert", "with", "as", "into", "where",
-    "options", "and", "partitionBy", "append", "!", "!if", "!elif", "!else", "!fi", "!then", "''':a>1'''",
+    "options", "and", "partitionBy", "append", "!", "!sh", "!if", "!elif", "!else", "!fi", "!then", "''':a>1'''",
     "''' select 1 as :x; :x '''", ";", ";\n", "\n", " ", "  ", "(", ")", "t", "csv", ".", "`a`", "``", "`", "'", '"',
     "'''", '"""', "'x'", '"y"', "'''z'''", "'a;\nb'", "r'x${y}'", "--", "--c\n", "/*", "*/", "/*c*/", "/*+ h */",
     "${x}", "${x:d}", "${", "}", "\\${", "\\", "{0}", "=", ",", "$", "#", "%", "--%python\n", "#%chat\n", "--%sql\n",

@@ -136,6 +136,7 @@ FOUND = [
     "select 1 as a,2",
     "connect`a` options --c\r--%python\n;",
     "!if a--c\n--%a=b\n;\n--c\n!fi",
+    "\n--%AE\x1d\x1d",
 ]
 
 

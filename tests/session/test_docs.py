@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from sqlllm.dialect import If, Macro, Run, Statement, parse
+from sqlllm.dialect.parser import STATEMENTS
 from sqlllm.dialect.tokens import CELL_KINDS
 from sqlllm.errors import SQLLLMError
 from sqlllm.session import Session, registry
 from sqlllm.session.commands.absent import ABSENT
 from sqlllm.session.formats import FORMATS
 from sqlllm.session.llm import ACTIONS
+from sqlllm.session.modules.absent import ABSENT as MODULES
 from sqlllm.settings import AllowSettings
 
+from . import cases
 from .cases import rows_of
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -72,10 +77,11 @@ def test_every_example_says_what_it_gives() -> None:
     ("page", "names"),
     [
         ("commands", registry.commands().keys() - ABSENT.keys()),
+        ("coming-from-byzer", [*ABSENT, *MODULES]),
         ("load", FORMATS),
         ("run", [*ACTIONS, *registry.modules()]),
         ("index", [f"allow.{key}" for key in AllowSettings.model_fields]),
-        ("grammar", CELL_KINDS[3:7]),
+        ("grammar", [*CELL_KINDS[3:7], *filter(str.isalpha, STATEMENTS)]),
     ],
 )
 def test_a_page_names_everything_there_is(page: str, names: list[str]) -> None:
@@ -86,3 +92,32 @@ def test_a_page_names_everything_there_is(page: str, names: list[str]) -> None:
 def test_the_index_leads_to_every_page() -> None:
     index = next(path for path in PAGES if path.stem == "index").read_text()
     assert [page.name for page in PAGES if page.stem != "index" and f"({page.name})" not in index] == []
+
+
+def statements(scripts: Iterable[str]) -> Iterator[Statement]:
+    """All statements of scripts, those in branches too."""
+
+    def inside(block: Iterable[Statement]) -> Iterator[Statement]:
+        for statement in block:
+            yield statement
+            if isinstance(statement, If):
+                for branch in statement.branches:
+                    yield from inside(branch.statements)
+                yield from inside(statement.otherwise)
+
+    for script in scripts:
+        yield from inside(parse(script).statements)
+
+
+def test_every_statement_has_an_example_on_a_page() -> None:
+    shown = {type(statement) for statement in statements(example.script for example in examples())}
+    assert registry._STATEMENTS.keys() - shown == set()
+
+
+def test_every_command_and_module_runs_in_a_case_or_an_example() -> None:
+    scripts = [*(example.script for example in examples()), *(case.script for case in cases.load())]
+    run = list(statements(scripts))
+    commands = {statement.name.lower() for statement in run if isinstance(statement, Macro)}
+    assert registry.commands().keys() - ABSENT.keys() - commands == set()
+    modules = {statement.module.raw for statement in run if isinstance(statement, Run)}
+    assert set(registry.modules()) - modules == set()

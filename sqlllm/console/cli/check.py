@@ -8,24 +8,24 @@ from pathlib import Path
 
 import click
 
-from sqlllm.dialect import If, Run, Statement, parse
-from sqlllm.errors import ParseError, SQLLLMError
+from sqlllm.dialect import Script, parse
+from sqlllm.errors import SQLLLMError
 
-from .run import read
+from .run import assign, read
 
 
 @click.command("check")
 @click.argument("scripts", nargs=-1, required=True, type=click.Path(allow_dash=True, path_type=Path))
+@click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a variable first, as run does.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array of all errors, for editors.")
-@click.option("--strict", is_flag=True, help="Count warnings as errors: a select that looks wrong, a module not here.")
-def command(scripts: tuple[Path, ...], as_json: bool, strict: bool) -> None:
+@click.option("--strict", is_flag=True, help="Count warnings as errors: what may be wrong, a module not here.")
+def command(scripts: tuple[Path, ...], assignments: tuple[str, ...], as_json: bool, strict: bool) -> None:
     """Parse each script and report every error as FILE:LINE:COL: message.
 
-    Exits with 1 if there is one, with 0 if there is none.
+    Variables that are not set are errors, too. A script that another one of SCRIPTS includes is looked at there, with
+    what is set before. Exits with 1 if there is an error, with 0 if there is none.
     """
-    parsed = [parse(*read(script)) for script in scripts]
-    errors = [error for script in parsed for error in script.errors]
-    warnings = [warning for script in parsed for warning in (*script.warnings, *_unknown_modules(script.statements))]
+    errors, warnings = _findings([parse(*read(script)) for script in scripts], assignments)
     if as_json:
         found = [(error, "error") for error in errors] + [(warning, "warning") for warning in warnings]
         click.echo(json.dumps([{**error.to_dict(), "severity": severity} for error, severity in found]))
@@ -38,20 +38,48 @@ def command(scripts: tuple[Path, ...], as_json: bool, strict: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _unknown_modules(statements: Iterable[Statement]) -> Iterator[ParseError]:
-    """Modules that `run` would not find; warnings, because another machine may have the package that brings them."""
-    from sqlllm.session import registry
+def _findings(scripts: list[Script], assignments: Iterable[str]) -> tuple[list[SQLLLMError], list[SQLLLMError]]:
+    """The errors and the warnings of all scripts, each once."""
+    from sqlllm.session import Session
+    from sqlllm.session.rehearsal import Rehearsal
 
-    for statement in statements:
-        if isinstance(statement, If):
-            for branch in statement.branches:
-                yield from _unknown_modules(branch.statements)
-            yield from _unknown_modules(statement.otherwise)
-        elif isinstance(statement, Run) and not statement.module.references:
-            try:
-                registry.find_module(statement.module.raw)
-            except ParseError as error:
-                yield error.at(statement.module.place)
+    rehearsals = list[Rehearsal]()
+    for script in scripts:
+        session = Session()
+        for assignment in assignments:
+            assign(session, assignment)
+        rehearsals.append(Rehearsal(session))
+        rehearsals[-1].run(script)
+    paths = [Path(script.source.name).resolve() for script in scripts]
+    included = [any(path in other.files for other in rehearsals) for path in paths]
+    covered, errors, warnings = set[Path](), list[SQLLLMError](), list[SQLLLMError]()
+    # Those that none includes come first, so that of those that include each other one is told.
+    for number in sorted(range(len(scripts)), key=included.__getitem__):
+        script, found = scripts[number], rehearsals[number]
+        elsewhere = paths[number] in covered
+        errors += _in_order(script, [*script.errors, *([] if elsewhere else found.errors)])
+        warnings += _in_order(script, [*script.warnings, *([] if elsewhere else found.warnings)])
+        covered |= found.files
+    return list(_once(errors)), list(_once(warnings))
+
+
+def _in_order(script: Script, errors: Iterable[SQLLLMError]) -> list[SQLLLMError]:
+    """By place; those of included scripts come last, as they were found."""
+
+    def place(error: SQLLLMError) -> tuple[bool, int]:
+        own = error.place is not None and error.place.source.name == script.source.name
+        return not own, error.place.start if error.place and own else 0
+
+    return sorted(errors, key=place)
+
+
+def _once(errors: Iterable[SQLLLMError]) -> Iterator[SQLLLMError]:
+    seen = set()
+    for error in errors:
+        at = error.place and (Path(error.place.source.name).resolve(), error.place.start)
+        if (at, error.message) not in seen:
+            seen.add((at, error.message))
+            yield error
 
 
 def _show(error: SQLLLMError, prefix: str) -> None:

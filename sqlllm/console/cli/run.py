@@ -63,7 +63,7 @@ def read(script: Path) -> tuple[str, str]:
     if str(script) == "-":
         return sys.stdin.read(), "<stdin>"
     try:
-        return script.read_text(encoding="utf-8"), str(script)
+        return script.read_text(encoding="utf-8-sig"), str(script)
     except FileNotFoundError:
         raise click.ClickException(f"there is no script {script}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.dialect import expand
 from sqlllm.dialect.statements import Macro
-from sqlllm.errors import ParseError, suggest
+from sqlllm.errors import ParseError, nearest, suggest
 
 from .. import nested, registry
 from . import absent, asserts, bridge, files, llm, profiler, scripts, show, tables  # noqa: F401
@@ -23,12 +23,16 @@ def macro(session: Session, macro: Macro) -> Result | None:
         return handler(session, macro)
     body = session.variables.source(macro.name)
     if body is None:
-        raise ParseError(
-            f"unknown command !{macro.name}",
-            cure=suggest(macro.name, sorted(registry.commands()), what="commands")
-            + f' A macro is a variable: set {macro.name}="...";',
-            place=macro.place,
-        )
+        raise unknown(session, macro)
     text, bindings = expand(macro.name, body, [argument.resolve(session.variables) for argument in macro.args])
     with session.variables.bound(bindings):
         return nested.run_script(session, text, f"!{macro.name}", macro.place)
+
+
+def unknown(session: Session, macro: Macro) -> ParseError:
+    """The error for a `!name` that is neither a command nor a variable."""
+    known = sorted(registry.commands())
+    near = nearest(macro.name, [*known, *session.variables.names()])
+    cure = f"Did you mean !{near}?" if near else suggest(macro.name, known, what="commands")
+    cure += f' A macro is a variable: set {macro.name}="...";'
+    return ParseError(f"unknown command !{macro.name}", cure=cure, place=macro.place)

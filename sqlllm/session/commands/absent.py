@@ -14,11 +14,18 @@ if TYPE_CHECKING:
 
 _PYTHON = ("Python runs in this process, in the environment that sqlllm is installed in", "Write a --%python cell.")
 _STREAM = ("streams are not supported", "Load the source as a table.")
+_CONNECT = (
+    "a database has a connection",
+    'Write connect jdbc, then load jdbc.`db.` where query="..." or run ... as JDBC.',
+)
 
 ABSENT = {
     "callback": _STREAM,
+    "conn": _CONNECT,
+    "connectpersist": ("connections live with the session", "Keep the connect statements in a script, and include it."),
     "createpythonenv": _PYTHON,
     "delta": ("Delta's commands are SQL", "Write one as it stands in Delta's manual, without the `!`."),
+    "exec_sql": _CONNECT,
     "iterator": ("there are no iterators", "Write the query as a select."),
     "jdbc": ("it is a module", 'Write run command as JDBC.`db._` where `driver-statement-0`="...";'),
     "kafkatool": _STREAM,
@@ -33,6 +40,7 @@ ABSENT = {
     "scheduler": ("a script does not schedule scripts", "Run `sqlllm run` by cron or another scheduler."),
     "split": ("no command splits a table", "Write a select with `where rand() < 0.8`."),
     "visualize": ("a chart is a cell", "Write a --%visualize cell."),
+    "watcher": ("nothing is collected in the background", "Write !show jobs; or see Spark's own page of jobs."),
     "withwartermark": _STREAM,
     "withwatermark": _STREAM,
 }

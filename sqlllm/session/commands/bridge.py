@@ -36,10 +36,16 @@ def python(session: Session, macro: Macro) -> None:
 
 @command("sh")
 def shell(session: Session, macro: Macro) -> Result:
-    """`!sh echo "yes";` runs a command on the driver and gives its lines, if `allow.shell` is on."""
+    """`!sh echo "yes";` runs a command on the driver and gives its lines, if `allow.shell` is on.
+
+    `!sh script '''echo "$HOME"''';` runs a script of bash, whose `${variables}` are its own.
+    """
     guard.require(session, "shell", "!sh runs commands on the driver", macro.place)
     words = arguments.words(session, macro, '!sh echo "yes";', 1, len(macro.args))
-    command = shlex.join(words)
+    is_script = len(words) == 2 and words[0] == "script"
+    command = "the script" if is_script else shlex.join(words)
+    if is_script:
+        words = ["bash", "-c", words[1]]
     try:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
     except OSError as error:

@@ -13,6 +13,7 @@ from . import manage, runs
 from .convert import convert
 from .evaluate import evaluate
 from .finetune import finetune
+from .infer import check as check_infer
 from .infer import infer
 
 if TYPE_CHECKING:
@@ -40,12 +41,15 @@ _DEFAULT = "finetune"  # as in Byzer-LLM
 @module("LLM")
 def llm(session: Session, run: Run) -> Result:
     options = run.options.resolve(session.variables)
+    return ACTIONS[check(run, options)](session, run, options)
+
+
+def check(run: Run, options: dict[str, str]) -> str:
+    """The action that `options` ask for; OptionError for one that is not known, or for what `infer` does not know."""
     action = options.get("action", _DEFAULT)
     if action not in ACTIONS:
-        known = list(ACTIONS)
-        raise OptionError(
-            f"unknown action {action}",
-            cure=suggest(action, known, what="actions"),
-            place=run.options["action"].value_place,
-        )
-    return ACTIONS[action](session, run, options)
+        cure = suggest(action, list(ACTIONS), what="actions")
+        raise OptionError(f"unknown action {action}", cure=cure, place=run.options["action"].value_place)
+    if action == "infer":
+        check_infer(options)
+    return action

@@ -53,7 +53,6 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
 
     With reconnect="true" the model is one that is deployed already: by this session, or on the cluster that it joins.
     """
-    _check(options)
     checks.require(options, ["udfName"], "infer")
     if options.get("reconnect", "false") == "true":
         deployed = session.serving.find(options["udfName"])
@@ -108,7 +107,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     return spec.model_copy(update={"gpus_per_worker": setup.resources(session, options).gpus})
 
 
-def _check(options: dict[str, str]) -> None:
+def check(options: dict[str, str]) -> None:
     """OptionError for a key that is not known, or a value that would have no effect."""
     for key, value in options.items():
         if key in _FIXED and value not in _FIXED[key][0]:

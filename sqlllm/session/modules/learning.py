@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ALGORITHMS = {
     "ALSInPlace": "recommendation.ALS",
+    "GBTClassifier": "classification.GBTClassifier",
     "GBTRegressor": "regression.GBTRegressor",
     "GBTs": "classification.GBTClassifier",
     "KMeans": "clustering.KMeans",
@@ -56,10 +57,19 @@ _METRICS = {
 }
 _LESS_IS_BETTER = ("rmse", "mae")
 _META = "version int, index int, metrics string"
+
+
+def _numbers(text: str) -> list[float]:
+    """A list, or the one number that stands for all."""
+    found = json.loads(text)
+    return found if isinstance(found, list) else [float(found)]
+
+
 _READERS: dict[str, Callable[[str], Any]] = {
     "toBoolean": {"true": True, "false": False}.__getitem__,
     "toFloat": float,
     "toInt": int,
+    "toListFloat": _numbers,
     "toString": str,
 }
 

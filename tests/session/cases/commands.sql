@@ -278,6 +278,22 @@ select 'a' as a, 'b' as b as t;
 -- rows:
 -- [{"value": "a b c"}]
 
+-- case: a group of jobs that does not run is no error
+!kill nobodys_group;
+select 1 as a as t;
+-- rows:
+-- [{"a": 1}]
+
+-- case: a script of the shell, whose variables are its own
+-- with: allow.shell=true
+set name = "sqlllm";
+!sh script '''
+name="${1-bash}"  # the first argument, or bash
+echo "${name} it's"
+''';
+-- rows:
+-- [{"value": "bash it's"}]
+
 -- case: a command of the shell that fails
 -- with: allow.shell=true
 !sh ls /no/such/folder;
@@ -288,6 +304,13 @@ select 'a' as a, 'b' as b as t;
 !sh echo "yes";
 -- error:
 -- !sh runs commands on the driver, so it is off
+
+-- case: a module of Byzer-SQL that is not here
+run command as EmptyTableWithSchema.`` where schema="st(field(a,integer))" as t;
+-- error:
+-- <script>:1:16
+-- module EmptyTableWithSchema is not here: a select does it
+-- Write select cast(null as int) as a where false as t;
 
 -- case: a command of Byzer-SQL that has no meaning here
 !scheduler list;

@@ -125,7 +125,7 @@ select 1 as a as t; run t as LLM.`` where `sft.int.num_train_epoch`="3";
 !byzerlm setup single;
 -- error:
 -- unknown command !byzerlm
--- Did you mean byzerllm?
+-- Did you mean !byzerllm?
 
 -- case: an unknown type of variable
 set a = "x" where type="sqll";

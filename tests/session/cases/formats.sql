@@ -188,6 +188,23 @@ select sum(a) as a, max(b) as b, (select b from t) as c from u as v;
 -- rows:
 -- [{"a": 2, "b": "x", "c": "x"}]
 
+-- case: lines after the rows are left out
+set rows = '''
+a,b
+1,x
+2,y
+total
+3
+''';
+load csvStr.`rows` where header="true" and skipLastNLines="2" as t;
+load script.`rows` as lines;
+select trim(both '\n' from content) as value from lines as lines;
+save overwrite lines as text.`${out}/tail`;
+load csv.`${out}/tail` where header="true" and skipLastNLines="3" as u;
+select (select count(*) from t) as t, (select max(b) from u) as u as v;
+-- rows:
+-- [{"t": 2, "u": "x"}]
+
 -- case: lines to leave out are a number
 load csv.`${data}/people.csv` where skipFirstNLines="two" as t;
 -- error:

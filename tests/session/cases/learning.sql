@@ -30,6 +30,27 @@ select count(distinct prediction) as n from u as v;
 -- rows:
 -- [{"n": 2}]
 
+-- case: trees and lines, each with Spark's parameters
+select array(double(id), double(id % 3)) as features, double(id % 2) as label from range(12) as t;
+train t as GBTs.`${out}/gbts` where maxIter="1" and maxDepth="1";
+train t as GBTClassifier.`${out}/gbts` where maxIter="1" and maxDepth="1" as trained;
+train t as GBTRegressor.`${out}/trees` where maxIter="1" and maxDepth="1";
+train t as LogisticRegression.`${out}/line` where maxIter="1";
+predict t as GBTs.`${out}/gbts` as a;
+predict t as LogisticRegression.`${out}/line` as b;
+select (select count(prediction) from a) as a, (select count(prediction) from b) as b,
+       (select count(*) from trained where name = 'status' and value = 'success') as trained as c;
+-- rows:
+-- [{"a": 12, "b": 12, "trained": 1}]
+
+-- case: topics, a number in place of a list
+select vec_dense(array(double(id), 1d)) as features from range(4) as t;
+train t as LDA.`${out}/topics` where k="2" and maxIter="1" and seed="1" and docConcentration="3.0";
+predict t as LDA.`${out}/topics` as u;
+select count(vec_array(topicDistribution)[1]) as n from u as v;
+-- rows:
+-- [{"n": 4}]
+
 -- case: recommendations
 select * from values (1, 2, 1), (1, 3, 1), (2, 2, 1), (2, 7, 1) as t(a, i, rate) as t;
 train t as ALSInPlace.`${out}/als` where `fitParam.0.maxIter`="1" and `fitParam.0.userCol`="a" and `fitParam.0.itemCol`="i"

@@ -91,7 +91,7 @@ set a = "!b"; set b = "!a";
 !prinntln x;
 -- error:
 -- unknown command !prinntln
--- Did you mean println?
+-- Did you mean !println?
 
 -- case: a script in a variable
 set part = '''select 5 as a as five''';
