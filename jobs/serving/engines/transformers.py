@@ -28,6 +28,7 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import Model, check_folder, parse_value
+from .folders import TASKS, task
 from .requests import Request, parse_request
 from .tokens import TokenizerTokens
 
@@ -256,20 +257,20 @@ def _chat_choice(answer: Answer) -> dict[str, Any]:
 
 def _loader(spec: ModelSpec) -> Callable[[ModelSpec, Options, str], Model]:
     """What loads the model in this folder, by its task."""
-    folder = Path(spec.model_path)
-    config = folder / "config.json"
-    kind = (orjson.loads(config.read_bytes()).get("architectures") or [""])[0] if config.is_file() else ""
-    if kind.endswith("ForSequenceClassification"):
+    kind = task(Path(spec.model_path))
+    if kind == "rerank":
         from . import transformers_rank
 
         return transformers_rank.load
-    from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
-
-    # Those without a head: BertModel, not GPT2LMHeadModel.
-    if (folder / "modules.json").is_file() or kind in MODEL_MAPPING_NAMES.values():
+    if kind == "embed":
         from . import transformers_embed
 
         return transformers_embed.load
+    if kind != "chat":
+        raise ModelError(
+            f"the model in {spec.model_path} {TASKS[kind]}, which the engine transformers does not do yet",
+            cure="It serves models that write text, make vectors of texts or rank them.",
+        )
     return _load
 
 

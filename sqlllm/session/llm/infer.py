@@ -14,7 +14,7 @@ from sqlllm.udfs.transport import Endpoint
 from .. import guard
 from .. import options as checks
 from ..tables import Result
-from . import remote, setup
+from . import kinds, remote, setup
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -83,12 +83,16 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     backend = wanted.backend
     if kind.startswith("oracle"):
         backend = "oracle"
+    folder = str(Path(given).expanduser().absolute()) if (given := options.get("localModelDir")) else ""
     if backend == "oracle":
         _check_oracle(session, kind or _ORACLES[0], options)
+    else:
+        usual = kinds.engine(kind, folder)
+        backend = backend or usual
     values = {
         "name": options["udfName"],
         "engine": _BACKENDS.get(backend, backend) if backend else None,
-        "model_path": str(Path(folder).expanduser().absolute()) if (folder := options.get("localModelDir")) else "",
+        "model_path": folder,
         "replicas": wanted.workers,
         "gpus_per_worker": wanted.gpus,
         "cpus_per_worker": wanted.cpus,
