@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -47,13 +47,39 @@ class RaySettings(_Group):
     )
 
 
+class QuotaSettings(_Group):
+    """What one user may use of all models behind the gateway; 0: as much as he likes."""
+
+    calls_per_day: int = Field(0, ge=0, description="prompts sent to models in a day (UTC)")
+    tokens_per_day: int = Field(0, ge=0, description="tokens of prompts and answers in a day (UTC)")
+    cost_per_day: float = Field(0, ge=0, description="cost in a day (UTC), by `llm.prices`")
+    calls_per_minute: int = Field(0, ge=0, description="prompts sent to models in a minute")
+    tokens_per_minute: int = Field(0, ge=0, description="tokens of prompts and answers in a minute")
+
+
+class UserSettings(QuotaSettings):
+    """A user of the gateway with a key and a quota of his own."""
+
+    key: SecretStr = Field(min_length=8, description="bearer key")
+    models: list[str] = Field(default_factory=lambda: ["*"], description="names of models, with `*` as in files")
+
+
 class ServingSettings(_Group):
     """The gateway in front of the deployed models."""
 
     host: str = Field("127.0.0.1", description="interface the gateway listens on")
     port: int = Field(0, ge=0, le=65535, description="port of the gateway; 0 takes a free one")
     api_key: SecretStr | None = Field(None, description="bearer key that clients must send; none asks for no key")
+    users: dict[str, UserSettings] = Field(
+        default_factory=dict, description="users by name, each with a key, models and a quota of his own"
+    )
     load_timeout: float = Field(600, gt=0, description="seconds a model may take to load")
+
+    @model_validator(mode="after")
+    def _a_key_of_its_own(self) -> Self:
+        if self.users and not self.api_key:
+            raise ValueError("with serving.users, serving.api_key is needed too: the key of SQL's own calls")
+        return self
 
 
 class LLMSettings(_Group):
@@ -79,6 +105,8 @@ class LLMSettings(_Group):
     overlong: Literal["error", "truncate"] = Field(
         "error", description="a prompt that leaves no room for the answer: an error of its row, or cut at its end"
     )
+    model: str = Field("", description="model that ai_classify and the like ask; empty: the only one that is deployed")
+    embedding_model: str = Field("", description="the same for ai_similarity")
     fallback: str = Field("", description="model that gets the rows which the called one has no answer to")
     max_calls: int = Field(0, ge=0, description="prompts that a statement may send to models; 0: any number")
     max_tokens: int = Field(0, ge=0, description="tokens, of prompts and answers, that a statement may use; 0: any")
@@ -103,16 +131,6 @@ class StoreSettings(_Group):
     url: SecretStr | None = Field(None, description="`redis://host:port/0`, shared by gateways; none: a file in `home`")
     max_bytes: int = Field(4 * 2**30, ge=2**20, description="size of the file; the least recently used go first")
     ttl: float = Field(0, ge=0, description="seconds that an answer is kept; 0: until there is no room")
-
-
-class QuotaSettings(_Group):
-    """What one user may use of all models behind the gateway; 0: as much as he likes."""
-
-    calls_per_day: int = Field(0, ge=0, description="prompts sent to models in a day (UTC)")
-    tokens_per_day: int = Field(0, ge=0, description="tokens of prompts and answers in a day (UTC)")
-    cost_per_day: float = Field(0, ge=0, description="cost in a day (UTC), by `llm.prices`")
-    calls_per_minute: int = Field(0, ge=0, description="prompts sent to models in a minute")
-    tokens_per_minute: int = Field(0, ge=0, description="tokens of prompts and answers in a minute")
 
 
 class AllowSettings(_Group):

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import orjson
+
 from sqlllm.errors import LimitError, ModelError
 
 from . import packing, requests
@@ -84,11 +86,14 @@ class Caller:
         """
         endpoint = self._endpoint
         messages = [conversation.messages for conversation in conversations]
+        task = conversations[0].task
+        if task and endpoint.overlong == "truncate":  # an encoder cuts by itself
+            params = orjson.dumps(orjson.loads(params) | {"truncate_prompt_tokens": -1})
         async with self._slots.slot():
             started = time.perf_counter()
             try:
                 choices = await self._choices(messages, params)
-                if endpoint.overlong == "truncate":
+                if endpoint.overlong == "truncate" and not task:
                     await self._shorten(endpoint.model, messages, params, choices)
             except LimitError:
                 raise

@@ -18,7 +18,8 @@ from .requests import Choice, Message
 Ask = Callable[[list[list[Message]], bytes], Awaitable[list[Choice]]]
 """Asks the model: conversations and the other fields of the request to a choice for each conversation."""
 
-_ALONE = frozenset({"stop", "stop_token_ids", "response_format", "min_tokens", "ignore_eos"})  # they mean one answer
+# Fields that mean one answer.
+_ALONE = frozenset({"stop", "stop_token_ids", "response_format", "min_tokens", "ignore_eos", "task"})
 _OVERHEAD = 8  # tokens of an array around an answer
 
 

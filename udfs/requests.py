@@ -1,14 +1,18 @@
 """One row's request (JSON text, the keys of Byzer-LLM) to one conversation, and a choice of the model to an answer.
 
-An answer has Byzer-LLM's fields: `output`, `input`, `metadata`, `history` (with the new turns).
+An answer has Byzer-LLM's fields: `output`, `input`, `metadata`, `history` (with the new turns). With
+`"embedding", "true"` the output is a vector, and with `"rerank", '["a", "b"]'` the order of these texts; both without
+a history.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import orjson
 
 from sqlllm.errors import nearest
@@ -33,12 +37,13 @@ class Conversation:
     """What a row asks.
 
     `prompt` is the text of the last turn, `messages` the conversation in OpenAI's shape, and `params` the other fields
-    of the request as JSON: rows that share them can share a request.
+    of the request as JSON: rows that share them can share a request. `task` is `embed` or `rerank` if no chat is meant.
     """
 
     prompt: str
     messages: list[Message]
     params: bytes
+    task: str = ""
 
 
 def _boolean(text: str) -> bool:
@@ -77,7 +82,7 @@ PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "ignore_eos": ("ignore_eos", _boolean),
     "response_format": ("response_format", orjson.loads),
 }
-TEXTS = ("instruction", "query", "history", "system_msg", "user_role", "assistant_role")
+TEXTS = ("instruction", "query", "history", "system_msg", "user_role", "assistant_role", "embedding", "rerank")
 _KNOWN = {*PARAMS, *TEXTS}
 
 
@@ -95,10 +100,13 @@ def parse(request: str) -> Conversation | None:
     if not asked:
         raise RequestError("invalid_request", "llm_param needs the key instruction")
     prompt = next((text for text in asked if text is not None), None)
-    if prompt is None:
+    if prompt is None or fields.get("rerank", "") is None:
         return None
     if not isinstance(prompt, str) or not prompt.strip():
         raise RequestError("empty_prompt", "the instruction is empty")
+    if fields.get("embedding", "false") != "false" or "rerank" in fields:
+        return _task(prompt, fields)
+    fields.pop("embedding", None)
     # Roles of one's own, as in `"user_role", "Human"`, name the turns of `history`; the model sees the standard ones.
     roles = {"user": "user", "assistant": "assistant", "system": "system", "tool": "tool"}
     roles[(fields.pop("user_role", None) or "user").lower()] = "user"
@@ -108,6 +116,33 @@ def parse(request: str) -> Conversation | None:
         messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
     messages.append({"role": "user", "content": prompt})
     return Conversation(prompt, messages, _params(fields))
+
+
+def _task(prompt: str, fields: dict[str, Any]) -> Conversation:
+    """A text to embed, or texts to rank by their fit to it."""
+    messages: list[Message] = [{"role": "user", "content": prompt}]
+    params: dict[str, Any] = {"task": "embed"}
+    try:
+        if "rerank" in fields:
+            messages += [{"role": "document", "content": text} for text in _documents(fields.pop("rerank"))]
+            params["task"] = "rerank"
+        elif not _boolean(fields.pop("embedding")):
+            raise ValueError
+        elif "dimensions" in fields:
+            params["dimensions"] = int(fields.pop("dimensions"))
+    except (ValueError, TypeError, AttributeError):
+        said = 'embedding is "true", rerank a JSON array of texts that are not empty, dimensions a number'
+        raise RequestError("invalid_request", said) from None
+    if fields.pop("embedding", None) or fields:
+        raise RequestError("invalid_request", f"{params['task']} takes no {min(fields, default='embedding')}")
+    return Conversation(prompt, messages, orjson.dumps(params), params["task"])
+
+
+def _documents(text: str) -> list[str]:
+    texts = orjson.loads(text)
+    if not texts or not all(isinstance(one, str) and one for one in texts):
+        raise ValueError(text)
+    return list(texts)
 
 
 def _history(text: str | None, roles: dict[str, str]) -> list[Message]:
@@ -152,14 +187,15 @@ def answer(conversation: Conversation, choice: Choice, *, milliseconds: float) -
         "time_cost": round(milliseconds),
     }
     metadata |= {mark: choice[mark] for mark in _MARKS if mark in choice}
-    return orjson.dumps(
-        {
-            "output": output,
-            "input": conversation.prompt,
-            "metadata": metadata,
-            "history": [*conversation.messages, {"role": "assistant", "content": output}],
-        }
-    ).decode()
+    told: dict[str, Any] = {"output": output, "input": conversation.prompt, "metadata": metadata}
+    if conversation.task == "embed" and isinstance(output, str):
+        told["output"] = np.frombuffer(b64decode(output), "<f4")
+    elif conversation.task == "rerank":
+        texts = [message["content"] for message in conversation.messages[1:]]
+        told["output"] = [{**found, "text": texts[found["index"]]} for found in output]
+    elif not conversation.task:
+        told["history"] = [*conversation.messages, {"role": "assistant", "content": output}]
+    return orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def error_of(choice: Choice) -> RequestError:

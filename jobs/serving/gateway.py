@@ -7,10 +7,10 @@ for the model's name only, and passed on as they came.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -28,48 +28,96 @@ from ray.serve.schema import ApplicationStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sqlllm.settings import QuotaSettings, StoreSettings
+from sqlllm.settings import QuotaSettings, StoreSettings, UserSettings
+from sqlllm.version import __version__
 
+from . import messages
+from .access import Access, Caller
 from .answers import Answers, Choice
 from .applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
-from .limits import Limits
-from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body
+from .limits import Limits, Statement
+from .metrics import MEDIA_TYPE, Metrics, counted
+from .metrics import Request as Counted
+from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body, usage
 from .store import Key, is_deterministic, keys, open_store
-from .usage import QUERY_HEADER, Query, Report, UsageFile
+from .tasks import TASKS
+from .usage import QUERY_HEADER, Account, Query, Report, UsageFile
 
 _REFRESH_SECONDS = 2.0
 _BEGINNING = 256  # characters of a raw prompt that is continued
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
+_NO_CALL = "tokenize"  # of a model: it does not count against a quota
 _FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
+
+Wrap = Callable[[str, AsyncIterator[dict[str, Any]]], AsyncIterator[bytes]]
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
 
 
 @app.exception_handler(RequestError)
-async def refuse(_: Request, error: RequestError) -> Response:
-    """An error in OpenAI's shape."""
+async def refuse(request: Request, error: RequestError) -> Response:
+    """An error in OpenAI's shape, or in Anthropic's for a client of its protocol."""
     headers = {"Retry-After": f"{error.retry_after:.3g}"} if error.status in (429, 503) else None
-    return Response(error.to_json(), error.status, headers, JSON)
+    body = messages.error_body(error) if request.url.path.startswith("/v1/messages") else error.to_json()
+    return Response(body, error.status, headers, JSON)
 
 
 # Above the class: `serve.ingress` pickles its methods, with the globals that exist by then.
-async def _stream(handle: Any, name: str, route: str, body: bytes) -> Response:
-    """Wait for the first event: until then a refusal can still have its own status."""
-    events = handle.options(stream=True).stream.remote(route, body)
-    status, first = await anext(events)
-    if status != 200:
-        return Response(first, status, media_type=JSON)
+async def _events(handle: Any, name: str, route: str, body: bytes) -> AsyncIterator[bytes]:
+    """The events of a stream; a refusal before the first is a RequestError, a later one the last event."""
+    begun = False
+    try:
+        async for status, event in handle.options(stream=True).stream.remote(route, body):
+            if status != 200 and not begun:
+                raise RequestError.from_json(status, event)
+            begun = True
+            yield event if status == 200 else b"data: " + event + b"\n\n"
+    except _FAILURES as error:
+        if not begun:
+            raise _unavailable(name, error) from error
+        yield b"data: " + _unavailable(name, error).to_json() + b"\n\n"
 
-    async def rest() -> AsyncIterator[bytes]:
+
+async def _counted(
+    events: AsyncIterator[bytes], size: int, spend: Callable[[int, int], None], counter: Counted
+) -> AsyncIterator[bytes]:
+    """The events, the first one timed and the tokens counted.
+
+    If no event tells them, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
+    """
+    used, seen = (0, 0), 0
+    try:
+        async for event in events:
+            if not seen:
+                counter.first()
+            seen += 1
+            used = counted(event) if b'"usage":{' in event else used
+            yield event
+    finally:
+        if seen:
+            spend(*(used if any(used) else (size // 4, seen)))
+            counter.end()
+
+
+async def _chunks(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """OpenAI's events as values."""
+    async for event in events:
+        for line in event.splitlines():
+            if line.startswith(b"data: {"):
+                yield orjson.loads(line.removeprefix(b"data: "))
+
+
+async def _whole(first: bytes, events: AsyncIterator[bytes], wrap: Wrap | None, model: str) -> AsyncIterator[bytes]:
+    """All events of a stream, the first of which was waited for."""
+
+    async def all_() -> AsyncIterator[bytes]:
         yield first
-        try:
-            async for status, event in events:
-                # The response has begun: an error is an event, as OpenAI's clients expect it.
-                yield event if status == 200 else b"data: " + event + b"\n\n"
-        except _FAILURES as error:
-            yield b"data: " + _unavailable(name, error).to_json() + b"\n\n"
+        async for event in events:
+            yield event
 
-    return StreamingResponse(rest(), media_type="text/event-stream")
+    async with aclosing(events):  # type: ignore[type-var]
+        async for event in all_() if wrap is None else wrap(model, _chunks(all_())):
+            yield event
 
 
 async def _form(request: Request) -> bytes:
@@ -138,16 +186,29 @@ class _Batch:
     messages: list[Any]
     params: dict[str, Any]
 
+    @property
+    def route(self) -> str:
+        """`chat_batch`, or the like of a task."""
+        return f"{self.params.get('task') or 'chat'}_batch"
+
 
 @serve.ingress(app)
 class Gateway:
     """One replica of the gateway; keeps answers and usage in files of `folder`."""
 
-    def __init__(self, api_key: str | None, folder: Path, store: StoreSettings, quota: QuotaSettings) -> None:
-        self._api_key = api_key
+    def __init__(
+        self,
+        api_key: str | None,
+        folder: Path,
+        store: StoreSettings,
+        quota: QuotaSettings,
+        users: dict[str, UserSettings],
+    ) -> None:
+        self._access = Access(api_key, users)
         self._answers = Answers(open_store(store, folder))
         self._usage = UsageFile(folder)
-        self._limits = Limits(self._usage, quota)
+        self._limits = Limits(self._usage, quota, users)
+        self._metrics = Metrics()
         self._models: dict[str, _Model] = {}
         self._refreshed = 0.0
         self._refreshing = asyncio.Lock()
@@ -157,23 +218,35 @@ class Gateway:
         """200 while the gateway is up."""
         return Response(b'{"status":"ok"}', media_type=JSON)
 
+    @app.get("/version")
+    async def version(self) -> Response:
+        """The version of this package."""
+        return Response(orjson.dumps({"version": __version__}), media_type=JSON)
+
+    @app.get("/metrics")
+    async def metrics(self, request: Request) -> Response:
+        """What was done so far, as Prometheus reads it."""
+        self._access.caller(request.headers).check_all()
+        return Response(self._metrics.text(), media_type=MEDIA_TYPE)
+
     @app.get("/v1/models")
     async def models(self, request: Request) -> Response:
-        """The models that can be called."""
-        self._authorize(request)
+        """The models that the caller may use."""
+        caller = self._access.caller(request.headers)
         await self._refresh(older_than=0)
         data = [
             {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
             for name, model in sorted(self._models.items())
+            if caller.may(name)
         ]
         return Response(orjson.dumps({"object": "list", "data": data}), media_type=JSON)
 
     @app.get("/v1/models/{name}")
     async def model(self, request: Request, name: str) -> Response:
         """One model, with what its workers are now; one that has none is not woken, and tells what it was last."""
-        self._authorize(request)
+        caller = self._access.caller(request.headers)
         await self._refresh(older_than=0)
-        model = await self._model(name)
+        model = await self._model(name, caller)
         kept = recall(name)
         told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm", "workers": model.workers}
         told |= {"spec": kept.shown() if kept else None, "routes": None, "meta": None}
@@ -188,10 +261,15 @@ class Gateway:
 
     @app.post("/v1/chat/completions/batch")
     async def chat_batch(self, request: Request) -> Response:
-        """Many conversations, one choice each; a choice that was not made for this request is `cached` or `joined`."""
-        self._authorize(request)
+        """Many conversations, one choice each; a choice that was not made for this request is `cached` or `joined`.
+
+        With `task` the choices are vectors or rankings; see `tasks`.
+        """
+        caller = self._access.caller(request.headers)
         query = _query(request.headers.get(QUERY_HEADER, "{}"))
-        batch = await self._batch(request)
+        if caller.name:  # whoever the header says it is
+            query = query.model_copy(update={"user": caller.name, "id": query.id and f"{caller.name}/{query.id}"})
+        batch = await self._batch(request, caller)
         if batch.model.price and batch.name not in query.prices:
             query = query.model_copy(update={"prices": {**query.prices, batch.name: batch.model.price}})
         statement, account = await self._limits.account(query, batch.name)
@@ -199,21 +277,22 @@ class Gateway:
         async def ask(places: list[int]) -> tuple[list[Choice], bool]:
             return await self._call(batch, places)
 
-        choices = await self._answers.choices(self._keys(batch, query.store), ask, statement, account)
+        with self._metrics.request(batch.name, batch.route):
+            choices = await self._answers.choices(self._keys(batch, query.store), ask, statement, account)
+        self._metrics.choices(batch.name, choices)
         return Response(batch_response(batch.name, choices), media_type=JSON)
 
     @app.post("/v1/chat/completions/batch/stored")
     async def stored(self, request: Request) -> Response:
         """How many conversations of a batch have an answer in the store, as `{"stored": 3}`; calls no model."""
-        self._authorize(request)
-        batch = await self._batch(request)
+        batch = await self._batch(request, self._access.caller(request.headers))
         known = {key for key in self._keys(batch, "all") if key is not None}
         return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=JSON)
 
     @app.post("/v1/usage")
     async def report(self, request: Request) -> Response:
         """What a task of the statement in the header says at its end."""
-        self._authorize(request)
+        self._access.caller(request.headers).check_all()
         try:
             told = Report.model_validate_json(await request.body())
         except ValidationError as error:
@@ -226,7 +305,7 @@ class Gateway:
     @app.get("/v1/usage")
     async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
         """Usage by statement and model: of the session with that id, or of all; changed after `since`."""
-        self._authorize(request)
+        self._access.caller(request.headers).check_all()
         found = await self._usage.find("substr(query, 1, ?) = ? and updated > ?", len(session), session, since)
         return Response(orjson.dumps({"usage": found}), media_type=JSON)
 
@@ -258,7 +337,7 @@ class Gateway:
     @app.post("/v1/audio/transcriptions")
     async def transcriptions(self, request: Request) -> Response:
         """What is said in a sound file, which comes as a form."""
-        self._authorize(request)  # before the file is read
+        self._access.caller(request.headers)  # before the file is read
         return await self._forward(request, "transcriptions", await _form(request))
 
     @app.post("/v1/images/generations")
@@ -266,24 +345,82 @@ class Gateway:
         """Images of a text."""
         return await self._forward(request, "images")
 
-    async def _forward(self, request: Request, route: str, body: bytes | None = None) -> Response:
-        self._authorize(request)
+    @app.post("/tokenize")
+    async def tokenize(self, request: Request) -> Response:
+        """The tokens of `prompt` or `messages`, as vLLM answers."""
+        return await self._forward(request, "tokenize")
+
+    @app.post("/v1/messages")
+    async def anthropic(self, request: Request) -> Response:
+        """One conversation in Anthropic's protocol, plain or as a stream."""
+        body = await request.body()
+        chat = messages.chat_request(parse_body(body))
+        answer = await self._forward(request, "chat", orjson.dumps(chat), wrap=messages.events)
+        if isinstance(answer, StreamingResponse):
+            return answer
+        if answer.status_code != 200:
+            raise RequestError.from_json(answer.status_code, bytes(answer.body))
+        return Response(orjson.dumps(messages.message(orjson.loads(bytes(answer.body)))), media_type=JSON)
+
+    @app.post("/v1/messages/count_tokens")
+    async def count_tokens(self, request: Request) -> Response:
+        """The tokens of a conversation in Anthropic's protocol; nothing is generated."""
+        chat = messages.chat_request({"max_tokens": 1, **parse_body(await request.body())})
+        model = await self._model(chat.get("model"), self._access.caller(request.headers))
+        try:
+            (count,) = await model.handle.count_tokens.remote([chat["messages"]])
+        except _FAILURES as error:
+            raise _unavailable(chat["model"], error) from error
+        return Response(orjson.dumps({"input_tokens": count}), media_type=JSON)
+
+    async def _forward(
+        self, request: Request, route: str, body: bytes | None = None, wrap: Wrap | None = None
+    ) -> Response:
+        """Have a model answer a body as it came; `wrap` makes other events of a stream's."""
+        caller = self._access.caller(request.headers)
         body = await request.body() if body is None else body
         fields = parse_body(body)
-        model = await self._model(fields.get("model"))
-        try:
+        model = await self._model(fields.get("model"), caller)
+        spend = await self._spend(Caller() if route == _NO_CALL else caller, fields["model"])
+        with self._metrics.request(fields["model"], route) as counter:
             if fields.get("stream") and route in ("chat", "completions"):
-                return await _stream(model.for_turn(fields), fields["model"], route, body)
-            status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
-        except _FAILURES as error:
-            raise _unavailable(fields["model"], error) from error
+                events = _counted(
+                    _events(model.for_turn(fields), fields["model"], route, body), len(body), spend, counter
+                )
+                first = await anext(events)  # until then a refusal can still have its own status
+                counter.streams = True
+                return StreamingResponse(_whole(first, events, wrap, fields["model"]), media_type="text/event-stream")
+            try:
+                status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
+            except _FAILURES as error:
+                raise _unavailable(fields["model"], error) from error
+            counter.status = status
+        if status == 200 and media_type == JSON:
+            spend(*counted(answer))
         headers = {"Retry-After": "1"} if status in (429, 503) else None
         return Response(answer, status, headers, media_type)
 
-    async def _batch(self, request: Request) -> _Batch:
+    async def _spend(self, caller: Caller, name: str) -> Callable[[int, int], None]:
+        """What counts a request's tokens, with a user's key against the quota too: RequestError if it is used up."""
+        found: tuple[Statement, Account] | None = None
+        if caller.name:
+            found = await self._limits.account(Query(user=caller.name), name)
+            found[0].allow(1)
+
+        def spend(prompt: int, answer: int) -> None:
+            self._metrics.tokens(name, prompt, answer)
+            if found:
+                statement, account = found
+                statement.spent(account, [{"usage": usage(prompt, answer)}])
+
+        return spend
+
+    async def _batch(self, request: Request, caller: Caller) -> _Batch:
         body = await request.body()
         fields = parse_body(body)
-        model = await self._model(fields.get("model"))
+        if (task := fields.get("task")) is not None and f"{task}_batch" not in TASKS:
+            raise RequestError(f"unknown task {task}; known: embed, rerank, or none for a chat", param="task")
+        model = await self._model(fields.get("model"), caller)
         if not model.fingerprint:
             await self._identify(fields["model"], model)
         return _Batch(fields["model"], model, model.fingerprint, body, conversations(fields), fields)
@@ -291,7 +428,7 @@ class Gateway:
     def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
         """The keys of a batch's conversations; None if its answers are not to be kept."""
         params = {name: value for name, value in batch.params.items() if name not in _NOT_IN_KEYS}
-        if store == "off" or (store == "on" and not is_deterministic(params)):
+        if store == "off" or (store == "on" and not (is_deterministic(params) or params.get("task"))):
             return [None] * len(batch.messages)
         return keys(batch.fingerprint, params, batch.messages)
 
@@ -302,7 +439,7 @@ class Gateway:
             body = orjson.dumps({**batch.params, "messages": [batch.messages[place] for place in places]})
         try:
             handle = batch.model.for_turn({"messages": batch.messages[places[0]]})
-            status, answer, fingerprint = await handle.call.remote("chat_batch", body)
+            status, answer, fingerprint = await handle.call.remote(batch.route, body)
         except _FAILURES as error:
             raise _unavailable(batch.name, error) from error
         if status != 200:
@@ -324,21 +461,16 @@ class Gateway:
             model.price = float(options.get("input_price", 0)), float(options.get("output_price", 0))
         return found
 
-    def _authorize(self, request: Request) -> None:
-        if self._api_key is not None:
-            given = request.headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, f"Bearer {self._api_key}".encode()):
-                raise RequestError("the API key is missing or wrong; send `Authorization: Bearer KEY`", status=401)
-
-    async def _model(self, name: Any) -> _Model:
+    async def _model(self, name: Any, caller: Caller) -> _Model:
         if not isinstance(name, str) or not name:
             raise RequestError("model is missing: send the name of a deployed model", param="model")
+        caller.check(name)
         if name not in self._models:
             await self._refresh(older_than=0.2)
         elif time.monotonic() - self._refreshed > _REFRESH_SECONDS and not self._refreshing.locked():
             self._background = asyncio.create_task(self._refresh(older_than=_REFRESH_SECONDS))
         if name not in self._models:
-            deployed = ", ".join(sorted(self._models)) or "none"
+            deployed = ", ".join(sorted(filter(caller.may, self._models))) or "none"
             raise RequestError(f"model {name} is not deployed; deployed: {deployed}", status=404, param="model")
         return self._models[name]
 

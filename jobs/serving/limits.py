@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .protocol import RequestError
 from .usage import Account, Query, Usage, UsageFile
 
 if TYPE_CHECKING:
-    from sqlllm.settings import QuotaSettings
+    from sqlllm.settings import QuotaSettings, UserSettings
 
 LIMIT_REACHED = "limit_reached"
 _DAY = 86_400  # seconds
@@ -63,7 +63,7 @@ class User:
     """What a user has used today."""
 
     def __init__(self, name: str, quota: QuotaSettings) -> None:
-        self.name = name
+        self.name, self.quota = name, quota
         self.rates = Rates(quota.calls_per_minute, quota.tokens_per_minute)
         self.day = 0
         self.calls, self.tokens, self.cost = 0, 0, 0.0
@@ -72,10 +72,10 @@ class User:
 class Statement:
     """The accounts of a statement, one per model, and what they may still use."""
 
-    def __init__(self, query: Query, user: User, quota: QuotaSettings) -> None:
+    def __init__(self, query: Query, user: User) -> None:
         self.accounts: dict[str, Account] = {}
         self.used = time.monotonic()
-        self._query, self._user, self._quota = query, user, quota
+        self._query, self._user, self._quota = query, user, user.quota
         self._rates = Rates(query.calls_per_minute, query.tokens_per_minute)
 
     def allow(self, calls: int) -> int:
@@ -132,8 +132,15 @@ def _reached(limit: str, usages: list[Usage]) -> RequestError:
 class Limits:
     """Every statement that was heard of lately."""
 
-    def __init__(self, file: UsageFile, quota: QuotaSettings, clock: Callable[[], float] = time.time) -> None:
-        self._file, self._quota, self._clock = file, quota, clock
+    def __init__(
+        self,
+        file: UsageFile,
+        quota: QuotaSettings,
+        users: Mapping[str, UserSettings] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`users` have quotas of their own, in place of `quota`."""
+        self._file, self._quota, self._own, self._clock = file, quota, users or {}, clock
         self._statements: dict[str, Statement] = {}
         self._users: dict[str, User] = {}
 
@@ -144,7 +151,7 @@ class Limits:
         statement = self._statements.get(name)
         if statement is None:
             self._forget()
-            statement = Statement(query, user, self._quota)
+            statement = Statement(query, user)
             known = await self._file.find("query = ?", name)
             statement = self._statements.setdefault(name, statement)
             for usage in known:
@@ -156,7 +163,7 @@ class Limits:
 
     async def _user(self, name: str) -> User:
         today = int(self._clock() // _DAY)
-        user = self._users.setdefault(name, User(name, self._quota))
+        user = self._users.setdefault(name, User(name, self._own.get(name, self._quota)))
         if user.day != today:
             user.day = today
             user.calls, user.tokens, user.cost = await self._file.total(name, since=today * _DAY)

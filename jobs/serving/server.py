@@ -14,10 +14,12 @@ from sqlllm.errors import SQLLLMError
 
 from .applications import REASON
 from .engines import ROUTES, Counts, Generates, Media, Model, get_engine, routes
+from .engines.tokens import PlainTokens, tokenize
 from .fingerprint import fingerprint
 from .meta import meta
 from .protocol import JSON, UNSUPPORTED, RequestError, parse_body
 from .spec import ModelSpec
+from .tasks import TASKS
 
 
 class LoadError(Exception):
@@ -60,16 +62,22 @@ class ModelServer:
             raise LoadError(f"{REASON}it does not fit into the memory that its worker may use") from None
 
     async def call(self, route: str, body: bytes) -> tuple[int, bytes, str]:
-        """Answer one of `ROUTES`: HTTP status, JSON, and the model's fingerprint."""
+        """Answer one of `ROUTES` or `TASKS`: HTTP status, JSON, and the model's fingerprint."""
         status, answer, _ = await self.ask(route, body)
         return status, answer, self._fingerprint
 
     async def ask(self, route: str, body: bytes) -> tuple[int, bytes, str]:
-        """Answer one of `ROUTES`: HTTP status, body and media type."""
+        """Answer one of `ROUTES` or `TASKS`: HTTP status, body and media type."""
         with self._counted():
             try:
-                self._check(route)
-                answer = await getattr(self.model, route)(parse_body(body))
+                if route == "tokenize":
+                    answer = await asyncio.to_thread(tokenize, self._spec.model_path, parse_body(body))
+                elif task := TASKS.get(route):
+                    self._check(task.route)
+                    answer = await task.run(self.model, parse_body(body))
+                else:
+                    self._check(route)
+                    answer = await getattr(self.model, route)(parse_body(body))
             except RequestError as error:
                 return error.status, error.to_json(), JSON
         return (200, answer.content, answer.media_type) if isinstance(answer, Media) else (200, answer, JSON)
@@ -116,8 +124,10 @@ class ModelServer:
         return self._fingerprint, {"spec": self._spec.shown(), "routes": self._routes, "meta": meta(self._spec)}
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
-        """Tokens of each conversation."""
-        return await cast("Generates", self.model).count_tokens(batch)
+        """Tokens of each conversation; a token is four bytes for a model that does not count."""
+        if isinstance(self.model, Generates):
+            return await self.model.count_tokens(batch)
+        return [PlainTokens().count_chat(messages) for messages in batch]
 
     async def counts(self) -> dict[str, int]:
         """What the model has counted; empty if it does not count."""

@@ -202,6 +202,7 @@ class Serving:
                 self._settings.home.expanduser().absolute() / "serving",
                 self._settings.store,
                 self._settings.quota,
+                ours.users,
                 application=GATEWAY,
                 route_prefix="/",
                 name="gateway",

@@ -15,7 +15,7 @@ from sqlllm.errors import ModelError, TableError
 from sqlllm.jobs.serving.usage import Query
 from sqlllm.udfs import requests
 
-from . import queries, system
+from . import ai, queries, system
 from .meter import fetch, prices
 from .planning import analysed, reordered, rewritten
 from .registry import statement
@@ -65,7 +65,7 @@ class _Cost:
 @statement(Explain)
 def explain(session: Session, explain: Explain) -> Result:
     """One row for each call, in the order in which they are made, and one for all: the select as it would run."""
-    sql = explain.select.sql.render(session.variables)
+    sql = ai.written_out(session, explain.select.sql.render(session.variables))
     frame = queries.run_sql(session, sql)
     frame, sql = reordered(session, frame, sql)
     text = rewritten(session, frame, sql) or sql.text

@@ -22,7 +22,7 @@ REFUSED = frozenset({"UNSUPPORTED_FEATURE.LAMBDA_FUNCTION_WITH_SQL_UDF", "UNSUPP
 
 def written_out(sql: RenderedSql) -> RenderedSql:
     """`sql` with each call of an llm_* function replaced by what the function does; each argument stands there once."""
-    tokens = _tokens(sql.text)
+    tokens = tokens_of(sql.text)
     edits: list[tuple[int, int, str]] = []
     for index, (name, bracket) in enumerate(pairwise(tokens)):
         if name.kind is Kind.WORD and name.text.lower() in FUNCTIONS and bracket.text == "(":
@@ -34,7 +34,7 @@ def _call(tokens: list[Token], index: int) -> list[tuple[int, int, str]]:
     """The edits around the arguments of one call; none if their number is wrong, which Spark then says."""
     parameters, _, body, _ = FUNCTIONS[tokens[index].text.lower()]
     names, types = zip(*(parameter.split(" ", 1) for parameter in re.split(r", (?=\w+ )", parameters)), strict=True)
-    commas, end = _separators(tokens, index + 1)
+    commas, end = separators(tokens, index + 1)
     if end is None or end is tokens[index + 2] or len(commas) + 1 != len(names):
         return []
     opened = f"transform(array(named_struct('{names[0]}', cast("
@@ -46,7 +46,7 @@ def _call(tokens: list[Token], index: int) -> list[tuple[int, int, str]]:
     return edits
 
 
-def _separators(tokens: list[Token], opening: int) -> tuple[list[Token], Token | None]:
+def separators(tokens: list[Token], opening: int) -> tuple[list[Token], Token | None]:
     """The commas between the arguments of the bracket at `opening`, and the bracket that closes it."""
     depth, commas = 0, list[Token]()
     for token in tokens[opening:]:
@@ -59,7 +59,8 @@ def _separators(tokens: list[Token], opening: int) -> tuple[list[Token], Token |
     return commas, None
 
 
-def _tokens(text: str) -> list[Token]:
+def tokens_of(text: str) -> list[Token]:
+    """The tokens of SQL, without comments."""
     tokenizer, tokens = Tokenizer(Source(text)), list[Token]()
     while more := tokenizer.statement():
         tokens += more

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlllm import errors
 from sqlllm.errors import SQLLLMError, TableError, nearest
 
-from . import functions, guard, vectors
+from . import ai, functions, guard, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -38,6 +38,7 @@ def run_sql(
     from pyspark.errors import PySparkException
 
     guard.check_sql(session, sql)
+    sql = ai.written_out(session, sql)
     try:
         try:
             return session.spark.sql(prefix + sql.text, args=arguments)

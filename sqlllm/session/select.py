@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Select, Sql
 
-from . import queries
+from . import ai, queries
 from .planning import first, planned, with_planned_query
 from .registry import statement
 from .tables import Result
@@ -21,7 +21,7 @@ _CALL = re.compile(r"\b(\w+)`?\s*\(")
 
 @statement(Select)
 def select(session: Session, select: Select) -> Result:
-    sql = select.sql.render(session.variables)
+    sql = ai.written_out(session, select.sql.render(session.variables))
     query = session.meter.begin(sql.text)
     frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
@@ -38,7 +38,7 @@ def select(session: Session, select: Select) -> Result:
 
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
-    text = sql.sql.render(session.variables)
+    text = ai.written_out(session, sql.sql.render(session.variables))
     if session.meter.begin(text.text):
         text = with_planned_query(session, text)
     return Result(queries.run_sql(session, text), place=sql.place)

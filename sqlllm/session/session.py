@@ -48,6 +48,7 @@ class Session:
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models: set[str] = set()  # functions that call a model, in lower case
+        self.unconstrained: set[str] = set()  # those of them that cannot be held to a JSON schema
         self.connections: dict[tuple[str, str], dict[str, str]] = {}  # options of `connect`, by format and name
         self.python_names: dict[str, Any] = {}  # what --%python cells have defined
         self.running: list[str] = []  # macros and included scripts under way, the innermost last

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +23,11 @@ SCRIPT = """
 import os, sys, time
 from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.settings import Settings
-serving = Serving(Settings.load(serving={"api_key": "open sesame"}))
+users = {
+    "al": {"key": "al's own key", "models": ["tiny*"], "calls_per_day": 2},
+    "bo": {"key": "bo's own key", "models": ["other"]},
+}
+serving = Serving(Settings.load(serving={"api_key": "open sesame", "users": users}))
 serving.deploy(ModelSpec(name="tiny", engine="vllm", model_path=sys.argv[1]))
 print(serving.endpoint, os.path.dirname(os.environ["RAY_AUTH_TOKEN_PATH"]), flush=True)
 time.sleep(1000)
@@ -40,6 +45,36 @@ def script(tiny_model: Path) -> Iterator[subprocess.Popen[str]]:
         script.kill()
 
 
+def users_have_keys_models_and_quotas(endpoint: str, body: dict[str, Any], key: dict[str, str]) -> None:
+    al, bo = ({"Authorization": f"Bearer {name}'s own key"} for name in ("al", "bo"))
+    refused = httpx.post(f"{endpoint}/v1/chat/completions", json=body, headers=bo, timeout=60)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "model_not_allowed")
+    assert "user bo may not use model tiny; allowed: other" in refused.json()["error"]["message"]
+    assert httpx.get(f"{endpoint}/v1/models", headers=bo).json()["data"] == []
+    assert len(httpx.get(f"{endpoint}/v1/models", headers=al).json()["data"]) == 1
+    for route in ("/v1/usage", "/metrics"):
+        assert httpx.get(endpoint + route, headers=al).status_code == 403
+        assert httpx.get(endpoint + route, headers=key).status_code == 200
+    tokenized = httpx.post(
+        f"{endpoint}/tokenize", json={"model": "tiny", "messages": user("hello")}, headers=al, timeout=60
+    ).json()
+    assert tokenized["count"] == len(tokenized["tokens"]) > 2
+    message = {"model": "tiny", "messages": user("hello"), "max_tokens": 2}
+    answer = httpx.post(f"{endpoint}/v1/messages", json=message, headers={"x-api-key": "al's own key"}, timeout=60)
+    assert answer.json()["usage"] == {"input_tokens": tokenized["count"], "output_tokens": 2}
+    batch = {**body, "messages": [user("hello")] * 3}
+    header = {"x-sqlllm-query": '{"user": "somebody else", "store": "off"}'}
+    for status in (200, 403):
+        last = httpx.post(f"{endpoint}/v1/chat/completions", json=body, headers=al, timeout=60)
+        assert last.status_code == status, last.text
+        last_batch = httpx.post(f"{endpoint}/v1/chat/completions/batch", json=batch, headers=al | header, timeout=60)
+        assert last_batch.status_code == 403
+    assert last.json()["error"]["code"] == "limit_reached"
+    assert "user al has a quota of 2 calls a day" in last.json()["error"]["message"]
+    used = httpx.get(f"{endpoint}/v1/usage", headers=key).json()["usage"]
+    assert sum(one["calls"] for one in used if one["user"] == "al") == 2
+
+
 def test_the_key_is_asked_for_and_a_kill_leaves_no_engine(script: subprocess.Popen[str]) -> None:
     assert script.stdout is not None
     assert script.stderr is not None
@@ -47,7 +82,7 @@ def test_the_key_is_asked_for_and_a_kill_leaves_no_engine(script: subprocess.Pop
     body = {"model": "tiny", "messages": user("hello"), "max_tokens": 2}
     for route in ("/v1/chat/completions", "/v1/chat/completions/batch", "/v1/completions"):
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "open sesame"}):
-            refused = httpx.post(endpoint + route, json=body, headers=headers)
+            refused = httpx.post(endpoint + route, json=body, headers=headers, timeout=60)
             assert refused.status_code == 401
             assert refused.json()["error"]["code"] == "invalid_api_key"
             assert "sesame" not in refused.text
@@ -55,6 +90,8 @@ def test_the_key_is_asked_for_and_a_kill_leaves_no_engine(script: subprocess.Pop
     assert httpx.get(f"{endpoint}/health").status_code == 200
     key = {"Authorization": "Bearer open sesame"}
     assert httpx.post(f"{endpoint}/v1/chat/completions", json=body, headers=key, timeout=60).status_code == 200
+
+    users_have_keys_models_and_quotas(endpoint, body, key)
 
     mark = f"_SQLLLM_RAY={folder}".encode()
     names = [Path(f"/proc/{pid}/comm").read_text() for pid in marked(mark)]

@@ -296,3 +296,95 @@ def test_a_secret_is_kept_apart_and_looked_up_by_name() -> None:
     with pytest.raises(OptionError, match="there is no secret openai") as caught:
         one.with_secrets({})
     assert "SQLLLM_SECRETS__OPENAI" in caught.value.cure
+
+
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "content": [{"type": "text", "text": "hi"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 3, "cache_read_input_tokens": 2, "output_tokens": 1},
+}
+STREAM = b"".join(
+    b"event: x\ndata: " + json.dumps(event).encode() + b"\n\n"
+    for event in (
+        {"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": 3}}},
+        {"type": "ping"},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
+        {"type": "content_block_stop", "index": 0},
+        {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    )
+)
+
+
+def test_claude_is_asked_in_its_own_protocol(provider: Provider) -> None:
+    overloaded = fails(529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
+    provider.say(overloaded, garbage, fails(200, MESSAGE))
+    answer = call(spec(provider, "claude"), "chat", ask("hello", temperature=0))
+    assert answer["choices"][0]["message"] == {"role": "assistant", "content": "hi"}
+    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
+    assert len(provider.asked) == 3
+    asked = provider.asked[-1]
+    assert asked.path == "/v1/messages"
+    assert asked.headers.items() >= {"x-api-key": KEY, "anthropic-version": "2023-06-01"}.items()
+    turn = {"role": "user", "content": [{"type": "text", "text": "hello"}]}
+    assert asked.body == {
+        "model": "real-name", "max_tokens": 4096, "temperature": 0, "stream": False, "messages": [turn],
+    }  # fmt: skip
+    provider.say(fails(200, STREAM))
+    *events, last = call(spec(provider, "claude"), "stream", "chat", ask("hello", stream=True))
+    chunks = [json.loads(event.removeprefix(b"data: ")) for event in events]
+    assert last == b"data: [DONE]\n\n"
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == "hi"
+    assert chunks[-1]["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (fails(200, STREAM.rpartition(b"event: x")[0]), "claude broke its answer off: there is no last event"),
+        (fails(200, b"data: {\n\n"), "an event is none"),
+        (fails(200, b'data: {"type": "error", "error": {"type": "overloaded_error", "message": "no"}}\n\n'),
+         "claude: no"),
+        (fails(401, {"type": "error", "error": {"message": f"invalid x-api-key {KEY}"}}), r"x-api-key \*\*\*"),
+        (fails(400, {"type": "error", "error": {"message": "prompt is too long: 9 tokens > 5"}}), "too long"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_claude_is_one_clear_error(provider: Provider, fault: fake.Reply, words: str) -> None:
+    provider.say(fault)
+    with pytest.raises(RequestError, match=words) as caught:
+        call(spec(provider, "claude", max_retries="0"), "stream", "chat", ask(stream=True))
+    assert KEY not in caught.value.message
+    assert (caught.value.code == "context_length_exceeded") == (words == "too long")
+
+
+def test_vectors_images_and_sound_of_a_provider(provider: Provider) -> None:
+    vectors = {
+        "object": "list",
+        "model": "x",
+        "data": [{"index": 0, "embedding": [1.0]}],
+        "usage": {"prompt_tokens": 2},
+    }
+    provider.say(fails(500, b""), garbage, fails(200, vectors))
+    answer = call(spec(provider), "embeddings", {"model": "m", "input": ["a"], "encoding_format": "base64"})
+    assert answer == {**vectors, "model": "m"}
+    assert provider.asked[-1].path == "/v1/embeddings"
+    assert provider.asked[-1].body == {"model": "real-name", "input": ["a"], "encoding_format": "base64"}
+    provider.say(fails(200, {"created": 1, "data": [{"b64_json": "AA"}]}))
+    assert call(spec(provider), "images", {"model": "m", "prompt": "a dog"})["data"] == [{"b64_json": "AA"}]
+
+    async def sounds() -> tuple[Any, Any]:
+        async with loaded(spec(provider)) as model:
+            provider.say(fails(200, b"RIFF"), fails(500, b""), fails(200, {"text": "hi"}))
+            made = await model.speech({"model": "m", "input": "hi", "response_format": "wav"})
+            heard = await model.transcriptions({"model": "m", "file": "UklGRg==", "language": "en"})
+            return made, heard
+
+    made, heard = asyncio.run(sounds())
+    assert (made.content, made.media_type) == (b"RIFF", "audio/wav")
+    assert (json.loads(heard.content), heard.media_type) == ({"text": "hi"}, "application/json")
+    assert b"RIFF" in provider.asked[-1].raw
+    assert b'name="model"\r\n\r\nreal-name' in provider.asked[-1].raw

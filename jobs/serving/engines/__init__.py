@@ -133,6 +133,7 @@ class Engine(Protocol):
 
     name: ClassVar[str]
     generates: ClassVar[bool]  # whether its models continue any text: then a first token shows that one works
+    # An engine whose models cannot be held to a JSON schema also says `constrains = False`.
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import orjson
 
 from sqlllm.errors import ModelError, PackageError
 
+from ..protocol import UNSUPPORTED, RequestError, check_messages
+
 _BYTES_PER_TOKEN = 4
+
+
+def tokenize(folder: str, request: dict[str, Any]) -> bytes:
+    """The tokens of `prompt` or of `messages` with the tokenizer of a folder, in vLLM's shape."""
+    try:
+        if not Path(folder).is_dir():  # it would take seconds to import what says so, too
+            raise ModelError("this model's tokenizer is not here")
+        tokenizer = _load(folder)
+    except ModelError as error:
+        raise RequestError(error.message, param="model", code=UNSUPPORTED) from None
+    if isinstance(prompt := request.get("prompt"), str):
+        tokens = tokenizer.ids(prompt, special=request.get("add_special_tokens", True))
+    else:
+        tokens = tokenizer.chat_ids(check_messages(request.get("messages")))
+    return orjson.dumps({"count": len(tokens), "tokens": tokens})
+
+
+@lru_cache(maxsize=1)
+def _load(folder: str) -> TokenizerTokens:
+    return TokenizerTokens.load(folder)
 
 
 class Tokens(Protocol):
@@ -59,12 +83,20 @@ class TokenizerTokens:
             raise ModelError(f"no tokenizer in {folder}: {error}") from error
 
     def count(self, text: str) -> int:
-        return len(self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        return len(self.ids(text))
 
     def count_chat(self, messages: list[dict[str, Any]]) -> int:
+        return len(self.chat_ids(messages))
+
+    def ids(self, text: str, special: bool = False) -> list[int]:
+        """The tokens of a text; `special`: with those that begin or end any."""
+        return list(self._tokenizer(text, add_special_tokens=special)["input_ids"])
+
+    def chat_ids(self, messages: list[dict[str, Any]]) -> list[int]:
+        """The tokens of a conversation."""
         if self._tokenizer.chat_template is None:
-            return sum(self.count(str(message.get("content") or "")) for message in messages)
-        return len(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+            return [token for message in messages for token in self.ids(str(message.get("content") or ""))]
+        return list(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
 
     def cut(self, text: str, tokens: int) -> str:
         return str(self._tokenizer.decode(self._tokenizer(text, add_special_tokens=False)["input_ids"][:tokens]))

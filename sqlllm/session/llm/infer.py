@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.serving import Autoscale, ModelSpec
+from sqlllm.jobs.serving.engines import get_engine
 from sqlllm.udfs.transport import Endpoint
 
 from .. import guard
@@ -66,6 +67,8 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     )
     session.meter.add(deployed.name, endpoint)
     session.models.add(deployed.name.lower())
+    constrains = getattr(get_engine(deployed.backend), "constrains", True)
+    (session.unconstrained.discard if constrains else session.unconstrained.add)(deployed.name.lower())
     row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
     return Result(session.table([row], schema), place=run.place)

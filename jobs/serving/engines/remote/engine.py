@@ -7,8 +7,11 @@ from typing import Any, ClassVar
 
 from ...spec import ModelSpec
 from .. import Model
+from .anthropic import AnthropicModel
 from .openai import OpenAIModel
 from .options import Options, parse
+
+_ADAPTERS: dict[str, type[OpenAIModel | AnthropicModel]] = {"openai": OpenAIModel, "anthropic": AnthropicModel}
 
 
 class Remote:
@@ -16,6 +19,7 @@ class Remote:
 
     name: ClassVar[str] = "remote"
     generates: ClassVar[bool] = False  # it does, but a first token costs money
+    constrains: ClassVar[bool] = False  # some providers can be held to a schema, others refuse one
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
@@ -34,4 +38,5 @@ class Remote:
     @staticmethod
     async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> Model:  # noqa: ARG004
         """Ready to call; the provider is not asked yet."""
-        return OpenAIModel.load(spec, Options(**options))
+        typed = Options(**options)
+        return _ADAPTERS[typed.spoken.protocol].load(spec, typed)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import orjson
 
 from ...spec import ModelSpec
+from .. import Media
 from .http import Api, Refused
 from .model import RemoteModel
 from .options import Options
 
 _SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
+_SOUNDS = {"mp3": "audio/mpeg", "wav": "audio/wav", "opus": "audio/ogg", "flac": "audio/flac", "aac": "audio/aac"}
 _AZURE_VERSION = "2024-10-21"
 
 
@@ -56,6 +59,47 @@ class OpenAIModel(RemoteModel):
         answer = await self._api.post(f"{self._base}/completions", self._body(request), _response)
         self._count(answer)
         return orjson.dumps({**answer, "model": self._name})
+
+    async def embeddings(self, request: dict[str, Any]) -> bytes:
+        """The provider's vectors."""
+        return await self._pass("/embeddings", request, "data")
+
+    async def rerank(self, request: dict[str, Any]) -> bytes:
+        """The provider's ranking, if it makes any."""
+        return await self._pass("/rerank", request, "results")
+
+    async def images(self, request: dict[str, Any]) -> bytes:
+        """The provider's images."""
+        return await self._pass("/images/generations", request, "data")
+
+    async def speech(self, request: dict[str, Any]) -> Media:
+        """The provider's sound."""
+        body = {**request, "model": self._options.model}
+        content = await self._api.post(f"{self._base}/audio/speech", body, bytes)
+        return Media(content, _SOUNDS.get(request.get("response_format") or "mp3", "application/octet-stream"))
+
+    async def transcriptions(self, request: dict[str, Any]) -> Media:
+        """What the provider hears."""
+        fields = {name: str(value) for name, value in request.items() if name not in ("file", "model")}
+        form = {"data": {**fields, "model": self._options.model}}
+        sound = ("sound.wav", b64decode(request["file"]))
+        content = await self._api.post(f"{self._base}/audio/transcriptions", None, bytes, **form, files={"file": sound})
+        return Media(content, "application/json" if content[:1] == b"{" else "text/plain")
+
+    async def _pass(self, path: str, request: dict[str, Any], key: str) -> bytes:
+        """A request and its answer as they are, but for the model's name; the answer has a list under `key`."""
+
+        def read(content: bytes) -> dict[str, Any]:
+            answer: dict[str, Any] = orjson.loads(content)
+            if isinstance(error := answer.get("error"), dict):
+                raise Refused(error.get("message") or "it gives no reason")
+            list(answer[key])
+            return answer
+
+        self._counts["requests"] += 1
+        answer = await self._api.post(self._base + path, {**request, "model": self._options.model}, read)
+        self._count(answer)
+        return orjson.dumps({**answer, "model": self._name} if "model" in answer else answer)
 
     def _events(self, route: str, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         return self.chunks(request) if route == "chat" else self._chunks("/completions", self._body(request))

@@ -1,4 +1,4 @@
-"""Providers that speak OpenAI's protocol: where they answer, what they call keys and models, what is odd of them."""
+"""Providers: which protocol they speak, where they answer, what they call keys and models, what is odd of them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Provider:
     extra: frozenset[str] = frozenset()  # options besides the common ones
     unused: Mapping[str, str] = field(default_factory=dict)  # options without effect, and why
     chat_path: str = "/chat/completions"
+    protocol: str = "openai"
     reasons: bool = False  # takes `max_completion_tokens` and no sampling
 
 
@@ -87,12 +88,19 @@ PROVIDERS: dict[str, Provider] = {
         model="gemini-pro",
         environment="GEMINI_API_KEY",
     ),
+    "claude": Provider(
+        base_url="https://api.anthropic.com",
+        model="claude-3-haiku-20240307",
+        environment="ANTHROPIC_API_KEY",
+        protocol="anthropic",
+    ),
     "pangu": Provider(aliases={"api_url": "base_url"}),
     # Another gateway, vLLM, or what else speaks OpenAI's protocol.
     "sqlllm": Provider(needs_key=False, aliases=_OPENAI),
 }
 _SAME = {
     "official_openai": "openai",
+    "anthropic": "claude",
     "kimi": "moonshot",
     "doubao": "volcengine",
     "openai_compatible": "sqlllm",
