@@ -1,4 +1,4 @@
-"""Rows per second of the model function against other ways to the same answers: `python -m bench.throughput [--scale 0.125]`.
+"""Rows per second of the model function against other ways to the same answers: `python -m bench.throughput`.
 
 One run, the same distinct prompts, 32 answer tokens, vLLM on this machine:
 
