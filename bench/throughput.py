@@ -1,4 +1,4 @@
-"""Rows per second of the model function against other ways to the same answers: `python -m bench.throughput [--full]`.
+"""Rows per second of the model function against other ways to the same answers: `python -m bench.throughput`.
 
 One run, the same distinct prompts, 32 answer tokens, vLLM on this machine:
 
@@ -9,7 +9,8 @@ One run, the same distinct prompts, 32 answer tokens, vLLM on this machine:
     predict_batch  PySpark's predict_batch_udf around vLLM
 
 A model of about 1 M parameters shows the overhead, one of about 100 M (raw and sql) what is left of it when the engine
-works. Each way is a process of its own with a time limit; loading the model is not timed.
+works. Each way is a process of its own with a time limit; loading the model is not timed. 8,192 prompts for the small
+model and 256 for the large one; `--scale` takes that share of both.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tests.tiny import make_tiny_model
 
 from . import report
 
+ROWS, LARGE_ROWS = 8192, 256
 TOKENS = 32
 CONTEXT = 512
 ROW_BY_ROW = 256  # rows are enough for the slow way
@@ -41,29 +43,26 @@ VLLM = {"dtype": "float32", "max_model_len": CONTEXT, "enforce_eager": True}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--full", action="store_true", help="8,192 prompts; 256 for the large model")
-    parser.add_argument("--rows", type=int, help="prompts (1,024)")
-    parser.add_argument("--large-rows", type=int, help="prompts for the large model (64); 0 leaves it out")
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the prompts; 0.125 ends within 10 minutes")
     parser.add_argument("--ways", default=",".join(WAYS), help="those to run, with commas")
     parser.add_argument("--limit", type=float, default=900, help="seconds that one way may take")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.way:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         print(json.dumps(WAYS[given.way](given.folder)))
         return
-    rows = given.rows or (8192 if given.full else 1024)
-    large_rows = given.large_rows if given.large_rows is not None else (256 if given.full else 64)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what runs is ended, too
+    rows, large_rows = (max(1, round(number * given.scale)) for number in (ROWS, LARGE_ROWS))
     ways = given.ways.split(",")
     with tempfile.TemporaryDirectory() as name:
         small = _prepare(Path(name, "small"), rows, hidden=128, layers=4)
         rates = {way: _in_a_process(way, small, given.limit) for way in ways}
         _show(f"{rows} prompts, {TOKENS} answer tokens, a model of about 1 M parameters", rates)
-        large_rates: dict[str, float | None] = {}
-        if large_rows:
-            large = _prepare(Path(name, "large"), large_rows, hidden=1024, layers=12)
-            large_rates = {way: _in_a_process(way, large, given.limit) for way in ("raw", "sql")}
-            _show(f"{large_rows} prompts, a model of about 100 M parameters", large_rates)
+        large = _prepare(Path(name, "large"), large_rows, hidden=1024, layers=12)
+        large_rates = {way: _in_a_process(way, large, given.limit) for way in ("raw", "sql") if way in ways}
+        _show(f"{large_rows} prompts, a model of about 100 M parameters", large_rates)
     figures = {f"vs_{way}": _ratio(rates.get("sql"), rate) for way, rate in rates.items() if way != "sql"}
     figures["vs_raw_large"] = _ratio(large_rates.get("sql"), large_rates.get("raw"))
     report.last_line({**figures, "rows": rows, "large_rows": large_rows, "rates": rates, "large_rates": large_rates})
@@ -85,13 +84,25 @@ def _in_a_process(way: str, folder: Path, limit: float) -> float | None:
         try:
             shown, _ = process.communicate(timeout=limit)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            _end(process)
             print(f"{way}: stopped after {limit:g} s; it last said\n{said.read_text()[-2000:]}", file=sys.stderr)
             return None
+        except BaseException:  # Ctrl-C, SIGTERM
+            _end(process)
+            raise
     if process.returncode:
         print(f"{way}: failed; it last said\n{said.read_text()[-2000:]}", file=sys.stderr)
         return None
     return float(shown.splitlines()[-1])
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End the process and all of its group: it may close what it has started, then it must go."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=20)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _show(title: str, rates: dict[str, float | None]) -> None:
