@@ -23,7 +23,9 @@ def up(assignments: tuple[str, ...]) -> None:
     """
     settings = Settings.load()
     for assignment in assignments:
-        key, _, value = assignment.partition("=")
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise OptionError(f"--set {assignment}: there is no `=`", cure="Write --set key=value.")
         settings.assign(key, value)
     if elsewhere := settings.ray.address or os.environ.get("RAY_ADDRESS"):
         raise OptionError(
