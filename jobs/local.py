@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
-from sqlllm.errors import SetupError
+from sqlllm.errors import SetupError, SQLLLMError
 from sqlllm.settings import RaySettings, default_home
 
 _POLITE = 60.0  # seconds that it has to end by itself
@@ -74,7 +74,7 @@ def up(settings: RaySettings) -> tuple[LocalCluster, bool]:
         try:
             while (found := find()) is None or found.pid != owner.pid:
                 if owner.poll() is not None:
-                    raise SetupError(f"the cluster did not start: {log.read_text(errors='replace').strip()}")
+                    raise SetupError(log.read_text(errors="replace").strip())
                 time.sleep(_POLL_SECONDS)
         except BaseException:  # Ctrl-C, too, leaves nothing behind
             owner.terminate()
@@ -94,13 +94,14 @@ def down() -> LocalCluster | None:
 
 
 def _end(found: LocalCluster) -> None:
-    how, deadline = signal.SIGTERM, time.monotonic() + _POLITE
-    while found.lives:
-        if time.monotonic() > deadline:
-            how = signal.SIGKILL  # its reaper ends the rest
+    for how in (signal.SIGTERM, signal.SIGKILL):  # after the second one its reaper ends the rest
         with suppress(ProcessLookupError):
             os.kill(found.pid, how)
-        time.sleep(_POLL_SECONDS)
+        deadline = time.monotonic() + _POLITE
+        while found.lives and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        if not found.lives:
+            return
 
 
 def _record() -> Path:
@@ -133,7 +134,10 @@ def _own(settings: RaySettings) -> NoReturn:
 
     # Before Ray starts: it may be asked to end at any time. Later signals are for nothing: it is ending.
     signal.signal(signal.SIGTERM, _stop)
-    cluster.start(settings.model_copy(update={"address": "local"}), dashboard=True)
+    try:
+        cluster.start(settings.model_copy(update={"address": "local"}), dashboard=True)
+    except SQLLLMError as error:
+        sys.exit(str(error))
     import ray
 
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
