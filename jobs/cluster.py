@@ -2,7 +2,7 @@
 
 An embedded Ray belongs to this process alone: it has its own folder, which only this user may enter, and its own
 token. Two scripts, or two users, on one machine do not meet. When the process ends, by whatever signal, everything it
-started ends with it.
+started ends with it. `local` keeps one for several processes.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from typing import TYPE_CHECKING
 
 from sqlllm.errors import PackageError, SetupError
 
+from . import local
+
 if TYPE_CHECKING:
     from sqlllm.settings import RaySettings
 
@@ -44,11 +46,12 @@ _PREFIX = f"/tmp/sqlllm-{os.getuid()}-"  # noqa: S108 (mkdtemp makes what follow
 _reaper: subprocess.Popen[bytes] | None = None
 
 
-def start(settings: RaySettings) -> bool:
+def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
     """Start or join Ray; False, and nothing is done, when this process already has it.
 
-    Joins the cluster at `settings.address`, else at `RAY_ADDRESS`, else starts one. Call it from a thread that lives
-    as long as Ray is needed: the kernel ends Ray's processes with the thread that started them.
+    Joins the cluster at `settings.address`, else at `RAY_ADDRESS`, else that of `sqlllm up`, else starts one. Call it
+    from a thread that lives as long as Ray is needed: the kernel ends Ray's processes with the thread that started
+    them. A Ray with a dashboard takes jobs of other processes.
 
     Raises: SetupError if there is no cluster at the address, if it refuses the token, or if Ray does not start.
     """
@@ -61,9 +64,10 @@ def start(settings: RaySettings) -> bool:
     if ray.is_initialized():
         return False
     if where := address(settings):
+        authorize(where)
         _join(where)
     else:
-        _start_embedded(settings)
+        _start_embedded(settings, dashboard)
     return True
 
 
@@ -83,7 +87,16 @@ def is_embedded() -> bool:
 def address(settings: RaySettings) -> str:
     """The address of the cluster to join; empty if Ray is to run as part of this process."""
     where = settings.address or os.environ.get("RAY_ADDRESS", "")
+    if not where and not is_embedded() and (found := local.find()):
+        return found.address
     return "" if where == "local" else where
+
+
+def authorize(where: str) -> None:
+    """Let this process into the cluster at `where`, if it is that of `sqlllm up`; others' tokens are the user's."""
+    if (found := local.find()) and found.address == where:
+        os.environ.pop("RAY_AUTH_TOKEN", None)
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(found.token)
 
 
 def environment() -> dict[str, str]:
@@ -92,7 +105,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "RAY_AUTH_TOKEN_PATH" or not embedded}
 
 
-def _start_embedded(settings: RaySettings) -> None:
+def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
     folder = _folder()
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token(folder))
@@ -101,7 +114,7 @@ def _start_embedded(settings: RaySettings) -> None:
     os.environ[_MARK] = str(folder)
     try:
         try:
-            _init(settings, folder)
+            _init(settings, folder, dashboard)
         except Exception as error:
             if "timed out during startup" not in str(error):
                 raise
@@ -111,8 +124,9 @@ def _start_embedded(settings: RaySettings) -> None:
         _sweep()
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             gc.collect()  # the first one's processes, which it does not know to have ended
-        _init(settings, folder)
+        _init(settings, folder, dashboard)
     except Exception as error:  # Ray raises plain ones
+        _sweep()
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
     finally:
         # Only Ray's processes carry it, not the others that this process starts (Spark's JVM).
@@ -122,7 +136,7 @@ def _start_embedded(settings: RaySettings) -> None:
             signal.signal(signal.SIGTERM, on_terminate)
 
 
-def _init(settings: RaySettings, folder: Path) -> None:
+def _init(settings: RaySettings, folder: Path, dashboard: bool) -> None:
     import ray
 
     _start_reaper(f"{_MARK}={folder}")
@@ -130,7 +144,7 @@ def _init(settings: RaySettings, folder: Path) -> None:
         address="local",
         num_cpus=settings.num_cpus or max(4, os.cpu_count() or 1),
         object_store_memory=settings.object_store_memory,
-        include_dashboard=False,
+        include_dashboard=dashboard,
         log_to_driver=False,
         logging_level=logging.ERROR,
         _temp_dir=str(folder / "ray"),  # Ray opens its folder to everyone; ours around it stays closed

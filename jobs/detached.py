@@ -126,6 +126,7 @@ def _submit(run: RunRecord, where: str, arguments: list[str]) -> RunRecord:
 def _client(where: str) -> JobSubmissionClient:
     from ray.job_submission import JobSubmissionClient
 
+    cluster.authorize(where)
     try:
         return JobSubmissionClient(where)
     except (ConnectionError, RuntimeError) as error:

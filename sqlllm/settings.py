@@ -39,7 +39,7 @@ class SparkSettings(_Group):
 class RaySettings(_Group):
     """How to reach or start Ray."""
 
-    address: str = Field("", description="address of a Ray cluster; empty starts one that ends with the session")
+    address: str = Field("", description="a Ray cluster; empty: that of `sqlllm up`, else a Ray of the session's own")
     num_cpus: int | None = Field(None, ge=1, description="logical CPUs of an embedded Ray; default: at least 4")
     object_store_memory: int = Field(256 * 2**20, ge=80 * 2**20, description="bytes of an embedded Ray's object store")
     detached_runs: int = Field(
@@ -151,6 +151,11 @@ def _usual_folders() -> list[str]:
     return [".", *beside, "~", tempfile.gettempdir()]
 
 
+def default_home() -> Path:
+    """Where `Settings.home` is unless it is set otherwise."""
+    return Path(os.environ.get("SQLLLM_HOME", "~/.sqlllm")).expanduser()
+
+
 class Settings(BaseSettings):
     """All settings; see the groups."""
 
@@ -162,10 +167,7 @@ class Settings(BaseSettings):
         toml_file="sqlllm.toml",
     )
 
-    home: Path = Field(
-        default_factory=lambda: Path(os.environ.get("SQLLLM_HOME", "~/.sqlllm")).expanduser(),
-        description="folder of runs, models and histories",
-    )
+    home: Path = Field(default_factory=default_home, description="folder of runs, models and histories")
     project: Path = Field(Path(), description="folder that `include project` starts from")
     spark: SparkSettings = Field(default_factory=SparkSettings)
     ray: RaySettings = Field(default_factory=RaySettings)

@@ -1,4 +1,4 @@
-"""The `sqlllm` command. One file per command; each is loaded only when it is called."""
+"""The `sqlllm` command. A file for each command, or for a few of one kind; it is loaded only when one is called."""
 
 from __future__ import annotations
 
@@ -21,8 +21,23 @@ COMMANDS = {
     "fmt": "rewrite scripts in one style",
     "shell": "statements at a prompt",
     "console": "notebooks in the browser",
+    "up": "start a cluster on this machine that outlives the command",
+    "down": "end what `up` started",
+    "deploy": "deploy models on the cluster",
+    "undeploy": "remove a model",
+    "query": "ask a model",
+    "stat": "the models, or the workers of one",
+    "serve": "models behind OpenAI's API, without SQL",
     "doctor": "what this machine has, what is missing or broken, and the cure",
 }
+
+
+_FILES = {
+    "up": "cluster",
+    "down": "cluster",
+    **dict.fromkeys(("deploy", "undeploy", "query", "stat", "serve"), "models"),
+}
+"""Of several commands: each has its own name there."""
 
 
 class _Lazy(click.Group):
@@ -34,7 +49,9 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"{__name__}.{cmd_name}").command
+        file = _FILES.get(cmd_name)
+        module = importlib.import_module(f"{__name__}.{file or cmd_name}")
+        command = getattr(module, cmd_name if file else "command")
         assert isinstance(command, click.Command)
         return command
 

@@ -18,6 +18,8 @@ from ..tables import Result
 from . import kinds, remote, setup
 
 if TYPE_CHECKING:
+    from sqlllm.jobs.serving import Deployment
+
     from ..session import Session
 
 # Byzer-LLM's keys that have one meaning here: what they may say, and what to write instead of anything else.
@@ -50,15 +52,8 @@ _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's sp
 
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
-    """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment.
-
-    With reconnect="true" the model is one that is deployed already: by this session, or on the cluster that it joins.
-    """
-    checks.require(options, ["udfName"], "infer")
-    if options.get("reconnect", "false") == "true":
-        deployed = session.serving.find(options["udfName"])
-    else:
-        deployed = session.serving.deploy(_spec(session, options), on_progress=session.observer.step)
+    """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
+    deployed = deploy(session, options)
     settings = session.settings
     endpoint = Endpoint(
         url=deployed.endpoint,
@@ -72,6 +67,18 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
     return Result(session.table([row], schema), place=run.place)
+
+
+def deploy(session: Session, options: dict[str, str]) -> Deployment:
+    """Deploy what the options of a statement ask for, and wait until it answers; needs no Spark.
+
+    With reconnect="true" the model is one that is deployed already: by this session, or on the cluster that it joins.
+    """
+    check(options)
+    checks.require(options, ["udfName"], "infer")
+    if options.get("reconnect", "false") == "true":
+        return session.serving.find(options["udfName"])
+    return session.serving.deploy(_spec(session, options), on_progress=session.observer.step)
 
 
 def _spec(session: Session, options: dict[str, str]) -> ModelSpec:

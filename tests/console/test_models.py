@@ -1,0 +1,144 @@
+"""up, deploy, query, stat, serve, undeploy, down: as a user types them, each in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+
+from sqlllm.console.cli import cli
+from sqlllm.jobs.reaper import marked
+
+from .test_cli import SQLLLM, sqlllm
+
+ANSWERS = "prompt,answer\nhello,good day\n"
+ORACLE = ["--pretrained_model_type", "oracle/table", "--model_path", "answers.csv"]
+POLITE = """\
+model: polite
+pretrained_model_type: ENV {{KIND}}
+model_path: answers.csv
+infer_params:
+  max_model_len: 99
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user's working folder, and a home without a cluster; whatever is up at the end goes down."""
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SQLLLM_HOME", str(tmp_path / "home"))
+    (tmp_path / "answers.csv").write_text(ANSWERS)
+    yield tmp_path
+    if (tmp_path / "home" / "cluster.json").exists():
+        sqlllm("down", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("command", ["deploy --model m --infer_backend vllm", "undeploy --model m", "stat"])
+def test_without_a_cluster_the_cure_is_up(command: str, folder: Path) -> None:
+    shown = sqlllm(*command.split(), cwd=folder)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "there is no cluster" in shown.stderr
+    assert "`sqlllm up`" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("--model m", 1, "--infer_backend is missing"),
+        ("--infer_backend vllm", 1, "--model is missing"),
+        ("--model m --infer_params enforce_eager", 2, "there is no `=`"),
+        ("--model m x=1", 2, "x=1 is no flag; --infer_params x=1 is one"),
+        ("--model m --file models.yaml", 2, "not in both"),
+        ("--file models.yaml", 1, "unknown flag modle"),
+        ("--file key.yaml", 1, "there is no variable SQLLLM_TEST_NO_KEY in the environment"),
+        ("--file answers.csv", 1, "answers.csv holds no model"),
+    ],
+)
+def test_a_wrong_command_line_is_named_before_anything_starts(
+    command: str, code: int, words: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "models.yaml").write_text("modle: m\n")
+    (folder / "key.yaml").write_text("model: m\ninfer_params:\n  saas.api_key: ENV {{SQLLLM_TEST_NO_KEY}}\n")
+    monkeypatch.chdir(folder)
+    shown = CliRunner().invoke(cli, ["deploy", *command.split()])
+    assert shown.exit_code == code
+    assert words in f"{shown.output} {shown.exception}"
+
+
+def test_up_where_scripts_join_another_cluster(folder: Path) -> None:
+    shown = sqlllm("up", cwd=folder, RAY_ADDRESS="10.0.0.1:6379")
+    assert shown.returncode == 1
+    assert "scripts here join the Ray at 10.0.0.1:6379" in shown.stderr
+
+
+@pytest.mark.slow
+def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(folder: Path) -> None:
+    def run(*arguments: str) -> str:
+        shown = sqlllm(*arguments, cwd=folder)
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout
+
+    assert run("up").startswith("up: ")
+    mark = f"_SQLLLM_RAY={json.loads((folder / 'home' / 'cluster.json').read_text())['folder']}".encode()
+    assert run("up").startswith("up already: ")
+    (folder / "models.yaml").write_text(POLITE)
+    shown = sqlllm("serve", "--port", "0", "--file", "models.yaml", cwd=folder, KIND="oracle/table")
+    assert shown.returncode == 0, shown.stderr
+    endpoint = shown.stdout.splitlines()[-1]
+    assert run("query", "--model", "polite", "--query", "hello") == "good day\n"
+    run("deploy", "--model", "other", *ORACLE, "--num_workers", "2", "--infer_params", "max_model_len=64")
+    models = {row["name"]: (row["state"], row["replicas"], row["endpoint"] + "/v1") for row in json.loads(
+        run("stat", "--format", "json"))}  # fmt: skip
+    assert models == {"polite": ("RUNNING", 1, endpoint), "other": ("RUNNING", 2, endpoint)}
+    workers = json.loads(run("stat", "--model", "polite", "--format", "json"))
+    assert [(worker["state"], worker["requests"] > 0) for worker in workers] == [("idle", True)]
+
+    (folder / "script.sql").write_text(
+        'run command as LLM.`` where action="infer" and reconnect="true" and udfName="polite";\n'
+        "select llm_result(polite(llm_param(map('instruction', 'hello')))) as answer as answers;"
+    )
+    assert json.loads(run("run", "script.sql", "--format", "json")) == [{"answer": "good day"}]
+
+    run("undeploy", "--model", "other")
+    again = sqlllm("undeploy", "--model", "other", cwd=folder)
+    assert (again.returncode, "there is no model other" in again.stderr) == (1, True)
+    assert run("down").startswith("down: ")
+    assert marked(mark) == []
+    assert run("down") == "down already\n"
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{endpoint}/models")
+
+
+@pytest.mark.slow
+def test_serve_without_a_cluster_ends_with_ctrl_c(folder: Path) -> None:
+    (folder / "models.yaml").write_text(
+        "- {model: polite, pretrained_model_type: oracle/table, model_path: answers.csv}\n"
+    )
+    served = subprocess.Popen(
+        [*SQLLLM, "serve", "--port", "0", "--api_key", "key-of-mine", "--file", "models.yaml"],
+        cwd=folder,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert served.stdout is not None
+    try:
+        assert served.stdout.readline().startswith("polite: RUNNING")
+        url = f"{served.stdout.readline().strip()}/models"
+        assert httpx.get(url).status_code == 401
+        (model,) = httpx.get(url, headers={"Authorization": "Bearer key-of-mine"}).json()["data"]
+        assert model["id"] == "polite"
+    finally:
+        served.send_signal(signal.SIGINT)
+        _, errors = served.communicate()
+    assert served.returncode == 130
+    assert "Traceback" not in errors
