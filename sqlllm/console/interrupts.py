@@ -37,7 +37,7 @@ def interruptible(session: Session) -> Iterator[None]:
         if not asked.is_set():
             asked.set()
             threading.Thread(target=cancel, name="cancel", daemon=True).start()
-        if not _talks_to_the_jvm(frame):
+        if not talks_to_the_jvm(frame):
             ended.set()
             raise KeyboardInterrupt
 
@@ -56,7 +56,8 @@ def interruptible(session: Session) -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _talks_to_the_jvm(frame: FrameType | None) -> bool:
+def talks_to_the_jvm(frame: FrameType | None) -> bool:
+    """Whether a thread at `frame` is in an exchange with the JVM."""
     while frame is not None:
         if frame.f_globals.get("__name__", "").startswith("py4j."):
             return True

@@ -38,11 +38,16 @@ class Session:
     """
 
     def __init__(
-        self, settings: Settings | None = None, *, spark: SparkSession | None = None, observer: Observer | None = None
+        self,
+        settings: Settings | None = None,
+        *,
+        spark: SparkSession | None = None,
+        observer: Observer | None = None,
+        user: str = "",
     ) -> None:
         self.settings = settings or Settings.load()
         self.observer = observer or Observer()
-        self.user = getpass.getuser()
+        self.user = user or getpass.getuser()
         self.variables = Variables(home=str(Path.home()), owner=self.user)
         self.meter = Meter(self)  # of what statements use of models
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone

@@ -28,6 +28,7 @@ COMMANDS = {
     "query": "ask a model",
     "stat": "the models, or the workers of one",
     "serve": "models behind OpenAI's API, without SQL",
+    "engine": "scripts over HTTP, for schedulers and other tools",
     "doctor": "what this machine has, what is missing or broken, and the cure",
 }
 
