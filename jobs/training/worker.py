@@ -19,7 +19,7 @@ from .spec import FinetuneSpec
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import PreTrainedModel, Trainer, TrainingArguments
+    from transformers import PreTrainedModel, Trainer
 
 
 def train(config: dict[str, Any]) -> None:
@@ -83,7 +83,6 @@ def build_trainer(
     tokenizer = load_tokenizer(base)
     model = load_model(spec, base, gpu=gpu)
     args = SFTConfig(**arguments(spec, run, model, gpu=gpu), completion_only_loss=True)
-    let_fsdp(args)
     rows, held_out = examples(spec, run, tokenizer)
     trainer = SFTTrainer(
         model=model,
@@ -168,6 +167,10 @@ def _bf16(spec: FinetuneSpec, *, gpu: bool) -> bool:
 
 def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu: bool) -> dict[str, Any]:
     """What every trainer is told."""
+    if "deepspeed" in spec.training and not gpu:
+        import deepspeed.ops
+
+        deepspeed.ops.__compatible_ops__ = {}  # or the workers compile one for their collectives, and wait for it
     longest = min(spec.training["max_length"], getattr(model.config, "max_position_embeddings", math.inf))
     return {
         "bf16": _bf16(spec, gpu=gpu),
@@ -176,22 +179,12 @@ def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu
         # A loss that is no number must be seen, not averaged away.
         "logging_nan_inf_filter": False,
         **spec.training,
-        "fsdp": "fsdp_config" in spec.training,
         "max_length": longest,
         "save_total_limit": None,  # Metrics counts them
         "use_cpu": not gpu,
         "disable_tqdm": True,
         "output_dir": str(run.folder / "finetune_model"),
     }
-
-
-def let_fsdp(args: TrainingArguments) -> None:
-    """Let FSDP run on CPUs, too: Accelerate takes its configuration on GPUs alone, else it trains without, unsaid."""
-    if args.fsdp and args.use_cpu:
-        from accelerate.state import PartialState  # type: ignore[import-untyped]
-        from accelerate.utils import DistributedType  # type: ignore[import-untyped]
-
-        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
 
 
 def adapter(spec: FinetuneSpec) -> LoraConfig | None:
@@ -224,7 +217,7 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
     """Write `final`, after LoRA also `adapter`, and the run's figures. Every worker calls it; the `first` writes."""
     folder = run.folder / "finetune_model"
     model = trainer.accelerator.unwrap_model(trainer.model)
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what is shared out
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what DeepSpeed has shared out
     if not first:
         return
     tokenizer = trainer.processing_class
@@ -233,22 +226,16 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
             model.save_pretrained(beside, state_dict=weights)
             tokenizer.save_pretrained(beside)
         if not spec.skip_copy_pretrained_model:
-            if spec.local_model_dir and (spec.load_in_4bit or trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-                model = _beside(spec.local_model_dir, folder / "adapter")
+            if spec.load_in_4bit and spec.local_model_dir:
+                from .quantized import unquantized
+
+                model = unquantized(spec.local_model_dir, folder / "adapter")
             model, weights = model.merge_and_unload(), None
     with written_whole(folder / "final") as beside:
         model.save_pretrained(beside, state_dict=weights)
         tokenizer.save_pretrained(beside)
     summary = _summary(trainer, spec, run, seconds)
     (folder / "train_results.json").write_text(json.dumps(summary, indent=2))
-
-
-def _beside(base: Path, adapter: Path) -> Any:
-    """The adapter and its base, whole and unquantized, to be merged: 4 bits have no room for the difference."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), adapter)
 
 
 def _summary(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float) -> dict[str, Any]:
