@@ -57,14 +57,15 @@ def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
     """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    where = address(settings)
+    authorize(where)
     try:
         import ray
     except ImportError as error:
         raise PackageError.from_import_error(error, package="ray", extra="ray") from error
     if ray.is_initialized():
         return False
-    if where := address(settings):
-        authorize(where)
+    if where:
         _join(where)
     else:
         _start_embedded(settings, dashboard)
@@ -93,9 +94,13 @@ def address(settings: RaySettings) -> str:
 
 
 def authorize(where: str) -> None:
-    """Let this process into the cluster at `where`, if it is that of `sqlllm up`; others' tokens are the user's."""
+    """Let this process into the cluster at `where`, if it is that of `sqlllm up`; others' tokens are the user's.
+
+    Before Ray is imported, which is when it asks whether there are tokens.
+    """
     if (found := local.find()) and found.address == where:
         os.environ.pop("RAY_AUTH_TOKEN", None)
+        os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(found.token)
 
 

@@ -124,9 +124,9 @@ def _submit(run: RunRecord, where: str, arguments: list[str]) -> RunRecord:
 
 
 def _client(where: str) -> JobSubmissionClient:
+    cluster.authorize(where)
     from ray.job_submission import JobSubmissionClient
 
-    cluster.authorize(where)
     try:
         return JobSubmissionClient(where)
     except (ConnectionError, RuntimeError) as error:

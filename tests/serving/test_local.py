@@ -40,10 +40,12 @@ def test_it_is_joined_unless_another_one_is_named(found: local.LocalCluster, mon
 def test_its_token_is_for_it_alone(found: local.LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of another cluster")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/me/token")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     cluster.authorize("10.0.0.2:6379")
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == "/home/me/token"
     cluster.authorize(found.address)
     assert "RAY_AUTH_TOKEN" not in os.environ
+    assert os.environ["RAY_AUTH_MODE"] == "token"
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(found.folder / "token")
 
 
