@@ -132,22 +132,13 @@ def test_options_reach_their_end(session: Session, spark: SparkSession, monkeypa
     assert list(got[0].values()) == literal
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        ("parquet", ""),
-        ("orc", ""),
-        ("json", ""),
-        ("csv", '''where header="true" and multiLine="true" and quoteAll="true" and escape='"' and lineSep="|~|"'''),
-    ],
-)
-def test_files_give_back_what_was_saved(session: Session, tmp_path: Path, kind: str, options: str) -> None:
-    folder = tmp_path / "it's a `folder`; --x"
-    session.override("folder", str(folder))
+@pytest.mark.parametrize("kind", ["parquet", "orc", "json"])
+def test_files_give_back_what_was_saved(session: Session, tmp_path: Path, kind: str) -> None:
+    session.override("folder", str(tmp_path / "it's a `folder`; --x"))
     session.override("allow.folders", str(tmp_path))
     script = f"""
-save overwrite hostile as {kind}.`${{folder}}` {options};
-load {kind}.`${{folder}}` {options} as loaded;
-select value from loaded order by int(id) as told;
+save overwrite hostile as {kind}.`${{folder}}`;
+load {kind}.`${{folder}}` as loaded;
+select value from loaded order by id as told;
 """
     assert values(session, script) == VALUES
