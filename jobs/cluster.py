@@ -128,8 +128,8 @@ def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
         # Ray gives itself 30 s, which no setting changes: a busy machine gets a second chance.
         _sweep()
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-            gc.collect()  # the first one's processes, which it does not know to have ended
-        _init(settings, folder, dashboard)
+            _init(settings, folder, dashboard)  # it lets go of the first one's processes ...
+            gc.collect()  # ... which it does not know to have ended
     except Exception as error:  # Ray raises plain ones
         _sweep()
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
