@@ -78,6 +78,7 @@ def _sql(session: Session, name: str, _given: dict[str, str], code: Text) -> Non
     """`code` is what follows the name in Spark's `create function`: `(x int) returns int return x + 1`."""
     quoted = name.replace("`", "``")
     sql = SqlText.of(code).render(session.variables)
+    drop(session, name)  # Spark replaces no function of another language
     queries.run_sql(session, sql, prefix=f"create or replace temporary function `{quoted}` ")
 
 

@@ -132,3 +132,13 @@ def apply(self, m):
 select echo(map("a", array(1.5)))["a"][0] = 1.5 as same as t;
 -- rows:
 -- [{"same": true}]
+
+-- case: a function takes the place of one in another language, and the other way round
+-- with: allow.python=true
+register ScriptUDF.`` as plus where lang="python" and code="def apply(x: int) -> int: return x + 1";
+register ScriptUDF.`` as plus where lang="sql" and code="(x int) returns int return x + 10";
+select plus(1) as ten as first;
+register ScriptUDF.`` as plus where lang="python" and code="def apply(x: int) -> int: return x + 100";
+select ten, plus(1) as hundred from first as both;
+-- rows:
+-- [{"ten": 11, "hundred": 101}]
