@@ -43,6 +43,7 @@ _ENVIRONMENT = {
 
 _MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
 _PREFIX = f"/tmp/sqlllm-{os.getuid()}-"  # noqa: S108 (mkdtemp makes what follows private)
+_TRIES = 3  # Ray gives itself 30 s to start, which no setting changes: too few on a busy machine
 _reaper: subprocess.Popen[bytes] | None = None
 
 
@@ -118,18 +119,18 @@ def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
     on_terminate = signal.getsignal(signal.SIGTERM)
     os.environ[_MARK] = str(folder)
     try:
-        try:
-            _init(settings, folder, dashboard)
-        except Exception as error:
-            if "timed out during startup" not in str(error):
-                raise
-        else:
-            return
-        # Ray gives itself 30 s, which no setting changes: a busy machine gets a second chance.
-        _sweep()
+        # A try lets go of the processes of the one before, and does not know that they have ended.
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-            _init(settings, folder, dashboard)  # it lets go of the first one's processes ...
-            gc.collect()  # ... which it does not know to have ended
+            for tries in range(_TRIES):
+                try:
+                    _init(settings, folder, dashboard)
+                    break
+                except Exception as error:
+                    if tries + 1 == _TRIES or "timed out during startup" not in str(error):
+                        raise
+                _sweep()
+            if tries:
+                gc.collect()
     except Exception as error:  # Ray raises plain ones
         _sweep()
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error

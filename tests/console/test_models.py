@@ -132,7 +132,8 @@ def test_serve_without_a_cluster_ends_with_ctrl_c(folder: Path) -> None:
     )
     assert served.stdout is not None
     try:
-        assert served.stdout.readline().startswith("polite: RUNNING")
+        first = served.stdout.readline()
+        assert first.startswith("polite: RUNNING"), first or served.communicate()
         url = f"{served.stdout.readline().strip()}/models"
         assert httpx.get(url).status_code == 401
         (model,) = httpx.get(url, headers={"Authorization": "Bearer key-of-mine"}).json()["data"]

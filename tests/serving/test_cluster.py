@@ -141,8 +141,8 @@ def test_the_address_comes_from_the_setting_then_from_the_environment(monkeypatc
     ("tries", "words"),
     [
         (["no room"], "Ray did not start: no room\nIts logs are under /tmp/sqlllm-"),
-        ([LATE, LATE], f"Ray did not start: {LATE}\n"),
-        ([LATE, ""], "started"),  # on a busy machine
+        ([LATE, LATE, LATE], f"Ray did not start: {LATE}\n"),
+        ([LATE, LATE, ""], "started"),  # on a busy machine
     ],
 )
 def test_a_ray_that_does_not_start_is_one_error(tries: list[str], words: str) -> None:
