@@ -122,8 +122,9 @@ def test_serve_without_a_cluster_ends_with_ctrl_c(folder: Path) -> None:
     (folder / "models.yaml").write_text(
         "- {model: polite, pretrained_model_type: oracle/table, model_path: answers.csv}\n"
     )
+    (folder / "sqlllm.toml").write_text('[serving]\napi_key = "key-of-mine"\n')
     served = subprocess.Popen(
-        [*SQLLLM, "serve", "--port", "0", "--api_key", "key-of-mine", "--file", "models.yaml"],
+        [*SQLLLM, "serve", "--port", "0", "--file", "models.yaml"],
         cwd=folder,
         env=os.environ,
         stdout=subprocess.PIPE,

@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 import httpx
+from pydantic import SecretStr
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -156,8 +157,9 @@ def serve(host: str, port: int, api_key: str | None, ray_address: str, path: Pat
     options = [_options(model) for model in _read(path)] if path else []
     with _session(ray_address, anywhere=True) as session:
         ours = session.settings.serving
-        for key, value in {"host": host, "port": port, "api_key": api_key}.items():
-            setattr(ours, key, value)
+        ours.host, ours.port = host, port
+        if api_key:  # else that of sqlllm.toml stays
+            ours.api_key = SecretStr(api_key)
         session.serving.start()
         _check_gateway(session, host, port)
         _deploy(session, options)
