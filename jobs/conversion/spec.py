@@ -70,8 +70,19 @@ class ConvertSpec(BaseModel):
         return "merge" if self.source == "lora" else "convert"
 
     @classmethod
-    def from_options(cls, options: Mapping[str, str]) -> Self:
-        """Read the options of one statement; a wrong one is an OptionError that names its key."""
+    def from_options(cls, options: Mapping[str, str], *, look: bool = True) -> Self:
+        """Read the options of one statement; a wrong one is an OptionError that names its key.
+
+        Without `look` the folders may be missing yet: what the options alone can tell is all that is checked.
+        """
+        try:
+            return cls._read(options, look)
+        except OptionError as error:  # by the name that the statement has for it
+            error.key = next((key for key, name in ALIASES.items() if name == error.key and key in options), error.key)
+            raise
+
+    @classmethod
+    def _read(cls, options: Mapping[str, str], look: bool) -> Self:
         given = {ALIASES.get(key, key): text.strip() for key, text in options.items()}
         known = [*_PLAIN, *ALIASES, "action", "pretrainedModelType", "detached"]
         for key in options:
@@ -83,10 +94,13 @@ class ConvertSpec(BaseModel):
             raise OptionError(f"{given.get('action', 'convert')} needs savePath", cure='Write: savePath="..."')
         for key in ("dtype", "format"):
             _choice(values, key, {"dtype": DTYPES, "format": FORMATS}[key])
+        if not values.get(needed := _NEEDED[source]):
+            raise OptionError(f"{given.get('action', 'convert')} needs {needed}", cure=f'Write: {needed}="..."')
         quantization = _quantization(values)
         paths = {key: Path(values.pop(key)).expanduser().absolute() for key in _PATHS if key in values}
         spec = cls(**{**values, **paths, "source": source, "quantization": quantization, "options": dict(options)})
-        spec._check()
+        if look:
+            spec._check()
         return spec
 
     def _check(self) -> None:
@@ -94,15 +108,13 @@ class ConvertSpec(BaseModel):
         if self.source == "lora":
             if not (self.adapter and (self.adapter / "adapter_config.json").is_file()):
                 raise OptionError(
-                    f"{self.adapter or 'adapterNameOrPath'} holds no adapter: it has no adapter_config.json",
+                    f"{self.adapter} holds no adapter: it has no adapter_config.json",
                     cure="After sft the adapter is in finetune_model/adapter; `final` is merged already.",
                     key="adapterNameOrPath",
                 )
             _needs_model(self.model or _base_of(self.adapter), "modelNameOrPath")
         elif self.source == "deepspeed":
-            if not self.checkpoint:
-                raise OptionError("convert needs checkpointDir", cure='Write: checkpointDir="..."')
-            if not self.checkpoint.is_dir():
+            if not (self.checkpoint and self.checkpoint.is_dir()):
                 raise OptionError(f"checkpointDir {self.checkpoint} is no folder", key="checkpointDir")
             if self.model:
                 _needs_model(self.model, "modelNameOrPath")
@@ -141,6 +153,7 @@ _PLAIN = {
     for name, field in ConvertSpec.model_fields.items()
     if name not in ("source", "options")
 }  # fmt: skip
+_NEEDED = {"deepspeed": "checkpointDir", "lora": "adapterNameOrPath", "hf": "modelNameOrPath"}
 _PATHS = ("modelNameOrPath", "checkpointDir", "adapterNameOrPath", "savePath", "localPathPrefix")
 
 

@@ -16,7 +16,7 @@ from sqlllm.errors import OptionError, suggest
 from . import pretrain_deepspeed
 from .pretrain_keys import DEFAULTS, LLAMA, Training, canonical, parse, typed
 from .scratch import check_shape
-from .spec import check_fixed, flag
+from .spec import check_fixed, check_model, flag
 
 MODEL_TYPES = ("auto", "baichuan", "llama", "llama2", "qwen", "zephyr")
 """The seeds' `sfft/<x>`; the model's own config.json says what it is, so all mean the same."""
@@ -65,8 +65,11 @@ class PretrainSpec(BaseModel):
         return self.training.seed
 
     @classmethod
-    def from_options(cls, options: Mapping[str, str]) -> Self:
-        """Read the options of one statement; a wrong one is an OptionError that names its key."""
+    def from_options(cls, options: Mapping[str, str], *, look: bool = True) -> Self:
+        """Read the options of one statement; a wrong one is an OptionError that names its key.
+
+        Without `look` the folders may be missing yet: what the options alone can tell is all that is checked.
+        """
         plain: dict[str, Any] = {}
         given: dict[str, tuple[str, Any]] = {}  # each key's option and value
         if config := options.get("config", "").strip():
@@ -86,8 +89,13 @@ class PretrainSpec(BaseModel):
                 raise OptionError(f"unknown option {option}", cure=suggest(option, known, what="options"), key=option)
         _check_type(plain.get("pretrainedModelType") or "sfft/auto")
         for option in ("localPathPrefix", "localModelDir", "localDataDir"):
-            plain[option] = Path(plain[option]).expanduser().absolute() if plain.get(option) else None
-        _check_folders(plain)
+            plain[option] = _absolute(plain[option]) if plain.get(option) else None
+        if plain["localDataDir"] and plain.get("inputTable"):
+            raise OptionError(
+                "inputTable and localDataDir both name the texts", cure="Leave one out.", key="localDataDir"
+            )
+        if look:
+            _check_folders(plain["localModelDir"], plain["localDataDir"], given.get("tokenizer_path"))
         training, llama = _sorted(plain["localModelDir"], given)
         text = options.get("deepspeedConfig", "").strip()
         deepspeed = pretrain_deepspeed.fill(
@@ -123,18 +131,25 @@ def _check_type(text: str) -> None:
         )
 
 
-def _check_folders(plain: Mapping[str, Any]) -> None:
-    base, data = plain["localModelDir"], plain["localDataDir"]
-    if base and not (base / "config.json").is_file():
-        raise OptionError(
-            f"localModelDir {base} is not a Hugging Face model folder: it has no config.json",
-            cure="Name a model's folder, or leave localModelDir out to train from scratch.",
-            key="localModelDir",
-        )
+def _check_folders(base: Path | None, data: Path | None, tokenizer: tuple[str, Any] | None) -> None:
+    if base:
+        check_model(base)
     if data and not data.is_dir():
         raise OptionError(f"localDataDir {data} is no folder", key="localDataDir")
-    if data and plain.get("inputTable"):
-        raise OptionError("inputTable and localDataDir both name the texts", cure="Leave one out.", key="localDataDir")
+    if tokenizer:
+        option, path = tokenizer[0], _absolute(tokenizer[1])
+        if not path.exists():
+            raise OptionError(f"{option}: there is no {path}", key=option)
+        if path.is_file() and path.name != "tokenizer.model":
+            raise OptionError(
+                f"{option}: a SentencePiece file is called tokenizer.model, not {path.name}",
+                cure="Name the tokenizer's folder, or its file tokenizer.model.",
+                key=option,
+            )
+
+
+def _absolute(path: str | Path) -> Path:
+    return Path(path).expanduser().absolute()
 
 
 def _json(text: str) -> dict[str, Any]:
@@ -170,16 +185,7 @@ def _sorted(base: Path | None, given: Mapping[str, tuple[str, Any]]) -> tuple[Tr
                 key=option,
             )
     if path := defaults["tokenizer_path"]:
-        defaults["tokenizer_path"] = Path(path).expanduser().absolute()
-        if not defaults["tokenizer_path"].exists():
-            option = given["tokenizer_path"][0]
-            raise OptionError(f"{option}: there is no {defaults['tokenizer_path']}", key=option)
-        if defaults["tokenizer_path"].is_file() and defaults["tokenizer_path"].name != "tokenizer.model":
-            raise OptionError(
-                f"{option}: a SentencePiece file is called tokenizer.model, not {defaults['tokenizer_path'].name}",
-                cure="Name the tokenizer's folder, or its file tokenizer.model.",
-                key=option,
-            )
+        defaults["tokenizer_path"] = _absolute(path)
     try:
         training = Training(**defaults)
     except ValidationError as error:
@@ -199,7 +205,10 @@ def _sorted(base: Path | None, given: Mapping[str, tuple[str, Any]]) -> tuple[Tr
 
 
 def _positions(base: Path) -> int | None:
-    """How many tokens the model reads together; None if its configuration does not say."""
-    config = json.loads((base / "config.json").read_text())
+    """How many tokens the model reads together; None if its configuration does not say, or is not there yet."""
+    try:
+        config = json.loads((base / "config.json").read_text())
+    except FileNotFoundError:
+        return None
     found = config.get("max_position_embeddings", config.get("n_positions"))
     return found if isinstance(found, int) else None

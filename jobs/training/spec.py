@@ -72,8 +72,11 @@ class FinetuneSpec(BaseModel):
     options: dict[str, str] = Field(default_factory=dict, repr=False, description="the statement's options as written")
 
     @classmethod
-    def from_options(cls, options: Mapping[str, str]) -> Self:
-        """Read the options of one statement; a wrong one is an OptionError that names its key."""
+    def from_options(cls, options: Mapping[str, str], *, look: bool = True) -> Self:
+        """Read the options of one statement; a wrong one is an OptionError that names its key.
+
+        Without `look` the folders may be missing yet: what the options alone can tell is all that is checked.
+        """
         plain: dict[str, Any] = {}
         settings: dict[str, keys.Setting] = {}
         kind = _kind(options.get("pretrainedModelType") or "sft/auto")
@@ -104,6 +107,8 @@ class FinetuneSpec(BaseModel):
         held_out = bool(given.get("evalTable")) or "val_size" in own
         check(method, own, held_out, settings)
         settled = settle(kind, method, settings, held_out)
+        if look and plain["localModelDir"]:
+            check_model(plain["localModelDir"])
         return cls(
             kind=kind,
             keeps_checkpoints="save_total_limit" in settings,
@@ -182,6 +187,16 @@ def flag(option: str, text: str) -> bool:
     return values[text.strip().lower()]
 
 
+def check_model(base: Path) -> None:
+    """OptionError if the folder holds no model."""
+    if not (base / "config.json").is_file():
+        raise OptionError(
+            f"localModelDir {base} is not a Hugging Face model folder: it has no config.json",
+            cure="Name a model's folder, or leave localModelDir out to train from scratch.",
+            key="localModelDir",
+        )
+
+
 def _method(kind: keys.Kind, base: Path | None, use_peft: keys.Setting | None) -> Method:
     if base is None:
         if kind == "dpo":
@@ -193,10 +208,4 @@ def _method(kind: keys.Kind, base: Path | None, use_peft: keys.Setting | None) -
         if use_peft and use_peft.value:
             raise needs_a_model(use_peft)
         return "scratch"
-    if not (base / "config.json").is_file():
-        raise OptionError(
-            f"localModelDir {base} is not a Hugging Face model folder: it has no config.json",
-            cure="Name a model's folder, or leave localModelDir out to train from scratch.",
-            key="localModelDir",
-        )
     return "full" if use_peft and not use_peft.value else "lora"

@@ -157,9 +157,10 @@ class Rehearsal:
     def _run(self, run: Run) -> None:
         self._look((run.table, run.path, run.output))
         name, options = run.module.resolve(self), run.options.resolve(self)
-        if name.lower() == "llm" and not any(_OPEN in text for pair in options.items() for text in pair):
+        later = {key for key, text in options.items() if _OPEN in key + text}
+        if name.lower() == "llm" and later <= llm.FREE:
             with self._noting(run):
-                llm.check(run, options)
+                llm.check(run, {key: "later" if key in later else text for key, text in options.items()})
         elif _OPEN not in name:
             try:
                 registry.find_module(name)

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 
+from .. import options as checks
 from ..registry import module
 from . import manage, runs
+from .convert import check as check_convert
 from .convert import convert
+from .evaluate import check as check_evaluate
 from .evaluate import evaluate
+from .finetune import check as check_finetune
 from .finetune import finetune
 from .infer import check as check_infer
 from .infer import infer
@@ -35,6 +39,26 @@ ACTIONS: dict[str, Action] = {
     "status": manage.status,
     "undeploy": manage.undeploy,
 }
+_CHECKS: dict[str, Callable[[Run, dict[str, str]], None]] = {
+    "convert": check_convert,
+    "evaluate": check_evaluate,
+    "finetune": check_finetune,
+    "infer": lambda _, options: check_infer(options),
+    "merge": check_convert,
+}
+_KNOWN = {
+    "cancel": ("name", "udfName"),
+    "list": (),
+    "logs": ("name", "udfName", "lines"),
+    "resume": ("name", "udfName", "detached"),
+    "status": ("name", "udfName"),
+    "undeploy": ("udfName",),
+}
+FREE = frozenset({
+    "adapterNameOrPath", "checkpointDir", "evalTable", "inputTable", "localDataDir", "localModelDir", "localPathPrefix",
+    "model_dir", "modelNameOrPath", "name", "outputTable", "run", "savePath", "udfName",
+})  # fmt: skip
+"""Options that may be any text: what the others say is checked whatever these are."""
 _DEFAULT = "finetune"  # as in Byzer-LLM
 
 
@@ -45,11 +69,13 @@ def llm(session: Session, run: Run) -> Result:
 
 
 def check(run: Run, options: dict[str, str]) -> str:
-    """The action that `options` ask for; OptionError for one that is not known, or for what `infer` does not know."""
+    """The action that `options` ask for; OptionError for one that is not known, or for options that it cannot take."""
     action = options.get("action", _DEFAULT)
     if action not in ACTIONS:
         cure = suggest(action, list(ACTIONS), what="actions")
         raise OptionError(f"unknown action {action}", cure=cure, place=run.options["action"].value_place)
-    if action == "infer":
-        check_infer(options)
+    if action in _CHECKS:
+        _CHECKS[action](run, options)
+    else:
+        checks.check(options, ("action", *_KNOWN[action]))
     return action

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import OptionError, SQLLLMError
+from sqlllm.errors import SQLLLMError
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.conversion.spec import ALIASES, ConvertSpec
 from sqlllm.jobs.runs import STOPPED
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 _SCHEMA = "name string, kind string, state string, folder string, model string, base string, seconds double"
 
 
+def check(_: Run, options: dict[str, str]) -> None:
+    """OptionError for what the options alone can tell."""
+    checks.flag(options, "detached", False)
+    ConvertSpec.from_options(options, look=False)
+
+
 def convert(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Write the model to `savePath`, and give one row about it; with `detached="true"` at once, before it is there."""
     background = checks.flag(options, "detached", False)
-    try:
-        spec = ConvertSpec.from_options(options)
-    except OptionError as error:  # by the name that the statement has for it
-        error.key = next((key for key, name in ALIASES.items() if name == error.key and key in options), error.key)
-        raise
+    spec = ConvertSpec.from_options(options)
     path = next(key for key in options if ALIASES.get(key, key) == "savePath")
     guard.check_path(session, str(spec.save_path), run.options[path].value_place)
     shown = {key: session.mask(value) for key, value in options.items()}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, RunError
 from sqlllm.jobs.runs import find_run
@@ -46,23 +47,27 @@ class Answers(NamedTuple):
     perplexity: float | None = None
 
 
-def evaluate(session: Session, run: Run, options: dict[str, str]) -> Result:
-    """Answer every question of the table, and score the answers against the table's own.
-
-    The answers come from the function `udfName`, from the model in `localModelDir`, from the model that `run` made, or
-    from the table's column `prediction`. With `base`, and for a run that had one, the base model is scored too.
-    """
+def check(run: Run, options: dict[str, str]) -> None:
+    """OptionError for what the options alone can tell."""
     checks.check(options, _OPTIONS)
     for key in _SIZES:
         checks.count({**_SIZES, **options}, key)
     given = [key for key in _SOURCES if options.get(key)]
     if len(given) > 1:
         raise OptionError(f"evaluate takes one of {', '.join(_SOURCES)}, not {' and '.join(given)}", key=given[1])
-    table = run.options["inputTable"].value if options.get("inputTable") else run.table
-    if table.raw.lower() == "command":
+    if _table(run, options).raw.lower() == "command":
         raise OptionError("evaluate needs a table", cure='Write: run my_table as LLM, or inputTable="my_table"')
+
+
+def evaluate(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Answer every question of the table, and score the answers against the table's own.
+
+    The answers come from the function `udfName`, from the model in `localModelDir`, from the model that `run` made, or
+    from the table's column `prediction`. With `base`, and for a run that had one, the base model is scored too.
+    """
+    table = _table(run, options)
     frame = table_named(session, table)
-    if not given and "prediction" not in frame.columns:
+    if not any(options.get(key) for key in _SOURCES) and "prediction" not in frame.columns:
         raise OptionError(
             "evaluate needs answers",
             cure='Write udfName="...", localModelDir="..." or run="...", or give the table a column prediction.',
@@ -89,6 +94,10 @@ def evaluate(session: Session, run: Run, options: dict[str, str]) -> Result:
     if options.get("outputTable"):
         return session.name_table(result, options["outputTable"], run.place)
     return Result(result, place=run.place)
+
+
+def _table(run: Run, options: Mapping[str, str]) -> Text:
+    return run.options["inputTable"].value if options.get("inputTable") else run.table
 
 
 def _examples(columns: Sequence[str], rows: list[dict[str, Any]]) -> list[formats.Example]:

@@ -24,6 +24,16 @@ _SCHEMA = (
 )
 
 
+def check(run: Run, options: dict[str, str]) -> None:
+    """OptionError for what the options alone can tell."""
+    checks.flag(options, "detached", False)
+    job.kind_of(options).spec.from_options(options, look=False)
+    if not options.get("localDataDir") and _table(run, options).raw.lower() == "command":
+        raise OptionError(
+            "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
+        )
+
+
 def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Write the table into the run's folder, train, and give one row about the run.
 
@@ -32,13 +42,8 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     background = checks.flag(options, "detached", False)
     kind = job.kind_of(options)
     spec = kind.spec.from_options(options)
-    table = run.options["inputTable"].value if spec.input_table else run.table
-    has_table = not getattr(spec, "local_data_dir", None)
-    if has_table and _is_dummy(table):
-        raise OptionError(
-            "finetune needs a table to learn from", cure='Write: run my_table as LLM, or inputTable="my_table"'
-        )
-    frame = table_named(session, table) if has_table else None
+    table = _table(run, options)
+    frame = None if options.get("localDataDir") else table_named(session, table)
     held_out = run.options["evalTable"].value if options.get("evalTable") else None
     measured = table_named(session, held_out) if held_out else None
     wanted = setup.requested(session) if background else setup.resources(session)
@@ -91,5 +96,5 @@ def row(session: Session, record: RunRecord) -> Result:
     return Result(session.table([values], _SCHEMA))
 
 
-def _is_dummy(table: Text) -> bool:
-    return table.raw.lower() == "command"
+def _table(run: Run, options: dict[str, str]) -> Text:
+    return run.options["inputTable"].value if options.get("inputTable") else run.table

@@ -20,15 +20,13 @@ if TYPE_CHECKING:
 _STATUS = "name string, kind string, state string, folder string, detail string"
 
 
-def list_(session: Session, run: Run, options: dict[str, str]) -> Result:
+def list_(session: Session, run: Run, _: dict[str, str]) -> Result:
     """One row for each deployed model."""
-    checks.check(options, ("action",))
     return Result(system.models(session), place=run.place)
 
 
 def status(session: Session, run: Run, options: dict[str, str]) -> Result:
     """One row for each model and each training run, or for those called `name`."""
-    checks.check(options, ("action", "name", "udfName"))
     rows = [
         {
             "name": model.name,
@@ -52,7 +50,6 @@ def status(session: Session, run: Run, options: dict[str, str]) -> Result:
 
 def logs(session: Session, run: Run, options: dict[str, str]) -> Result:
     """The last `lines` (200) of what each worker of a model wrote, or a training run."""
-    checks.check(options, ("action", "name", "udfName", "lines"))
     name = options.get("name") or options.get("udfName") or ""
     checks.require({"name": name}, ["name"], "logs")
     last = checks.count({"lines": "200", **options}, "lines")
@@ -70,7 +67,6 @@ def logs(session: Session, run: Run, options: dict[str, str]) -> Result:
 
 def undeploy(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Remove a model and its function; gives the row of what was removed."""
-    checks.check(options, ("action", "udfName"))
     checks.require(options, ["udfName"], "undeploy")
     try:
         return Result(remove(session, options["udfName"]), place=run.place)

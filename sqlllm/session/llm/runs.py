@@ -33,7 +33,7 @@ def cancel(session: Session, run: Run, options: dict[str, str]) -> Result:
 
 def resume(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Go on with the run `name` from its last checkpoint, in the background unless `detached="false"`."""
-    record = _named(session, run, options, "resume", "detached")
+    record = _named(session, run, options, "resume")
     background = checks.flag(options, "detached", True)
     try:
         record = detached.resumable(record)
@@ -63,8 +63,7 @@ def lines(record: RunRecord) -> list[str]:
     return [*written, *([record.reason] if record.state not in ACTIVE and record.reason else [])]
 
 
-def _named(session: Session, run: Run, options: dict[str, str], action: str, *more: str) -> RunRecord:
-    checks.check(options, ("action", "name", "udfName", *more))
+def _named(session: Session, run: Run, options: dict[str, str], action: str) -> RunRecord:
     name = options.get("name") or options.get("udfName")
     if not name:
         raise OptionError(f"{action} needs name", cure='Write: name="..."; `` load llm.`runs` as runs; `` lists them.')
