@@ -6,14 +6,10 @@ for the model's name only, and passed on as they came.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,35 +17,26 @@ import orjson
 from fastapi import FastAPI
 from pydantic import ValidationError
 from ray import serve
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError, RayServeException
-from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ApplicationStatus
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from sqlllm.settings import QuotaSettings, StoreSettings, UserSettings
 from sqlllm.version import __version__
 
-from . import messages
+from . import messages, streams
 from .access import Access, Caller
 from .answers import Answers, Choice
-from .applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
+from .applications import recall
 from .limits import Limits, Statement
 from .metrics import MEDIA_TYPE, Metrics, counted
-from .metrics import Request as Counted
+from .models import FAILURES, Model, Models, unavailable
 from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body, usage
 from .store import Key, is_deterministic, keys, open_store
 from .tasks import TASKS
 from .usage import QUERY_HEADER, Account, Query, Report, UsageFile
 
-_REFRESH_SECONDS = 2.0
-_BEGINNING = 256  # characters of a raw prompt that is continued
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
 _NO_CALL = "tokenize"  # of a model: it does not count against a quota
-_FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
-
-Wrap = Callable[[str, AsyncIterator[dict[str, Any]]], AsyncIterator[bytes]]
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -60,64 +47,6 @@ async def refuse(request: Request, error: RequestError) -> Response:
     headers = {"Retry-After": f"{error.retry_after:.3g}"} if error.status in (429, 503) else None
     body = messages.error_body(error) if request.url.path.startswith("/v1/messages") else error.to_json()
     return Response(body, error.status, headers, JSON)
-
-
-# Above the class: `serve.ingress` pickles its methods, with the globals that exist by then.
-async def _events(handle: Any, name: str, route: str, body: bytes) -> AsyncIterator[bytes]:
-    """The events of a stream; a refusal before the first is a RequestError, a later one the last event."""
-    begun = False
-    try:
-        async for status, event in handle.options(stream=True).stream.remote(route, body):
-            if status != 200 and not begun:
-                raise RequestError.from_json(status, event)
-            begun = True
-            yield event if status == 200 else b"data: " + event + b"\n\n"
-    except _FAILURES as error:
-        if not begun:
-            raise _unavailable(name, error) from error
-        yield b"data: " + _unavailable(name, error).to_json() + b"\n\n"
-
-
-async def _counted(
-    events: AsyncIterator[bytes], size: int, spend: Callable[[int, int], None], counter: Counted
-) -> AsyncIterator[bytes]:
-    """The events, the first one timed and the tokens counted.
-
-    If no event tells them, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
-    """
-    used, seen = (0, 0), 0
-    try:
-        async for event in events:
-            if not seen:
-                counter.first()
-            seen += 1
-            used = counted(event) if b'"usage":{' in event else used
-            yield event
-    finally:
-        if seen:
-            spend(*(used if any(used) else (size // 4, seen)))
-            counter.end()
-
-
-async def _chunks(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
-    """OpenAI's events as values."""
-    async for event in events:
-        for line in event.splitlines():
-            if line.startswith(b"data: {"):
-                yield orjson.loads(line.removeprefix(b"data: "))
-
-
-async def _whole(first: bytes, events: AsyncIterator[bytes], wrap: Wrap | None, model: str) -> AsyncIterator[bytes]:
-    """All events of a stream, the first of which was waited for."""
-
-    async def all_() -> AsyncIterator[bytes]:
-        yield first
-        async for event in events:
-            yield event
-
-    async with aclosing(events):  # type: ignore[type-var]
-        async for event in all_() if wrap is None else wrap(model, _chunks(all_())):
-            yield event
 
 
 async def _form(request: Request) -> bytes:
@@ -134,14 +63,6 @@ async def _form(request: Request) -> bytes:
     return orjson.dumps(fields)
 
 
-def _unavailable(name: str, error: Exception) -> RequestError:
-    if isinstance(error, BackPressureError):
-        return RequestError(f"the queue of model {name} is full; send the request again later", status=429)
-    if isinstance(error, RayTaskError):
-        return RequestError(f"model {name} failed: {error.cause!r}", status=500, kind="server_error")
-    return RequestError(f"model {name} is not available at the moment", status=503)
-
-
 @lru_cache(maxsize=256)
 def _query(header: str) -> Query:
     """The statement of a request; an anonymous one without the header."""
@@ -151,36 +72,12 @@ def _query(header: str) -> Query:
         raise RequestError(f"the header {QUERY_HEADER} is wrong: {error.errors()[0]['msg']}") from None
 
 
-@dataclass
-class _Model:
-    """A model that can be called."""
-
-    handle: Any
-    created: int  # seconds since 1970
-    fingerprint: str = ""  # what its workers said last; empty if that may have changed
-    price: tuple[float, float] | None = None  # of its provider, where the statement gives none
-    workers: int = 0  # that are ready
-    balance: str = ""  # which worker gets a request
-
-    def for_turn(self, request: dict[str, Any]) -> Any:
-        """The handle for one turn of a conversation, which its beginning tells from others."""
-        if self.balance != "prefix":
-            return self.handle
-        messages = request.get("messages")
-        if isinstance(messages, list):
-            roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
-            beginning = messages[: roles.index("user") + 1 if "user" in roles else 1]
-        else:
-            beginning = [str(request.get("prompt"))[:_BEGINNING]]
-        return self.handle.options(session_id=blake2b(orjson.dumps(beginning), digest_size=16).hexdigest())
-
-
 @dataclass(frozen=True)
 class _Batch:
     """A batch request: its conversations, not yet looked into, and its other fields."""
 
     name: str
-    model: _Model
+    model: Model
     fingerprint: str
     body: bytes
     messages: list[Any]
@@ -209,9 +106,7 @@ class Gateway:
         self._usage = UsageFile(folder)
         self._limits = Limits(self._usage, quota, users)
         self._metrics = Metrics()
-        self._models: dict[str, _Model] = {}
-        self._refreshed = 0.0
-        self._refreshing = asyncio.Lock()
+        self._models = Models()
 
     @app.get("/health")
     async def health(self) -> Response:
@@ -233,11 +128,9 @@ class Gateway:
     async def models(self, request: Request) -> Response:
         """The models that the caller may use."""
         caller = self._access.caller(request.headers)
-        await self._refresh(older_than=0)
         data = [
             {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm"}
-            for name, model in sorted(self._models.items())
-            if caller.may(name)
+            for name, model in await self._models.all(caller)
         ]
         return Response(orjson.dumps({"object": "list", "data": data}), media_type=JSON)
 
@@ -245,13 +138,13 @@ class Gateway:
     async def model(self, request: Request, name: str) -> Response:
         """One model, with what its workers are now; one that has none is not woken, and tells what it was last."""
         caller = self._access.caller(request.headers)
-        await self._refresh(older_than=0)
-        model = await self._model(name, caller)
+        await self._models.refresh(older_than=0)
+        model = await self._models.find(name, caller)
         kept = recall(name)
         told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm", "workers": model.workers}
         told |= {"spec": kept.shown() if kept else None, "routes": None, "meta": None}
         if model.workers:
-            told |= await self._identify(name, model)
+            told |= await self._models.identify(name, model)
         return Response(orjson.dumps({**told, "fingerprint": model.fingerprint}), media_type=JSON)
 
     @app.post("/v1/chat/completions")
@@ -366,34 +259,35 @@ class Gateway:
     async def count_tokens(self, request: Request) -> Response:
         """The tokens of a conversation in Anthropic's protocol; nothing is generated."""
         chat = messages.chat_request({"max_tokens": 1, **parse_body(await request.body())})
-        model = await self._model(chat.get("model"), self._access.caller(request.headers))
+        model = await self._models.find(chat.get("model"), self._access.caller(request.headers))
         try:
             (count,) = await model.handle.count_tokens.remote([chat["messages"]])
-        except _FAILURES as error:
-            raise _unavailable(chat["model"], error) from error
+        except FAILURES as error:
+            raise unavailable(chat["model"], error) from error
         return Response(orjson.dumps({"input_tokens": count}), media_type=JSON)
 
     async def _forward(
-        self, request: Request, route: str, body: bytes | None = None, wrap: Wrap | None = None
+        self, request: Request, route: str, body: bytes | None = None, wrap: streams.Wrap | None = None
     ) -> Response:
         """Have a model answer a body as it came; `wrap` makes other events of a stream's."""
         caller = self._access.caller(request.headers)
         body = await request.body() if body is None else body
         fields = parse_body(body)
-        model = await self._model(fields.get("model"), caller)
+        model = await self._models.find(fields.get("model"), caller)
         spend = await self._spend(Caller() if route == _NO_CALL else caller, fields["model"])
         with self._metrics.request(fields["model"], route) as counter:
             if fields.get("stream") and route in ("chat", "completions"):
-                events = _counted(
-                    _events(model.for_turn(fields), fields["model"], route, body), len(body), spend, counter
-                )
+                events = streams.events(model.for_turn(fields), fields["model"], route, body)
+                events = streams.counted(events, len(body), spend, counter)
                 first = await anext(events)  # until then a refusal can still have its own status
                 counter.streams = True
-                return StreamingResponse(_whole(first, events, wrap, fields["model"]), media_type="text/event-stream")
+                return StreamingResponse(
+                    streams.whole(first, events, wrap, fields["model"]), media_type="text/event-stream"
+                )
             try:
                 status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
-            except _FAILURES as error:
-                raise _unavailable(fields["model"], error) from error
+            except FAILURES as error:
+                raise unavailable(fields["model"], error) from error
             counter.status = status
         if status == 200 and media_type == JSON:
             spend(*counted(answer))
@@ -420,9 +314,9 @@ class Gateway:
         fields = parse_body(body)
         if (task := fields.get("task")) is not None and f"{task}_batch" not in TASKS:
             raise RequestError(f"unknown task {task}; known: embed, rerank, or none for a chat", param="task")
-        model = await self._model(fields.get("model"), caller)
+        model = await self._models.find(fields.get("model"), caller)
         if not model.fingerprint:
-            await self._identify(fields["model"], model)
+            await self._models.identify(fields["model"], model)
         return _Batch(fields["model"], model, model.fingerprint, body, conversations(fields), fields)
 
     def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
@@ -440,64 +334,11 @@ class Gateway:
         try:
             handle = batch.model.for_turn({"messages": batch.messages[places[0]]})
             status, answer, fingerprint = await handle.call.remote(batch.route, body)
-        except _FAILURES as error:
-            raise _unavailable(batch.name, error) from error
+        except FAILURES as error:
+            raise unavailable(batch.name, error) from error
         if status != 200:
             raise RequestError.from_json(status, answer)
         choices = sorted(orjson.loads(answer)["choices"], key=lambda choice: choice.pop("index"))
         if fingerprint != batch.fingerprint:  # it is being replaced: ask which one it is now
             batch.model.fingerprint = ""
         return choices, fingerprint == batch.fingerprint
-
-    async def _identify(self, name: str, model: _Model) -> dict[str, Any]:
-        """Learn the model's fingerprint from its workers; gives what they are."""
-        try:
-            model.fingerprint, identity = await model.handle.identity.remote()
-        except _FAILURES as error:
-            raise _unavailable(name, error) from error
-        found: dict[str, Any] = identity
-        options = found["spec"]["engine_options"]
-        if "input_price" in options or "output_price" in options:
-            model.price = float(options.get("input_price", 0)), float(options.get("output_price", 0))
-        return found
-
-    async def _model(self, name: Any, caller: Caller) -> _Model:
-        if not isinstance(name, str) or not name:
-            raise RequestError("model is missing: send the name of a deployed model", param="model")
-        caller.check(name)
-        if name not in self._models:
-            await self._refresh(older_than=0.2)
-        elif time.monotonic() - self._refreshed > _REFRESH_SECONDS and not self._refreshing.locked():
-            self._background = asyncio.create_task(self._refresh(older_than=_REFRESH_SECONDS))
-        if name not in self._models:
-            deployed = ", ".join(sorted(filter(caller.may, self._models))) or "none"
-            raise RequestError(f"model {name} is not deployed; deployed: {deployed}", status=404, param="model")
-        return self._models[name]
-
-    async def _refresh(self, older_than: float) -> None:
-        """Ask Serve for the deployed models, unless it was asked less than `older_than` seconds ago."""
-        async with self._refreshing:
-            if time.monotonic() - self._refreshed < older_than:
-                return
-            applications = (await asyncio.to_thread(serve.status)).applications
-            found = {}
-            for application, status in applications.items():
-                name = application.removeprefix(MODEL_PREFIX)
-                known = self._models.get(name)
-                # One that is updated, or whose workers are replaced, has old ones that answer, or is worth waiting for.
-                if application == name or status.status == ApplicationStatus.DELETING:
-                    continue
-                created = int(status.last_deployed_time_s)
-                if known is None or known.created != created:
-                    if DEPLOYMENT not in status.deployments:  # not yet
-                        continue
-                    kept = recall(name)
-                    balance = kept.load_balance if kept else ""
-                    # A handle keeps for ever the router that it began with, and Serve's own functions keep the handle.
-                    same = known is not None and known.balance == balance
-                    handle = known.handle if known and same else DeploymentHandle(DEPLOYMENT, application)
-                    known = _Model(handle, created, balance=balance)
-                known.workers = workers(status)
-                found[name] = known
-            self._models = found
-            self._refreshed = time.monotonic()

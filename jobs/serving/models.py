@@ -1,0 +1,125 @@
+"""The models that the gateway can call: what Serve says of them, and which worker gets a request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.exceptions import BackPressureError, RayServeException
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatus
+
+from .access import Caller
+from .applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
+from .protocol import RequestError
+
+FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
+_REFRESH_SECONDS = 2.0
+_BEGINNING = 256  # characters of a raw prompt that is continued
+
+
+def unavailable(name: str, error: Exception) -> RequestError:
+    """Why a call to a model has failed, for its client."""
+    if isinstance(error, BackPressureError):
+        return RequestError(f"the queue of model {name} is full; send the request again later", status=429)
+    if isinstance(error, RayTaskError):
+        return RequestError(f"model {name} failed: {error.cause!r}", status=500, kind="server_error")
+    return RequestError(f"model {name} is not available at the moment", status=503)
+
+
+@dataclass
+class Model:
+    """A model that can be called."""
+
+    handle: Any
+    created: int  # seconds since 1970
+    fingerprint: str = ""  # what its workers said last; empty if that may have changed
+    price: tuple[float, float] | None = None  # of its provider, where the statement gives none
+    workers: int = 0  # that are ready
+    balance: str = ""  # which worker gets a request
+
+    def for_turn(self, request: dict[str, Any]) -> Any:
+        """The handle for one turn of a conversation, which its beginning tells from others."""
+        if self.balance != "prefix":
+            return self.handle
+        messages = request.get("messages")
+        if isinstance(messages, list):
+            roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
+            beginning = messages[: roles.index("user") + 1 if "user" in roles else 1]
+        else:
+            beginning = [str(request.get("prompt"))[:_BEGINNING]]
+        return self.handle.options(session_id=blake2b(orjson.dumps(beginning), digest_size=16).hexdigest())
+
+
+class Models:
+    """The deployed models, as Serve said last."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, Model] = {}
+        self._refreshed = 0.0
+        self._refreshing = asyncio.Lock()
+
+    async def all(self, caller: Caller) -> list[tuple[str, Model]]:
+        """Those that the caller may use, by name, as Serve says now."""
+        await self.refresh(older_than=0)
+        return [(name, model) for name, model in sorted(self._models.items()) if caller.may(name)]
+
+    async def identify(self, name: str, model: Model) -> dict[str, Any]:
+        """Learn the model's fingerprint from its workers; gives what they are."""
+        try:
+            model.fingerprint, identity = await model.handle.identity.remote()
+        except FAILURES as error:
+            raise unavailable(name, error) from error
+        found: dict[str, Any] = identity
+        options = found["spec"]["engine_options"]
+        if "input_price" in options or "output_price" in options:
+            model.price = float(options.get("input_price", 0)), float(options.get("output_price", 0))
+        return found
+
+    async def find(self, name: Any, caller: Caller) -> Model:
+        """The model that a request names; RequestError if the caller may not use it, or it is not deployed."""
+        if not isinstance(name, str) or not name:
+            raise RequestError("model is missing: send the name of a deployed model", param="model")
+        caller.check(name)
+        if name not in self._models:
+            await self.refresh(older_than=0.2)
+        elif time.monotonic() - self._refreshed > _REFRESH_SECONDS and not self._refreshing.locked():
+            self._background = asyncio.create_task(self.refresh(older_than=_REFRESH_SECONDS))
+        if name not in self._models:
+            deployed = ", ".join(sorted(filter(caller.may, self._models))) or "none"
+            raise RequestError(f"model {name} is not deployed; deployed: {deployed}", status=404, param="model")
+        return self._models[name]
+
+    async def refresh(self, older_than: float) -> None:
+        """Ask Serve for the deployed models, unless it was asked less than `older_than` seconds ago."""
+        async with self._refreshing:
+            if time.monotonic() - self._refreshed < older_than:
+                return
+            applications = (await asyncio.to_thread(serve.status)).applications
+            found = {}
+            for application, status in applications.items():
+                name = application.removeprefix(MODEL_PREFIX)
+                known = self._models.get(name)
+                # One that is updated, or whose workers are replaced, has old ones that answer, or is worth waiting for.
+                if application == name or status.status == ApplicationStatus.DELETING:
+                    continue
+                created = int(status.last_deployed_time_s)
+                if known is None or known.created != created:
+                    if DEPLOYMENT not in status.deployments:  # not yet
+                        continue
+                    kept = recall(name)
+                    balance = kept.load_balance if kept else ""
+                    # A handle keeps for ever the router that it began with, and Serve's own functions keep the handle.
+                    same = known is not None and known.balance == balance
+                    handle = known.handle if known and same else DeploymentHandle(DEPLOYMENT, application)
+                    known = Model(handle, created, balance=balance)
+                known.workers = workers(status)
+                found[name] = known
+            self._models = found
+            self._refreshed = time.monotonic()

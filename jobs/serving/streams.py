@@ -1,0 +1,73 @@
+"""The streams of models, on their way to clients."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from .metrics import Request
+from .metrics import counted as tokens
+from .models import FAILURES, unavailable
+from .protocol import RequestError
+
+Wrap = Callable[[str, AsyncIterator[dict[str, Any]]], AsyncIterator[bytes]]
+
+
+async def events(handle: Any, name: str, route: str, body: bytes) -> AsyncIterator[bytes]:
+    """The events of a stream; a refusal before the first is a RequestError, a later one the last event."""
+    begun = False
+    try:
+        async for status, event in handle.options(stream=True).stream.remote(route, body):
+            if status != 200 and not begun:
+                raise RequestError.from_json(status, event)
+            begun = True
+            yield event if status == 200 else b"data: " + event + b"\n\n"
+    except FAILURES as error:
+        if not begun:
+            raise unavailable(name, error) from error
+        yield b"data: " + unavailable(name, error).to_json() + b"\n\n"
+
+
+async def counted(
+    events: AsyncIterator[bytes], size: int, spend: Callable[[int, int], None], counter: Request
+) -> AsyncIterator[bytes]:
+    """The events, the first one timed and the tokens counted.
+
+    If no event tells them, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
+    """
+    used, seen = (0, 0), 0
+    try:
+        async for event in events:
+            if not seen:
+                counter.first()
+            seen += 1
+            used = tokens(event) if b'"usage":{' in event else used
+            yield event
+    finally:
+        if seen:
+            spend(*(used if any(used) else (size // 4, seen)))
+            counter.end()
+
+
+async def _chunks(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """OpenAI's events as values."""
+    async for event in events:
+        for line in event.splitlines():
+            if line.startswith(b"data: {"):
+                yield orjson.loads(line.removeprefix(b"data: "))
+
+
+async def whole(first: bytes, events: AsyncIterator[bytes], wrap: Wrap | None, model: str) -> AsyncIterator[bytes]:
+    """All events of a stream, the first of which was waited for."""
+
+    async def all_() -> AsyncIterator[bytes]:
+        yield first
+        async for event in events:
+            yield event
+
+    async with aclosing(events):  # type: ignore[type-var]
+        async for event in all_() if wrap is None else wrap(model, _chunks(all_())):
+            yield event
