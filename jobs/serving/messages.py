@@ -210,7 +210,7 @@ def messages_request(chat: dict[str, Any], max_tokens: int) -> dict[str, Any]:
         request["stop_sequences"] = [stop] if isinstance(stop, str) else stop
     system = [one["content"] for one in chat["messages"] if one["role"] in ("system", "developer")]
     if system:
-        request["system"] = "\n\n".join(map(_content_text, system))
+        request["system"] = "\n\n".join(map(content_text, system))
     request["messages"] = _alternating(one for one in chat["messages"] if one["role"] not in ("system", "developer"))
     if tools := chat.get("tools"):
         functions = [tool["function"] for tool in tools]
@@ -235,7 +235,8 @@ def messages_request(chat: dict[str, Any], max_tokens: int) -> dict[str, Any]:
     return request
 
 
-def _content_text(content: Any) -> str:
+def content_text(content: Any) -> str:
+    """The texts of a message's content."""
     return content if isinstance(content, str) else "".join(str(part.get("text", "")) for part in content or ())
 
 
@@ -244,10 +245,10 @@ def _alternating(turns: Any) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for turn in turns:
         if turn["role"] == "tool":
-            text = _content_text(turn["content"])
+            text = content_text(turn["content"])
             role, blocks = "user", [{"type": "tool_result", "tool_use_id": turn["tool_call_id"], "content": text}]
         else:
-            role, blocks = turn["role"], [*map(_block, _parts(turn.get("content")))]
+            role, blocks = turn["role"], [*map(_block, content_parts(turn.get("content")))]
             for call in turn.get("tool_calls") or ():
                 made = orjson.loads(call["function"]["arguments"] or "{}")
                 blocks.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": made})
@@ -258,7 +259,8 @@ def _alternating(turns: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _parts(content: Any) -> list[dict[str, Any]]:
+def content_parts(content: Any) -> list[dict[str, Any]]:
+    """The parts of a message's content."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else list(content or ())
 
 

@@ -14,6 +14,9 @@ import httpx
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
+from sqlllm.jobs.serving.engines.remote import http as remote_http
+
+from .provider import Provider, serve
 
 ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
 ENGINES = [*ENGINES_WITH_WEIGHTS, "oracle", "remote"]
@@ -37,6 +40,14 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
         path = "saas/sqlllm/tiny_transformers"
     serving.deploy(ModelSpec(name=name, engine=request.param, model_path=path, engine_options=options))
     return name
+
+
+@pytest.fixture
+def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """One that answers over real HTTP; its faults are tried again at once."""
+    monkeypatch.setattr(remote_http, "_FIRST_DELAY", 0.001)
+    with serve() as started:
+        yield started
 
 
 @pytest.fixture

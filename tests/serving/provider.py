@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import hmac
 import json
+import re
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import quote
+from zlib import crc32
+
+from sqlllm.jobs.serving import ModelSpec
+from sqlllm.jobs.serving.engines import get_engine
+
+KEY = "sk-hunter2-hunter2"
 
 
 @dataclass
@@ -131,6 +142,33 @@ def _text(asked: Asked) -> str:
     return content if isinstance(content, str) else "".join(part.get("text", "<image>") for part in content)
 
 
+def frame(kind: str, value: Any, **headers: str) -> bytes:
+    """One event in AWS's framing: lengths, headers, JSON, and a checksum of each."""
+    named = {":event-type": kind, ":message-type": "event", **headers}
+    head = b"".join(
+        bytes([len(name)]) + name.encode() + b"\x07" + len(text).to_bytes(2, "big") + text.encode()
+        for name, text in named.items()
+    )
+    payload = json.dumps(value).encode()
+    prelude = (16 + len(head) + len(payload)).to_bytes(4, "big") + len(head).to_bytes(4, "big")
+    prelude += crc32(prelude).to_bytes(4, "big")
+    whole = prelude + head + payload
+    return whole + crc32(whole).to_bytes(4, "big")
+
+
+def signature(asked: Asked, method: str, secret: str) -> str:
+    """AWS's signature, version 4, of a request as it came, from its own description of the algorithm."""
+    _, scope, signed, _ = re.split(r" Credential=[^/]+/|, SignedHeaders=|, Signature=", asked.headers["authorization"])
+    path, _, query = asked.path.partition("?")
+    headers = "".join(f"{name}:{asked.headers[name].strip()}\n" for name in signed.split(";"))
+    parts = (method, quote(path, safe="/~"), query, headers, signed, sha256(asked.raw).hexdigest())
+    canonical = sha256("\n".join(parts).encode()).hexdigest()
+    key = f"AWS4{secret}".encode()
+    for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{asked.headers['x-amz-date']}\n{scope}\n{canonical}"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key.hex()
+
+
 @contextmanager
 def serve() -> Iterator[Provider]:
     """The provider, listening on a free port."""
@@ -163,3 +201,29 @@ def serve() -> Iterator[Provider]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@asynccontextmanager
+async def loaded(spec: ModelSpec) -> AsyncIterator[Any]:
+    engine = get_engine("remote")
+    model: Any = await engine.load(spec, engine.parse(spec.options), 0)
+    try:
+        yield model
+    finally:
+        await model.close()
+
+
+def call(spec: ModelSpec, method: str, *arguments: Any) -> Any:
+    """Load the model in this process, and call it; a stream's events as a list."""
+
+    async def run() -> Any:
+        async with loaded(spec) as model:
+            if method == "stream":
+                return [event async for event in model.stream(*arguments)]
+            return json.loads(await getattr(model, method)(*arguments))
+
+    return asyncio.run(run())
+
+
+def ask(text: str = "hello", **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": text}], **more}

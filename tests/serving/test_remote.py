@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -13,58 +11,17 @@ from pydantic import SecretStr
 
 from sqlllm.errors import OptionError
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines import get_engine
-from sqlllm.jobs.serving.engines.remote import http
-from sqlllm.jobs.serving.engines.remote.options import parse
+from sqlllm.jobs.serving.engines.remote.options import ignored, parse
 from sqlllm.jobs.serving.engines.remote.providers import PROVIDERS
 from sqlllm.jobs.serving.protocol import RequestError
 
 from . import provider as fake
-from .provider import Provider, fails, garbage, half, hangs_up, says
-
-KEY = "sk-hunter2-hunter2"
-
-
-@pytest.fixture
-def provider() -> Iterator[Provider]:
-    with fake.serve() as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "_FIRST_DELAY", 0.001)
-
-
-@asynccontextmanager
-async def loaded(spec: ModelSpec) -> AsyncIterator[Any]:
-    engine = get_engine("remote")
-    model: Any = await engine.load(spec, engine.parse(spec.options), 0)
-    try:
-        yield model
-    finally:
-        await model.close()
-
-
-def call(spec: ModelSpec, method: str, *arguments: Any) -> Any:
-    """Load the model in this process, and call it; a stream's events as a list."""
-
-    async def run() -> Any:
-        async with loaded(spec) as model:
-            if method == "stream":
-                return [event async for event in model.stream(*arguments)]
-            return json.loads(await getattr(model, method)(*arguments))
-
-    return asyncio.run(run())
+from .provider import KEY, Provider, ask, call, fails, garbage, half, hangs_up, loaded, says
 
 
 def spec(provider: Provider, kind: str = "openai", **options: str) -> ModelSpec:
     address = {"base_url": f"{provider.url}/v1", "api_key": KEY, "model": "real-name", "max_retries": "2"}
     return ModelSpec(name="m", engine="remote", model_path="", engine_options={"provider": kind, **address, **options})
-
-
-def ask(text: str = "hello", **more: Any) -> dict[str, Any]:
-    return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
 
 
 def test_a_request_passes_as_it_is_and_so_does_the_answer(provider: Provider) -> None:
@@ -278,11 +235,73 @@ def test_a_wrong_option_is_named(given: dict[str, str], key: str, words: str) ->
 
 
 @pytest.mark.parametrize("name", sorted(PROVIDERS))
-def test_every_provider_takes_byzer_s_common_keys(name: str) -> None:
+def test_every_provider_takes_the_common_keys(name: str) -> None:
     given = {"provider": name, "api_key": KEY, "model": "m", "base_url": "https://h/v1/chat/completions/"}
-    options = parse(given)
+    options = parse(given | ({"app_id": "1"} if name == "volcengine_speech" else {}))
     assert options.base_url == "https://h/v1"
     assert KEY not in repr(options)
+
+
+SHARED = {"api_key": "api_key", "model": "model", "max_retries": "max_retries"}
+OPENAI = SHARED | {
+    "base_url": "base_url", "api_base": "base_url", "api_version": None, "api_type": "api_type", "timeout": "timeout",
+    "proxies": "proxies", "local_address": "local_address", "is_reasoning": "is_reasoning",
+    "max_output_tokens": "max_output_tokens", "https_verify": "https_verify",
+}  # fmt: skip
+# Byzer-LLM's `saas.*` keys by provider, and the option that each is here; None: without effect, and that is said.
+BYZER: dict[str, dict[str, str | None]] = {
+    "openai": OPENAI,
+    "official_openai": OPENAI,
+    "reasoning_openai": OPENAI,
+    "azure_openai": SHARED | {
+        "api_version": "api_version", "azure_endpoint": "base_url", "azure_deployment": "model", "api_base": "base_url",
+        "deployment_id": "model", "api_type": "api_type",
+    },
+    "azure": {"api_key": "api_key", "service_region": "service_region"},
+    "claude": {"api_key": "api_key", "model": "model", "base_url": "base_url"},
+    "gemini": {"api_key": "api_key", "model": "model"},
+    "qianwen": {"api_key": "api_key", "model": "model"},
+    "qianwen_vl": {"api_key": "api_key", "model": "model"},
+    "zhipu": {"api_key": "api_key", "model": "model"},
+    "siliconflow": {"api_key": "api_key", "model": "model"},
+    "baichuan": {"api_key": "api_key", "model": "model", "baichuan_api_url": "base_url"},
+    "qianfan": {"api_key": "api_key", "secret_key": None, "access_token": "api_key", "model": "model"},
+    "minimax": {"api_key": "api_key", "group_id": "group_id", "model": "model", "api_url": "base_url"},
+    "sparkdesk": {
+        "appid": None, "api_key": "api_key", "api_secret": "api_secret", "gpt_url": "base_url", "domain": "model",
+        "timeout": "timeout", "debug": None,
+    },
+    "aws_bedrock": {
+        "aws_access_key": "aws_access_key", "aws_secret_key": "aws_secret_key", "region_name": "region_name",
+        "model": "model", "model_api_version": None,
+    },
+    "volcengine": SHARED | {"app_id": "app_id", "base_url": "base_url"},
+    "pangu": {"api_url": "base_url", "model": "model"},
+    "chatglm": {"api_key": "api_key", "public_key": None},
+}  # fmt: skip
+VALUES = {
+    "base_url": "https://h/v1", "api_type": "openai", "timeout": "3.0", "max_retries": "3", "is_reasoning": "true",
+    "max_output_tokens": "3", "https_verify": "true",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BYZER)
+def test_byzer_s_keys_do_what_they_say_or_say_that_they_do_nothing(name: str) -> None:
+    keys = BYZER[name]
+    every = {key: VALUES.get(field or "", f"the {key}") for key, field in keys.items()}
+    options = parse({"provider": name, **every})
+    assert set(ignored({"provider": name, **every})) == {key for key, field in keys.items() if field is None}
+    named = {field for field in keys.values() if field}
+    assert named <= options.model_fields_set
+    for key, field in keys.items():
+        if field:
+            one = parse({"provider": name, **{k: v for k, v in every.items() if keys[k] != field}, key: every[key]})
+            assert str(getattr(one, field)).lower() == every[key], key
+
+
+def test_a_name_of_byzer_s_that_is_no_model_says_what_is() -> None:
+    with pytest.raises(OptionError, match="oracle/table"):
+        parse({"provider": "filelogger", "log_file": "filelogger.json"})
 
 
 def test_a_secret_is_kept_apart_and_looked_up_by_name() -> None:

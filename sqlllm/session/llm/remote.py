@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlllm.errors import OptionError
 from sqlllm.jobs.serving import ModelSpec
 from sqlllm.jobs.serving.engines.remote.options import ignored, parse
-from sqlllm.jobs.serving.engines.remote.providers import PROVIDERS
+from sqlllm.jobs.serving.engines.remote.providers import PROVIDERS, resolve
 
 from .. import options as checks
 from .setup import requested
@@ -49,8 +49,8 @@ def spec(session: Session, options: dict[str, str]) -> ModelSpec:
 
 def _add_key(given: dict[str, str]) -> None:
     """The provider's own variable of the environment, for its own address only: else a script could send it away."""
-    provider = PROVIDERS.get(given["provider"])
+    provider = PROVIDERS.get(resolve(given))
     elsewhere = "base_url" in {provider.aliases.get(key, key) for key in given} if provider else True
     key = os.environ.get(provider.environment) if provider and not elsewhere else None
-    if key and not {"api_key", "access_token"} & given.keys():
+    if key and not {"api_key", "access_token", "aws_access_key"} & given.keys():
         given["api_key"] = key

@@ -10,14 +10,14 @@ import orjson
 from ... import messages
 from ...spec import ModelSpec
 from .http import Api
-from .model import RemoteModel
+from .model import ChatModel
 from .options import Options
 
 _VERSION = "2023-06-01"
 _MAX_TOKENS = 4096  # of an answer where neither request nor option says: the API needs a number
 
 
-class AnthropicModel(RemoteModel):
+class AnthropicModel(ChatModel):
     """A model that answers `/v1/messages`."""
 
     @classmethod

@@ -8,10 +8,19 @@ from typing import Any, ClassVar
 from ...spec import ModelSpec
 from .. import Model
 from .anthropic import AnthropicModel
+from .azure_speech import AzureSpeech
+from .bedrock import BedrockModel
 from .openai import OpenAIModel
 from .options import Options, parse
+from .volcengine_speech import VolcengineSpeech
 
-_ADAPTERS: dict[str, type[OpenAIModel | AnthropicModel]] = {"openai": OpenAIModel, "anthropic": AnthropicModel}
+_ADAPTERS: dict[str, type[OpenAIModel | AnthropicModel | BedrockModel | AzureSpeech | VolcengineSpeech]] = {
+    "openai": OpenAIModel,
+    "anthropic": AnthropicModel,
+    "bedrock": BedrockModel,
+    "azure_speech": AzureSpeech,
+    "volcengine_speech": VolcengineSpeech,
+}
 
 
 class Remote:

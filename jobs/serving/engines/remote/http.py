@@ -20,10 +20,18 @@ from .options import Options
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic's "overloaded"
 _FIRST_DELAY = 0.5  # seconds; doubles with each try
 _LONGEST_DELAY = 60.0  # a provider that asks for more patience has an error instead
-_TOO_LONG = ("context length", "context window", "maximum context", "prompt is too long", "too many tokens")
+_TOO_LONG = (
+    "context length",
+    "context window",
+    "maximum context",
+    "prompt is too long",
+    "input is too long",
+    "too many tokens",
+)
 _EMPTY = ("insufficient_quota", "insufficient balance", "exceeded your current quota", "arrearage")
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Api:
@@ -35,6 +43,7 @@ class Api:
         headers: dict[str, str],
         *,
         params: dict[str, str] | None = None,
+        auth: httpx.Auth | None = None,
         at_once: int = 256,
         workers: int = 1,
     ) -> None:
@@ -48,12 +57,15 @@ class Api:
             Rate(each / workers) if each else None for each in (options.requests_per_minute, options.tokens_per_minute)
         )
         try:
-            self._http = httpx.AsyncClient(headers=headers, params=params, **_network(options))
+            self._http = httpx.AsyncClient(headers=headers, params=params, auth=auth, **_network(options))
         except (ValueError, OSError, httpx.InvalidURL) as error:
             raise OptionError(f"{self._name} cannot be called this way: {self._mask(str(error))}") from None
 
     async def post(self, url: str, body: Any, read: Callable[[bytes], T], **more: Any) -> T:
-        """What `read` makes of the answer; its ValueError means that the answer is none, and it is asked again."""
+        """What `read` makes of the answer; its ValueError means that the answer is none, and it is asked again.
+
+        `body` is bytes, a value that is sent as JSON, or a function that makes one for each try.
+        """
 
         async def whole(response: httpx.Response) -> T:
             content = await response.aread()
@@ -71,16 +83,27 @@ class Api:
     @asynccontextmanager
     async def stream(self, url: str, body: Any, **more: Any) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of a streamed answer; RequestError if it breaks off."""
+        async with self._opened(url, body, **more) as response:
+            yield self._unbroken(response.aiter_lines())
+
+    @asynccontextmanager
+    async def stream_bytes(self, url: str, body: Any, **more: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A streamed answer as it comes; RequestError if it breaks off."""
+        async with self._opened(url, body, **more) as response:
+            yield self._unbroken(response.aiter_bytes())
+
+    @asynccontextmanager
+    async def _opened(self, url: str, body: Any, **more: Any) -> AsyncIterator[httpx.Response]:
         response = await self._send(url, body, _open, **more)
         try:
-            yield self._lines(response)
+            yield response
         finally:
             await response.aclose()
 
-    async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
+    async def _unbroken(self, pieces: AsyncIterator[P]) -> AsyncIterator[P]:
         try:
-            async for line in response.aiter_lines():
-                yield line
+            async for piece in pieces:
+                yield piece
         except httpx.TransportError as error:
             raise self.broke_off(str(error) or type(error).__name__) from None
 
@@ -93,6 +116,10 @@ class Api:
     def failed(self, message: str) -> RequestError:
         """An error that the provider tells of within a stream."""
         return RequestError(f"{self._name}: {self._mask(message)}", status=502, code="provider_error")
+
+    def refused(self, message: str) -> RequestError:
+        """An error that another try does not mend, although the answer's status is 200."""
+        return RequestError(f"{self._name}: {self._mask(message)}", status=400)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -107,13 +134,16 @@ class Api:
         self, url: str, body: Any, read: Callable[[httpx.Response], Awaitable[T]], method: str = "POST", **more: Any
     ) -> T:
         """Send until `read` has an answer; `read` closes the response, or hands it on."""
-        content = {"content": orjson.dumps(body)} if isinstance(body, dict) else {"content": body} if body else {}
         delay, left = _FIRST_DELAY, self._tries
         while True:
             left -= 1
             await self._turn()
+            value = body() if callable(body) else body
+            content = (
+                {"content": orjson.dumps(value)} if isinstance(value, dict) else {"content": value} if value else {}
+            )
             request = self._http.build_request(method, url, timeout=self._timeout, **content, **more)
-            if isinstance(body, dict):
+            if isinstance(value, dict):
                 request.headers["content-type"] = "application/json"
             try:
                 return await self._try(request, read)
@@ -157,6 +187,7 @@ class Api:
         """What an error of HTTP means for the row: RequestError, within _Again if another try may help."""
         status = response.status_code
         message, param, code = _error(response)
+        code = code or response.headers.get("x-amzn-errortype", "").partition(":")[0] or None
         said = f"{self._name} answers {status}: {self._mask(message, 500)}"
         told = f"{code} {message}".lower()
         if status in (401, 403):

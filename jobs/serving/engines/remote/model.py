@@ -1,9 +1,10 @@
-"""What remote models of all protocols have in common: OpenAI's routes over one conversation at a time."""
+"""What remote models of all protocols have in common, and OpenAI's routes over one conversation at a time."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -17,11 +18,53 @@ _OF_ALL = frozenset({403, 404})  # statuses that every conversation of a batch w
 
 
 class RemoteModel:
-    """A provider's model. An adapter answers one conversation, whole and as chunks, in OpenAI's shapes."""
+    """A provider's model, which counts what it is asked."""
 
     def __init__(self, name: str, options: Options, api: Api) -> None:
         self._name, self._options, self._api = name, options, api
         self._counts = {"requests": 0, "failed": 0, "prompt_tokens": 0, "completion_tokens": 0}
+
+    async def check_health(self) -> None:
+        """There is nothing to check that would cost nothing."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    def counts(self) -> dict[str, int]:
+        """Since it was loaded: requests, those sent again, failed ones, prompt_tokens and completion_tokens."""
+        return {**self._counts, "retried": self._api.retried}
+
+    def refusal(self, what: str) -> RequestError:
+        """The error of a route or a field that the provider does not have."""
+        return RequestError(f"{self._options.provider} has no {what}", status=400, code="unsupported", param=what)
+
+    def check_fields(self, request: dict[str, Any], known: Sequence[str]) -> None:
+        """Refuse a field that the provider does not have."""
+        if unknown := next((name for name in request if name not in known and request[name] is not None), None):
+            raise self.refusal(unknown)
+
+    def form(self, request: dict[str, Any], known: Iterable[str], default: str) -> str:
+        """The `response_format` that is asked for, if the provider has it."""
+        form: str = request.get("response_format") or default
+        if form not in known:
+            has = f"{self._options.provider} has no response_format {form}; it has {', '.join(known)}"
+            raise RequestError(has, param="response_format", code="unsupported")
+        return form
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        """Count a request, and whether it fails."""
+        self._counts["requests"] += 1
+        try:
+            yield
+        except RequestError:
+            self._counts["failed"] += 1
+            raise
+
+
+class ChatModel(RemoteModel):
+    """A model that writes. An adapter answers one conversation, whole and as chunks, in OpenAI's shapes."""
 
     async def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """OpenAI's response to one conversation."""
@@ -71,28 +114,9 @@ class RemoteModel:
         """About how many tokens each conversation has: a token is four bytes. The provider alone knows."""
         return [PlainTokens().count_chat(messages) for messages in batch]
 
-    async def check_health(self) -> None:
-        """There is nothing to check that would cost nothing."""
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._api.close()
-
-    def counts(self) -> dict[str, int]:
-        """Since it was loaded: requests, those sent again, failed ones, prompt_tokens and completion_tokens."""
-        return {**self._counts, "retried": self._api.retried}
-
-    def refusal(self, what: str) -> RequestError:
-        """The error of a route or a field that the provider does not have."""
-        return RequestError(f"{self._options.provider} has no {what}", status=400, code="unsupported", param=what)
-
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._counts["requests"] += 1
-        try:
+        with self._asked():
             answer = await self.answer(request)
-        except RequestError:
-            self._counts["failed"] += 1
-            raise
         self._count(answer)
         return {**answer, "model": self._name}
 

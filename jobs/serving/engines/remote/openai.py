@@ -11,7 +11,7 @@ import orjson
 from ...spec import ModelSpec
 from .. import Media
 from .http import Api, Refused
-from .model import RemoteModel
+from .model import ChatModel
 from .options import Options
 
 _SAMPLING = frozenset({"temperature", "top_p", "presence_penalty", "frequency_penalty"})
@@ -19,7 +19,7 @@ _SOUNDS = {"mp3": "audio/mpeg", "wav": "audio/wav", "opus": "audio/ogg", "flac":
 _AZURE_VERSION = "2024-10-21"
 
 
-class OpenAIModel(RemoteModel):
+class OpenAIModel(ChatModel):
     """A model behind OpenAI's routes."""
 
     @classmethod
@@ -28,7 +28,7 @@ class OpenAIModel(RemoteModel):
         key, params, base = options.api_key, {}, options.base_url
         headers = {"authorization": f"Bearer {key}"} if key else {}
         if options.provider == "azure_openai":
-            headers = {"api-key": key}
+            headers = headers if options.api_type == "azure_ad" else {"api-key": key}
             params["api-version"] = options.api_version or _AZURE_VERSION
             base = f"{base}/openai/deployments/{options.model}"
         elif options.api_secret:  # SparkDesk's

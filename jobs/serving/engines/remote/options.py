@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from sqlllm.errors import OptionError, suggest
 
-from .providers import PROVIDERS, Provider
+from .providers import PROVIDERS, Provider, resolve
 
 _SPECIAL = frozenset().union(*(provider.extra for provider in PROVIDERS.values()))
 
@@ -40,6 +40,12 @@ class Options(BaseModel):
     organization: str = Field("", description="openai's")
     group_id: str = Field("", description="minimax's")
     api_secret: str = Field("", repr=False, description="sparkdesk's")
+    aws_access_key: str = Field("", repr=False, description="aws_bedrock's")
+    aws_secret_key: str = Field("", repr=False, description="aws_bedrock's")
+    aws_session_token: str = Field("", repr=False, description="aws_bedrock's, of keys that expire")
+    region_name: str = Field("", description="aws_bedrock's, as us-east-1")
+    service_region: str = Field("eastus", description="azure_speech's")
+    app_id: str = Field("", description="volcengine_speech's")
 
     @field_validator("proxies")
     @classmethod
@@ -71,17 +77,30 @@ class Options(BaseModel):
     def secrets(self) -> list[str]:
         """What no message may say."""
         named = (self.api_key, self.api_secret, self.proxies)
-        return sorted(filter(None, named), key=len, reverse=True)
+        aws = (self.aws_access_key, self.aws_secret_key, self.aws_session_token)
+        return sorted(filter(None, (*named, *aws)), key=len, reverse=True)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The options that may not be empty."""
+        if self.spoken.protocol != "bedrock":
+            return self.spoken.needs
+        if self.api_key:
+            return self.spoken.needs if self.base_url else (*self.spoken.needs, "region_name")
+        if self.aws_access_key or self.aws_secret_key or self.base_url:
+            return (*self.spoken.needs, "aws_access_key", "aws_secret_key", "region_name")
+        return self.spoken.needs
 
 
 def parse(given: Mapping[str, str]) -> Options:
     """The options of a provider; OptionError for what it does not know or lacks."""
-    name = given.get("provider", "openai")
+    name = resolve(given)
+    if name == "filelogger":
+        cure = 'A script runs without a model on pretrainedModelType="oracle/table", which counts what it is asked.'
+        raise OptionError("filelogger is no model", cure=cure, key="pretrainedModelType")
     if name not in PROVIDERS:
         cure = suggest(name, list(PROVIDERS), what="providers")
         raise OptionError(f"unknown provider {name}", cure=cure, key="pretrainedModelType")
-    if name in ("openai", "official_openai") and given.get("api_type", "").startswith("azure"):
-        name = "azure_openai"
     provider = PROVIDERS[name]
     values = {"provider": name, "model": provider.model, "base_url": provider.base_url}
     for key, text in given.items():
@@ -100,7 +119,7 @@ def parse(given: Mapping[str, str]) -> Options:
     except (ValidationError, json.JSONDecodeError) as error:
         first = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("proxies",), "msg": str(error)}
         raise OptionError(f"saas.{first['loc'][0]}: {first['msg']}", key=f"saas.{first['loc'][0]}") from None
-    for key in ("api_key", "model", "base_url") if provider.needs_key else ("model", "base_url"):
+    for key in options.needs:
         if not getattr(options, key):
             spelled = next((alias for alias, field in provider.aliases.items() if field == key), key)
             cure = f'Write: `saas.{spelled}`="..."'
@@ -113,7 +132,7 @@ def parse(given: Mapping[str, str]) -> Options:
 
 def ignored(given: Mapping[str, str]) -> dict[str, str]:
     """Options that have no effect with this provider, and why."""
-    provider = PROVIDERS.get(given.get("provider", ""))
+    provider = PROVIDERS.get(resolve(given))
     return {key: why for key, why in provider.unused.items() if key in given} if provider else {}
 
 

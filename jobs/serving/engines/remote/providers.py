@@ -12,7 +12,7 @@ class Provider:
 
     base_url: str = ""  # empty: the user says it
     model: str = ""  # without `saas.model`; empty: the user says it
-    needs_key: bool = True
+    needs: tuple[str, ...] = ("api_key", "model", "base_url")  # options
     environment: str = ""  # variable that holds the key where the script gives none
     aliases: Mapping[str, str] = field(default_factory=dict)  # spellings of options, Byzer-LLM's among them
     extra: frozenset[str] = frozenset()  # options besides the common ones
@@ -32,16 +32,38 @@ PROVIDERS: dict[str, Provider] = {
         model="gpt-3.5-turbo-1106",
         environment="OPENAI_API_KEY",
         aliases=_OPENAI,
-        extra=frozenset({"api_version", "api_type", "organization"}),
+        extra=frozenset({"api_type", "organization"}),
+        unused={"api_version": 'OpenAI\'s own API has none; api_type="azure" has'},
     ),
     "azure_openai": Provider(
         environment="AZURE_OPENAI_API_KEY",
         aliases=_AZURE,
         extra=frozenset({"api_version", "api_type"}),
     ),
+    "azure_speech": Provider(
+        model="en-US-AvaMultilingualNeural",
+        needs=("api_key",),
+        environment="AZURE_SPEECH_KEY",
+        extra=frozenset({"service_region"}),
+        protocol="azure_speech",
+    ),
+    "aws_bedrock": Provider(
+        needs=("model",),
+        environment="AWS_BEARER_TOKEN_BEDROCK",
+        extra=frozenset({"aws_access_key", "aws_secret_key", "aws_session_token", "region_name"}),
+        unused={"model_api_version": "Bedrock's Converse API is the same for all models"},
+        protocol="bedrock",
+    ),
     "volcengine": Provider(
         base_url="https://ark.cn-beijing.volces.com/api/v3",
         environment="ARK_API_KEY",
+    ),
+    "volcengine_speech": Provider(
+        base_url="https://openspeech.bytedance.com/api/v1/tts",
+        model="volcano_tts",
+        needs=("api_key", "app_id"),
+        extra=frozenset({"app_id"}),
+        protocol="volcengine_speech",
     ),
     "qianwen": Provider(base_url=_DASHSCOPE, model="qwen-turbo", environment="DASHSCOPE_API_KEY"),
     "qianwen_vl": Provider(base_url=_DASHSCOPE, model="qwen-vl-plus", environment="DASHSCOPE_API_KEY"),
@@ -94,13 +116,15 @@ PROVIDERS: dict[str, Provider] = {
         environment="ANTHROPIC_API_KEY",
         protocol="anthropic",
     ),
-    "pangu": Provider(aliases={"api_url": "base_url"}),
+    "pangu": Provider(needs=("model", "base_url"), aliases={"api_url": "base_url"}),
     # Another gateway, vLLM, or what else speaks OpenAI's protocol.
-    "sqlllm": Provider(needs_key=False, aliases=_OPENAI),
+    "sqlllm": Provider(needs=("model", "base_url"), aliases=_OPENAI),
 }
 _SAME = {
     "official_openai": "openai",
     "anthropic": "claude",
+    "azure": "azure_speech",
+    "bedrock": "aws_bedrock",
     "kimi": "moonshot",
     "doubao": "volcengine",
     "openai_compatible": "sqlllm",
@@ -109,3 +133,13 @@ _SAME = {
 PROVIDERS |= {name: PROVIDERS[other] for name, other in _SAME.items()}
 PROVIDERS["reasoning_openai"] = replace(PROVIDERS["openai"], reasons=True)
 PROVIDERS["chatglm"] = replace(PROVIDERS["zhipu"], unused={"public_key": "Zhipu's v4 API takes one key"})
+
+
+def resolve(given: Mapping[str, str]) -> str:
+    """The row that options ask for: some of Byzer-LLM's names mean one or another."""
+    name = given.get("provider", "openai")
+    if name in ("openai", "official_openai") and given.get("api_type", "").startswith("azure"):
+        return "azure_openai"
+    if name in ("volcengine", "doubao") and "app_id" in given:
+        return "volcengine_speech"
+    return name
