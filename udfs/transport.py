@@ -22,10 +22,10 @@ from sqlllm.errors import LimitError, ModelError
 from .requests import Choice, Message, RequestError
 
 QUERY_HEADER = "x-sqlllm-query"
-_BUSY = 429
-_UNAVAILABLE = frozenset({502, 503, 504})
-_FIRST_DELAY = 0.25  # seconds; doubles with each try
-_LONGEST_DELAY = 15.0
+BUSY = 429
+UNAVAILABLE = frozenset({502, 503, 504})
+FIRST_DELAY = 0.25  # seconds; doubles with each try
+LONGEST_DELAY = 15.0
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Client:
         response, tries = await self._post(endpoint, model, body, on_busy)
         if response.status_code == 200:
             return _reply(response.content, len(conversations), tries)
-        reason, code = _reason(response)
+        reason, code = reason_of(response)
         if code == "limit_reached":
             again = "Run it again to go on from there: what is answered is kept. Or set" if endpoint.keeps else "Set"
             raise LimitError(reason, cure=f"{again} a higher limit.")
@@ -112,7 +112,7 @@ class Client:
         """The response, once there is one that is final, and the number of tries."""
         headers = {QUERY_HEADER: endpoint.query} if endpoint.query else {}
         timeout = httpx.Timeout(endpoint.timeout, connect=10)
-        delay, tries, give_up = _FIRST_DELAY, 0, 0.0
+        delay, tries, give_up = FIRST_DELAY, 0, 0.0
         while True:
             try:
                 response = await self._http.post(
@@ -123,13 +123,13 @@ class Client:
             except httpx.TransportError as error:
                 reason, after = f"{self._url} cannot be reached: {error or type(error).__name__}", 0.0
             else:
-                (reason, code), after = _reason(response), _retry_after(response)
-                if response.status_code == _BUSY:  # it is alive: as patient as it asks
+                (reason, code), after = reason_of(response), retry_after(response)
+                if response.status_code == BUSY:  # it is alive: as patient as it asks
                     on_busy()
-                    await _sleep(max(after, _FIRST_DELAY))
+                    await _sleep(max(after, FIRST_DELAY))
                     continue
                 # A bare 500 is the proxy's: the gateway behind it has died and is being replaced.
-                if response.status_code not in _UNAVAILABLE and (response.status_code != 500 or code):
+                if response.status_code not in UNAVAILABLE and (response.status_code != 500 or code):
                     return response, tries + 1
             tries += 1
             wait = max(delay, after)
@@ -137,7 +137,7 @@ class Client:
             if time.monotonic() + wait > give_up:
                 raise ModelError(f"model {model} did not answer after {tries} tries: {reason}")
             await _sleep(wait)
-            delay = min(delay * 2, _LONGEST_DELAY)
+            delay = min(delay * 2, LONGEST_DELAY)
 
 
 @cache
@@ -162,7 +162,7 @@ def _reply(content: bytes, expected: int, tries: int) -> Reply:
     return Reply(reply.get("id", ""), choices, tries)
 
 
-def _reason(response: httpx.Response) -> tuple[str, str]:
+def reason_of(response: httpx.Response) -> tuple[str, str]:
     """Message and code of an error; no code if it is not in OpenAI's shape."""
     if response.status_code == 200:
         return "", ""
@@ -173,8 +173,8 @@ def _reason(response: httpx.Response) -> tuple[str, str]:
         return f"HTTP {response.status_code}: {response.text[:200]}", ""
 
 
-def _retry_after(response: httpx.Response) -> float:
+def retry_after(response: httpx.Response) -> float:
     try:
-        return min(float(response.headers.get("Retry-After", 0)), _LONGEST_DELAY)
+        return min(float(response.headers.get("Retry-After", 0)), LONGEST_DELAY)
     except ValueError:  # a date; our own back-off is as good
         return 0.0

@@ -72,6 +72,14 @@ def _query(header: str) -> Query:
         raise RequestError(f"the header {QUERY_HEADER} is wrong: {error.errors()[0]['msg']}") from None
 
 
+def _statement(request: Request, caller: Caller) -> Query:
+    """The statement of a request; its user is the caller, whoever the header says it is."""
+    query = _query(request.headers.get(QUERY_HEADER, "{}"))
+    if not caller.name:
+        return query
+    return query.model_copy(update={"user": caller.name, "id": query.id and f"{caller.name}/{query.id}"})
+
+
 @dataclass(frozen=True)
 class _Batch:
     """A batch request: its conversations, not yet looked into, and its other fields."""
@@ -159,13 +167,9 @@ class Gateway:
         With `task` the choices are vectors or rankings; see `tasks`.
         """
         caller = self._access.caller(request.headers)
-        query = _query(request.headers.get(QUERY_HEADER, "{}"))
-        if caller.name:  # whoever the header says it is
-            query = query.model_copy(update={"user": caller.name, "id": query.id and f"{caller.name}/{query.id}"})
+        query = _statement(request, caller)
         batch = await self._batch(request, caller)
-        if batch.model.price and batch.name not in query.prices:
-            query = query.model_copy(update={"prices": {**query.prices, batch.name: batch.model.price}})
-        statement, account = await self._limits.account(query, batch.name)
+        statement, account = await self._limits.account(batch.model.priced(query, batch.name), batch.name)
 
         async def ask(places: list[int]) -> tuple[list[Choice], bool]:
             return await self._call(batch, places)
@@ -274,7 +278,10 @@ class Gateway:
         body = await request.body() if body is None else body
         fields = parse_body(body)
         model = await self._models.find(fields.get("model"), caller)
-        spend = await self._spend(Caller() if route == _NO_CALL else caller, fields["model"])
+        query = Query() if route == _NO_CALL else _statement(request, caller)
+        if query.id and not model.fingerprint:
+            await self._models.identify(fields["model"], model)  # which tells its price
+        spend = await self._spend(model.priced(query, fields["model"]), fields["model"])
         with self._metrics.request(fields["model"], route) as counter:
             if fields.get("stream") and route in ("chat", "completions"):
                 events = streams.events(model.for_turn(fields), fields["model"], route, body)
@@ -294,11 +301,14 @@ class Gateway:
         headers = {"Retry-After": "1"} if status in (429, 503) else None
         return Response(answer, status, headers, media_type)
 
-    async def _spend(self, caller: Caller, name: str) -> Callable[[int, int], None]:
-        """What counts a request's tokens, with a user's key against the quota too: RequestError if it is used up."""
+    async def _spend(self, query: Query, name: str) -> Callable[[int, int], None]:
+        """What counts a request's tokens, also against the limits of its statement and its user.
+
+        RequestError if one is reached.
+        """
         found: tuple[Statement, Account] | None = None
-        if caller.name:
-            found = await self._limits.account(Query(user=caller.name), name)
+        if query.user or query.id:
+            found = await self._limits.account(query, name)
             found[0].allow(1)
 
         def spend(prompt: int, answer: int) -> None:

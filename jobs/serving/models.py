@@ -18,6 +18,7 @@ from ray.serve.schema import ApplicationStatus
 from .access import Caller
 from .applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
 from .protocol import RequestError
+from .usage import Query
 
 FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
 _REFRESH_SECONDS = 2.0
@@ -43,6 +44,12 @@ class Model:
     price: tuple[float, float] | None = None  # of its provider, where the statement gives none
     workers: int = 0  # that are ready
     balance: str = ""  # which worker gets a request
+
+    def priced(self, query: Query, name: str) -> Query:
+        """The query with the provider's price, where it names none for this model."""
+        if not self.price or name in query.prices:
+            return query
+        return query.model_copy(update={"prices": {**query.prices, name: self.price}})
 
     def for_turn(self, request: dict[str, Any]) -> Any:
         """The handle for one turn of a conversation, which its beginning tells from others."""

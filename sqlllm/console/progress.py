@@ -64,12 +64,16 @@ class TerminalObserver(Observer):
             transient=True,
         )
         self._task: TaskID | None = None
+        self.streamed = False  # the last statement's answer has been printed as it came
 
     def started(self, statement: Statement) -> None:
+        self.streamed = False
         self._begin(headline(statement, 48))
 
     def finished(self, statement: Statement, seconds: float) -> None:
         self.stop()
+        if self.streamed:
+            self._out.print()
         if seconds >= 0.5:
             line = Text.assemble(("✓ ", "green"), headline(statement), (f"  {seconds:.1f} s", "dim"))
             self._err.print(line, overflow="ellipsis", no_wrap=True)
@@ -89,6 +93,12 @@ class TerminalObserver(Observer):
 
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def answering(self, piece: str) -> None:
+        if self._out.is_terminal:  # else the whole answer goes where it is wanted, in the form that is wanted
+            self.stop()
+            self.streamed = True
+            self._out.print(render.printable(piece), end="", markup=False, highlight=False, soft_wrap=True)
 
     def shown(self, result: Result) -> None:
         render.show(result, "table", self._out)
@@ -111,6 +121,8 @@ class TerminalObserver(Observer):
 
 class PlainObserver(Observer):
     """A line per event, for logs and pipes."""
+
+    streamed = False
 
     def __init__(self, out: Console, err: Console) -> None:
         self._out = out

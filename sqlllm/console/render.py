@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.markdown import Markdown
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,8 @@ from sqlllm.places import Place, mask_secrets
 from .view import View, cell, is_number, plain
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlllm.session import Result
 
 FORMATS = ("table", "json", "csv")
@@ -26,10 +29,12 @@ _SHORT = 300  # characters of a value in plain text
 TABLE_ROWS = 50  # a table is for reading; JSON and CSV give every row
 
 
-def show(result: Result, form: str, out: Console) -> None:
-    """Print `result` to `out` in one of FORMATS."""
+def show(result: Result, form: str, out: Console, ready: Callable[[], None] = lambda: None) -> None:
+    """Print `result` to `out` in one of FORMATS; `ready` is called once its rows are there."""
     if form == "table":
-        out.print(table(View.of(result, TABLE_ROWS)))
+        view = View.of(result, TABLE_ROWS)
+        ready()
+        out.print(answers(view) if result.columns == ["content", "mime"] and out.is_terminal else table(view))
     elif form == "json":
         out.out(json.dumps([row.asDict(recursive=True) for row in result.rows()], default=plain, ensure_ascii=False))
     else:
@@ -47,12 +52,25 @@ def table(view: View, most: int = TABLE_ROWS) -> Table:
     for name, kind in shown.columns:
         made.add_column(Text(name), justify="right" if is_number(kind) else "left", overflow="fold")
     for row in shown.rows:
-        made.add_row(*(Text("NULL", style="dim") if value is None else Text(cell(value)) for value in row))
+        made.add_row(*(Text("NULL", style="dim") if value is None else Text(printable(cell(value))) for value in row))
     if shown.more:
         made.caption = f"the first {len(shown.rows)} rows"
     elif not shown.rows:
         made.caption = "no rows"
     return made
+
+
+def answers(view: View) -> Group:
+    """What models wrote, as Markdown for a terminal."""
+    return Group(*(Markdown(printable(content or "")) for content, _ in view.rows))
+
+
+def printable(text: str) -> str:
+    """`text` without what a terminal would take for commands."""
+    return text.translate(_CONTROLS)
+
+
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def text(view: View, width: int = 120) -> str:

@@ -25,7 +25,6 @@ from .interrupts import interruptible
 from .language import Language, SessionNames
 from .language.lexer import SqlllmLexer
 from .script import run_script
-from .view import View
 
 if TYPE_CHECKING:
     from sqlllm.session import Session
@@ -85,11 +84,9 @@ class Shell:
         try:
             with interruptible(self._session):
                 result = run_script(self._session, text, "shell")
-                if result is not None and result.columns:
+                if result is not None and result.columns and not self._observer.streamed:
                     self._observer.step("computing the table")
-                    table = render.table(View.of(result, render.TABLE_ROWS))
-                    self._observer.stop()
-                    self._out.print(table)
+                    render.show(result, "table", self._out, self._observer.stop)
         except KeyboardInterrupt:
             self._observer.stop()
             self._err.print("stopped")

@@ -81,32 +81,42 @@ class Meter:
             return ""
         from sqlllm.udfs import model
 
+        query = self._query(text)
+        limit = planner.limit(text)
+        for name, endpoint in endpoints.items():
+            fitted = replace(self._fitted(endpoint, query), first=limit and max(limit, _FEWEST))
+            model.register(self._session.spark, name, fitted)
+        return query.id
+
+    def endpoint(self, name: str, text: str) -> Endpoint | None:
+        """Where the model `name` is asked by the statement `text`, which begins; None if no model has that name."""
+        found = next((one for known, one in self._endpoints.items() if known.lower() == name.lower()), None)
+        return found and self._fitted(found, self._query(text))
+
+    def _query(self, text: str) -> usage.Query:
+        """A new statement."""
         self._statements += 1
-        id = f"{self._id}-{self._statements}"  # noqa: A001
         settings = self._session.settings.llm
-        query = usage.Query(
-            id=id,
+        return usage.Query(
+            id=f"{self._id}-{self._statements}",
             user=self._session.user,
             statement=self._session.mask(" ".join(text.split()))[:_STATEMENT],
             prices=prices(settings.prices),
             **settings.model_dump(include=set(_LIMITS)),
         )
-        limit = planner.limit(text)
-        header = json.dumps(query.model_dump(exclude_defaults=True))  # ASCII, as a header must be
-        for name, endpoint in endpoints.items():
-            shared = {key: getattr(settings, key) for key in _SHARED}
-            fitted = replace(
-                endpoint,
-                **shared,
-                fails=settings.on_error == "fail",
-                keeps=settings.store != "off",
-                overlong=settings.overlong,
-                fallback=settings.fallback,
-                first=limit and max(limit, _FEWEST),
-                query=header,
-            )
-            model.register(self._session.spark, name, fitted)
-        return id
+
+    def _fitted(self, endpoint: Endpoint, query: usage.Query) -> Endpoint:
+        """An endpoint as the settings are now, for a statement."""
+        settings = self._session.settings.llm
+        return replace(
+            endpoint,
+            **{key: getattr(settings, key) for key in _SHARED},
+            fails=settings.on_error == "fail",
+            keeps=settings.store != "off",
+            overlong=settings.overlong,
+            fallback=settings.fallback,
+            query=json.dumps(query.model_dump(exclude_defaults=True)),  # ASCII, as a header must be
+        )
 
     def check_failures(self, id: str, frame: DataFrame, place: Place | None) -> None:  # noqa: A002
         """ModelError if more rows of a statement have no answer than `llm.on_error` allows, which computes it."""

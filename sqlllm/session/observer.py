@@ -37,6 +37,9 @@ class Observer:
     def shown(self, result: Result) -> None:
         """The script shows a table."""
 
+    def answering(self, piece: str) -> None:
+        """The answer of a chat goes on by this piece."""
+
     def charted(self, chart: Chart, result: Result) -> None:
         """The script draws a chart of a table; where nothing can be drawn, the table is shown."""
         self.shown(result)

@@ -25,11 +25,11 @@ def select(session: Session, select: Select) -> Result:
     query = session.meter.begin(sql.text)
     frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
-        frame = planned(session, frame, sql).persist()  # a model answers once, however often the table is read
+        frame = session.keep(planned(session, frame, sql))  # however often the table is read
         session.meter.check_failures(query, frame, select.place)
         if select.table is None:
             return Result(
-                frame, place=select.place, first=cache(lambda rows: first(session, frame, sql, rows).persist())
+                frame, place=select.place, first=cache(lambda rows: session.keep(first(session, frame, sql, rows)))
             )
     if select.table is None:
         return Result(frame, place=select.place)

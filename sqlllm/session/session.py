@@ -57,6 +57,7 @@ class Session:
         self.connections: dict[tuple[str, str], dict[str, str]] = {}  # options of `connect`, by format and name
         self.python_names: dict[str, Any] = {}  # what --%python cells have defined
         self.running: list[str] = []  # macros and included scripts under way, the innermost last
+        self._kept: list[DataFrame] = []  # tables that are computed once
         self.cached: set[str] = set()  # tables to uncache when the script ends
         self.last: Result | None = None  # table of the last statement that gave one
         self._depth = 0  # of scripts in scripts
@@ -202,6 +203,11 @@ class Session:
             frame.createOrReplaceTempView(identifier(name))
         return Result(frame, name, place)
 
+    def keep(self, frame: DataFrame) -> DataFrame:
+        """`frame`, computed once, when it is first read; a model answers once."""
+        self._kept.append(frame.persist())
+        return self._kept[-1]
+
     def close(self) -> None:
         """End what this session started: its models, its Ray, its Spark."""
         if serving := self.__dict__.pop("serving", None):
@@ -211,8 +217,13 @@ class Session:
 
             cluster.stop()
             self._owns_ray = False
-        if (spark := self.__dict__.pop("spark", None)) and self._given_spark is None:
-            spark.stop()
+        if spark := self.__dict__.pop("spark", None):
+            if self._given_spark is None:
+                spark.stop()
+            else:
+                for frame in self._kept:
+                    frame.unpersist()
+            self._kept.clear()
 
     def __enter__(self) -> Self:
         return self

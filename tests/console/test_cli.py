@@ -177,6 +177,12 @@ def test_help_lists_the_commands(tmp_path: Path) -> None:
         assert f"\n  {command} " in shown.stdout
 
 
+def test_an_unknown_command_names_the_nearest(tmp_path: Path) -> None:
+    shown = sqlllm("chek", "a.sql", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "there is no command chek. Did you mean check?" in shown.stderr
+
+
 @pytest.mark.slow
 def test_run_gives_json_csv_and_a_table(tmp_path: Path) -> None:
     script = "set b = \"1\"; select 1 as a, '${b}' as b, cast(null as string) as c, array(1.5, 2) as d from range(1);"

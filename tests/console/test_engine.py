@@ -20,7 +20,7 @@ import httpx
 import pytest
 import uvicorn
 
-from sqlllm.console.engine import Engine, application
+from sqlllm.console.engine import Engine, application, jobs
 from sqlllm.settings import Settings
 
 if TYPE_CHECKING:
@@ -155,6 +155,37 @@ def test_a_job_is_followed_and_cancelled(client: httpx.Client) -> None:
     while client.get("/runningjobs").json():
         time.sleep(0.05)
     assert client.post("/killjob", data={"jobName": "nightly"}).status_code == 404
+
+
+def test_a_client_that_goes_away_cancels_its_script(client: httpx.Client, address: str) -> None:
+    with (
+        httpx.Client(base_url=address, headers=client.headers, trust_env=False) as leaving,
+        pytest.raises(httpx.ReadTimeout),
+    ):
+        leaving.post("/run/script", data={"sql": LONG, "owner": "gi"}, timeout=1)
+    while client.get("/runningjobs").json():
+        time.sleep(0.05)
+    assert run(client, "select 1 as a as t;", owner="gi").json() == [{"a": 1}]
+
+
+def test_what_nobody_has_asked_for_in_a_while_goes(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def job(sql: str) -> dict[str, Any]:
+        id = run(client, sql, owner="hu", **{"async": "true"}).json()["groupId"]  # noqa: A001
+        return until(client, id, "succeeded")
+
+    answered = run(client, "select 1 as a as kept;", owner="hu")
+    assert client.get(f"/jobs/{answered.headers['X-Job']}").json()["result"] is None  # it has them
+    first = job("select a from kept as u;")
+    assert first["result"] == [{"a": 1}]
+    monkeypatch.setattr(jobs, "BYTES", 10)
+    second = job("select a from kept as v;")
+    told = [client.get(f"/jobs/{one['groupId']}").json()["result"] for one in (first, second)]
+    assert told == [None, [{"a": 1}]]
+    monkeypatch.setattr(jobs, "KEPT", 0.0)
+    assert run(client, "select 1 as a as t;", owner="ix").json() == [{"a": 1}]
+    monkeypatch.setattr(jobs, "KEPT", 3600.0)
+    assert client.get(f"/jobs/{second['groupId']}").status_code == 404
+    assert "no table kept" in run(client, "select a from kept as t;", owner="hu").json()["message"]
 
 
 def test_the_outcome_is_called_back(client: httpx.Client) -> None:

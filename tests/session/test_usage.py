@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sqlllm.errors import LimitError, ModelError
+from sqlllm.errors import LimitError, ModelError, OptionError, SQLLLMError
 from sqlllm.session import Observer, Session
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ select count(llm_result(q)) as answered, count(llm_error(q)) as failed,
 class Listener(Observer):
     def __init__(self) -> None:
         self.told: list[Used] = []
+        self.pieces: list[str] = []
+
+    def answering(self, piece: str) -> None:
+        self.pieces.append(piece)
 
     def used(self, used: Used) -> None:
         self.told.append(used)
@@ -151,3 +155,45 @@ def test_a_model_that_is_deployed_anew_does_not_answer_from_before(session: Sess
     )
     assert result is not None
     assert result.rows() == [("other", None)]
+
+
+def test_a_chat_is_told_as_it_comes_and_goes_on(
+    session: Session, listener: Listener, setting: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "dot.png").write_bytes(b"\x89PNG")
+    session.settings.allow.folders = str(tmp_path)
+    chat = "--%chat\n--%model=known\n"
+    shown = session.run(f"{chat}--%output=first\ne 4")
+    assert shown is not None
+    assert [(row.content, row.mime) for row in shown.rows()] == [("E 4", "markdown")]
+    assert listener.pieces == ["E ", "4"]
+    assert listener.told[-1].calls == listener.told[-1].rows == 1
+    shown = session.run(f"{chat}--%input=first\n--%output=second\n![a dot]({tmp_path}/dot.png)\ne 5")
+    assert shown is not None
+    assert shown.rows()[0].content == "E 5"  # the oracle reads the text
+    (row,) = session.spark.table("second").collect()
+    *before, asked, said = json.loads(row.q[0])["history"]
+    assert [turn["content"] for turn in before] == ["e 4", "E 4"]
+    assert asked["content"] == [
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw=="}},
+        {"type": "text", "text": "e 5"},
+    ]
+    assert said == {"role": "assistant", "content": "E 5"}
+    session.run("select q from first union all select q from second as both;")
+    listener.pieces.clear()
+    several = session.run(f"{chat}--%input=both\ne 6")  # of several, none is told before the other
+    assert several is not None
+    assert [row.content for row in several.rows()] == ["E 6", "E 6"]
+    assert listener.pieces == []
+    for body, message in {
+        "![x](none.png)": "cannot read",
+        "![x](/etc/passwd)": "outside the folders",
+        "nobody knows": "the oracle has no answer",
+    }.items():
+        with pytest.raises(SQLLLMError, match=message) as caught:
+            session.run(chat + body.replace("none", f"{tmp_path}/none"))
+        assert caught.value.place is not None
+    with pytest.raises(OptionError, match="an image goes to one model in one conversation"):
+        session.run(f"{chat}--%input=both\n![x]({tmp_path}/dot.png)")
+    setting(max_calls="1", calls_per_minute="100000")
+    assert session.run(chat + "e 7") is not None  # a limit is one statement's

@@ -8,7 +8,7 @@ import sys
 import click
 
 from sqlllm import __version__
-from sqlllm.errors import SQLLLMError
+from sqlllm.errors import SQLLLMError, nearest
 
 EXIT_ERROR = 1  # the script, the model or the machine is at fault
 EXIT_USAGE = 2  # the command line is (click's own code)
@@ -55,6 +55,14 @@ class _Lazy(click.Group):
         command = getattr(module, cmd_name if file else "command")
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = nearest(args[0], COMMANDS)
+            ctx.fail(f"there is no command {args[0]}." + (f" Did you mean {near}?" if near else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -47,7 +47,7 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
             if any(map(needs_ray, parsed.statements)):
                 session.warm_up()
             result = session.run_all(parsed.statements)
-            if result is not None:
+            if result is not None and not (form == "table" and observer.streamed):
                 observer.step("computing the last table")
                 render.show(result, form, out)
             session.tell_usage()

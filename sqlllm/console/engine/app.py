@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -72,8 +73,8 @@ async def _run_script(engine: Engine, who: str, request: Request) -> Response:
     if asked.callback and not asked.async_:
         raise OptionError("callback needs async=true", key="callback")
 
-    def work(session: Session) -> Any:
-        return _ran(session, asked)
+    def work(session: Session) -> bytes:
+        return _dumped(_ran(session, asked))
 
     job = Job(asked.jobName, owner, mask_secrets(asked.sql))
     job.name = job.name or job.id
@@ -95,9 +96,11 @@ async def _predict(engine: Engine, who: str, request: Request) -> Response:
     job = Job("", _allowed(who, asked.owner), "")
     job.name = job.id
     work = predict.work(asked)
-    engine.submit(
-        job, lambda session: _rows(work(session), MOST), alone=asked.sessionPerRequest, timeout=_seconds(asked.timeout)
-    )
+
+    def rows(session: Session) -> bytes:
+        return _dumped(_rows(work(session), MOST))
+
+    engine.submit(job, rows, alone=asked.sessionPerRequest, timeout=_seconds(asked.timeout))
     return await _outcome(job, request)
 
 
@@ -123,7 +126,7 @@ async def _job(engine: Engine, who: str, request: Request) -> Response:
     wanted = request.path_params["id"]
     for job in engine.jobs(None if who == "*" else who):
         if job.id == wanted:
-            return _json(job.to_dict() | (_told(job) if job.ended else {}))
+            return _json(job.to_dict() | (_told(job.future) if job.ended else {}))
     raise HTTPException(404, f"there is no job {wanted}, or it ended long ago")
 
 
@@ -165,25 +168,27 @@ def _analyzed(sql: str) -> list[dict[str, Any]]:
 
 
 async def _outcome(job: Job, request: Request) -> Response:
-    """The job's rows or its error; a client that goes away cancels it."""
+    """The job's rows, which are not kept, or its error; a client that goes away cancels it."""
     future = asyncio.wrap_future(job.future)
     while not (await asyncio.wait({future}, timeout=_GONE))[0]:
         if await request.is_disconnected():
             job.cancel("the client went away")
+    job.drop()
     if (error := future.exception()) is not None:
         return _failed(error)
-    return _json(future.result(), headers={"X-Job": job.id})
+    return Response(future.result(), headers={"X-Job": job.id}, media_type="application/json")
 
 
-def _told(job: Job) -> dict[str, Any]:
-    error = job.future.exception()
-    return {"result": job.future.result()} if error is None else {"error": _described(error)}
+def _told(future: Future[bytes] | asyncio.Future[bytes]) -> dict[str, Any]:
+    error = future.exception()
+    return {"result": orjson.Fragment(future.result())} if error is None else {"error": _described(error)}
 
 
 async def _call_back(job: Job, asked: RunScript) -> None:
     """Post what came of the job, as Byzer does: a form of stat, res and jobInfo; again if nobody takes it."""
-    await asyncio.wait({asyncio.wrap_future(job.future)})
-    told = _told(job)
+    future = asyncio.wrap_future(job.future)
+    await asyncio.wait({future})
+    told = _told(future)
     form = {
         "stat": "succeeded" if "result" in told else "failed",
         "res": _dumped(told.get("result", told.get("error"))).decode(),

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ _log = logging.getLogger(__name__)
 _AGAIN = 0.1  # seconds between two looks
 KEPT = 3600.0  # seconds that an idle session and an ended job are kept, as in Byzer
 ENDED = 200  # ended jobs that are kept at most
+BYTES = 256 * 2**20  # of their answers together; the oldest go first
+_LINES = 1000  # that a job has printed, the last ones
 
 
 class Cancelled(RunError):
@@ -42,7 +45,7 @@ class _Told(Observer):
     """Keeps what a script prints and what it is warned of."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.lines: deque[str] = deque(maxlen=_LINES)
 
     def printed(self, text: str) -> None:
         self.lines.append(text)
@@ -62,8 +65,9 @@ class Job:
     state: str = "queued"
     began: float = field(default_factory=time.time)
     ended: float = 0.0
-    messages: list[str] = field(default_factory=list)
-    future: Future[Any] = field(default_factory=Future)
+    messages: deque[str] = field(default_factory=lambda: deque(maxlen=_LINES))
+    future: Future[bytes] = field(default_factory=Future)  # the answer, as JSON
+    size: int = 0  # bytes of it
     interrupts: threading.Lock = field(default_factory=threading.Lock)  # held while one is sent
     over: bool = False  # no interrupt any more
     _why: Cancelled | None = None
@@ -71,6 +75,12 @@ class Job:
     def cancel(self, why: str, *, status: int = 409) -> None:
         """End it as soon as its thread sees that; does nothing when it has ended."""
         self._why = self._why or Cancelled(why, status=status)
+
+    def drop(self) -> None:
+        """Keep the answer no longer; who waited for it has it."""
+        if self.size:
+            self.size, self.future = 0, Future()
+            self.future.set_result(b"null")
 
     @property
     def why(self) -> Cancelled | None:
@@ -82,7 +92,8 @@ class Job:
         until = self.ended or time.time()
         return {
             "groupId": self.id, "jobName": self.name, "owner": self.owner, "state": self.state,
-            "startTime": int(1000 * self.began), "seconds": round(until - self.began, 3), "messages": self.messages,
+            "startTime": int(1000 * self.began), "seconds": round(until - self.began, 3),
+            "messages": list(self.messages),
         }  # fmt: skip
 
 
@@ -107,8 +118,8 @@ class Engine:
         self._seats: dict[str, _Seat] = {}
         self._jobs: dict[str, Job] = {}
 
-    def submit(self, job: Job, work: Callable[[Session], Any], *, alone: bool, timeout: float | None) -> Job:
-        """Run `work` as `job`; its future holds what comes of it.
+    def submit(self, job: Job, work: Callable[[Session], bytes], *, alone: bool, timeout: float | None) -> Job:
+        """Run `work` as `job`; its future holds the answer that comes of it.
 
         alone: in a session that ends with the job. timeout: seconds, from now.
         Raises: LimitError if too many wait, RunError if a job of that name runs for this owner.
@@ -169,8 +180,8 @@ class Engine:
                 del self._seats[owner]
                 seat.session.close()
 
-    def _thread(self, job: Job, seat: _Seat, work: Callable[[Session], Any], alone: bool) -> None:
-        outcome: Any = None
+    def _thread(self, job: Job, seat: _Seat, work: Callable[[Session], bytes], alone: bool) -> None:
+        outcome = b""
         error: BaseException | None = None
         try:
             try:
@@ -190,13 +201,26 @@ class Engine:
         else:
             error = job.why or error
             job.state = "cancelled" if job.why else "failed"
-        job.ended = time.time()
+        job.ended, job.sql = time.time(), ""
         if error is None:
+            job.size = len(outcome)
             job.future.set_result(outcome)
         else:
-            job.future.set_exception(error)
+            job.future.set_exception(error.with_traceback(None))  # which holds what the frames held
+        with self._lock:
+            self._bound()
 
-    def _work(self, job: Job, seat: _Seat, work: Callable[[Session], Any]) -> Any:
+    def _bound(self) -> None:
+        """Drop the oldest answers that are more than is kept; the last one stays, however large."""
+        ended = sorted((job for job in self._jobs.values() if job.size), key=lambda job: job.ended)
+        total = sum(job.size for job in ended)
+        for job in ended[:-1]:
+            if total <= BYTES:
+                return
+            total -= job.size
+            job.drop()
+
+    def _work(self, job: Job, seat: _Seat, work: Callable[[Session], bytes]) -> bytes:
         with _held(seat.lock, job), _held(self._running, job):
             job.state, seat.told.lines = "running", job.messages
             try:

@@ -16,7 +16,7 @@ from .. import charts
 from ..activity import Activity, activity
 from ..html import asset
 from ..progress import headline
-from .outlet import Outlet, bundles
+from .outlet import Outlet, answer, bundles
 
 if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _QUIET = 0.7  # seconds that a statement may take before anything is shown
 _EVERY = 0.3  # seconds between two updates
+_FLOW = 0.1  # seconds between two looks at an answer that comes
 _POINTS = 300  # of the loss curve
 
 
@@ -50,6 +51,9 @@ class Board(Observer):
         self._activity = Activity()
         self._used = ""
         self._state = ""
+        self._answer: list[str] = []  # of a chat, as far as it has come
+        self._answer_id = ""
+        self._answer_length, self._answer_shown = 0, 0.0  # of what is shown, and when
 
     def begin(self, session: Session) -> None:
         """A cell starts."""
@@ -63,6 +67,7 @@ class Board(Observer):
         self._ended.set()
         if self._thread is not None:
             self._thread.join()
+        self._show_answer()
         self._state = state
         if not state:
             now = time.monotonic()
@@ -71,10 +76,20 @@ class Board(Observer):
         if self._shown:
             self._show()
 
-    def showing(self) -> None:
-        """The statements are done; the last table is computed, which may take as long."""
+    def show(self, result: Result | None) -> None:
+        """The statements are done: compute the last table, which may take as long, and show it."""
         with self._lock:
             self._running.append(("the table", time.monotonic()))
+        found = bundles(result) if result is not None else []
+        if self.streamed:
+            self._outlet.display(found.pop(0), id=self._answer_id, update=True)
+        for bundle in found:
+            self._outlet.display(bundle)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the last statement's answer is shown already."""
+        return bool(self._answer_id)
 
     # --- told by the session -----------------------------------------------------------------------------------
 
@@ -82,8 +97,10 @@ class Board(Observer):
         with self._lock:
             self._running.append((headline(statement), time.monotonic()))
             self._step = ""
+        self._answer, self._answer_id, self._answer_length = [], "", 0
 
     def finished(self, statement: Statement, seconds: float) -> None:
+        self._show_answer()
         with self._lock:
             line, _ = self._running.pop()
             self._step = ""
@@ -118,6 +135,11 @@ class Board(Observer):
             {"image/svg+xml": picture, "text/plain": f"{chart.kind} of {', '.join(chart.y) or chart.x}"}
         )
 
+    def answering(self, piece: str) -> None:
+        self._answer.append(piece)
+        if time.monotonic() - self._answer_shown > _FLOW:
+            self._show_answer()
+
     # --- shown to the user -------------------------------------------------------------------------------------
 
     def _watch(self, session: Session) -> None:
@@ -134,6 +156,14 @@ class Board(Observer):
         if page != self._shown:
             self._outlet.display(bundle, id=self._id, update=bool(self._shown))
             self._shown = page
+
+    def _show_answer(self) -> None:
+        text, first = "".join(self._answer), not self._answer_id
+        if len(text) > self._answer_length:
+            self._answer_length = len(text)
+            self._answer_id = self._answer_id or uuid.uuid4().hex
+            self._outlet.display(answer(text, "markdown")[0], id=self._answer_id, update=not first)
+            self._answer_shown = time.monotonic()
 
     def _page(self) -> str:
         parts = [f'<div class="done">✓ {_line(line, seconds)}</div>' for line, seconds in self._done]

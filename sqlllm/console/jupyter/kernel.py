@@ -16,7 +16,7 @@ from ..interrupts import interruptible
 from ..language import Language, SessionNames
 from ..script import run_script
 from .board import Board, failed
-from .outlet import Bundle, bundles, traceback
+from .outlet import Bundle, traceback
 
 _log = logging.getLogger(__name__)
 
@@ -61,9 +61,7 @@ class SqlllmKernel(Kernel):
         try:
             with interruptible(self._session):
                 result = run_script(self._session, code, f"cell {self.execution_count}")
-                self._board.showing()
-                for bundle in bundles(result) if result is not None else []:
-                    self.display(bundle)
+                self._board.show(result)
             state = ""
             return self._ok()
         except SQLLLMError as error:

@@ -62,7 +62,7 @@ class LlmMagics(Magics):
     @no_var_expand
     @line_cell_magic
     def llm(self, line: str, cell: str | None = None) -> Result | None:
-        """Run a script; the value is its last table."""
+        """Run a script; the value is its last table, unless that is an answer which was shown as it came."""
         name, text = ("", line) if cell is None else (line.strip(), cell)
         if name and not name.isidentifier():
             raise ScriptError(f"%%llm takes the name of a variable, not {name}", cure="Write the script below it.")
@@ -82,7 +82,7 @@ class LlmMagics(Magics):
         if name:
             self._mine[name] = result
             return None
-        return result
+        return None if self._board.streamed else result
 
     def _share(self, text: str) -> None:
         """DataFrames and plain variables of the notebook that `text` names become tables and variables."""

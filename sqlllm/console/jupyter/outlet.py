@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, Protocol
 
 from sqlllm.errors import SQLLLMError
@@ -27,7 +28,7 @@ class Outlet(Protocol):
 def bundles(result: Result) -> list[Bundle]:
     """What a result looks like: an answer as Markdown, every other table as a table."""
     if result.columns == ["content", "mime"]:
-        return [_answer(row.content or "", row.mime) for row in result.rows(WINDOW)]
+        return [bundle for row in result.rows(WINDOW) for bundle in answer(row.content or "", row.mime)]
     if not result.columns:
         return []
     view = View.of(result, WINDOW)
@@ -39,7 +40,13 @@ def traceback(error: SQLLLMError) -> list[str]:
     return render.ansi(render.error(error)).splitlines()
 
 
-def _answer(content: str, mime: str) -> Bundle:
+def answer(content: str, mime: str) -> list[Bundle]:
+    """A text of a model, then the images that it holds as data: JupyterLab's Markdown shows only those of addresses."""
     if mime == "html":
-        return {"text/html": html.framed(content), "text/plain": content}
-    return {"text/markdown": content, "text/plain": content}
+        return [{"text/html": html.framed(content), "text/plain": content}]
+    shown = _IMAGE.sub("", content)
+    images: list[Bundle] = [{kind: data, "text/plain": "an image"} for kind, data in _IMAGE.findall(content)]
+    return [{"text/markdown": shown, "text/plain": shown}, *images]
+
+
+_IMAGE = re.compile(r"!\[[^\]\n]*\]\(data:(image/(?:png|jpeg|gif));base64,([A-Za-z0-9+/=\s]+)\)")

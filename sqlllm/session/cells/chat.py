@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 from sqlllm.dialect.statements import Cell
 from sqlllm.errors import ModelError, OptionError, suggest
 
 from .. import options
 from ..tables import Result, table_named
+from . import images
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from sqlllm.udfs.transport import Endpoint
+
     from ..session import Session
 
 _FORMATS = ("markdown", "html")
@@ -20,7 +26,7 @@ def chat(session: Session, cell: Cell) -> Result:
     """The body is the instruction; every parameter but model, input, output and format goes to the model.
 
     The answers are column q of the table `output`, one to a row of `input`, whose own q is the conversation so far.
-    The cell itself shows them as content and mime.
+    The cell itself shows them as content and mime. One answer of a deployed model is shown while it comes.
     """
     from pyspark.sql import functions as F  # noqa: N812 - Spark's own name for it
 
@@ -35,16 +41,67 @@ def chat(session: Session, cell: Cell) -> Result:
         cure = suggest(model, sorted(session.models), what="models") if session.models else "None is deployed yet."
         raise ModelError(f"there is no model {model}", cure=cure, place=cell.params["model"].value_place)
     asked = {"instruction": cell.body.resolve(session.variables), **params}
-    question = F.call_function("llm_param", F.create_map(*(F.lit(word) for pair in asked.items() for word in pair)))
-    if source:
-        frame = table_named(session, cell.params["input"].value)
-        question = F.call_function("llm_stack", F.col("q"), question)
-    else:
-        frame = session.spark.range(1)
-    answers = frame.select(F.call_function(model, question).alias("q")).persist()  # a model answers once
+    before = table_named(session, cell.params["input"].value) if source else None
+    answers = _streamed(session, cell, model, asked, before, shown=mime == "markdown")
+    if answers is None:
+        question = F.call_function("llm_param", F.create_map(*(F.lit(word) for pair in asked.items() for word in pair)))
+        if before is not None:
+            question = F.call_function("llm_stack", F.col("q"), question)
+        frame = before if before is not None else session.spark.range(1)
+        answers = session.keep(frame.select(F.call_function(model, question).alias("q")))
     session.name_table(answers, output, cell.place)
     text = F.call_function("llm_response_predict", F.col("q")).alias("content")
     return Result(answers.select(text, F.lit(mime).alias("mime")), place=cell.place)
+
+
+def _streamed(
+    session: Session, cell: Cell, model: str, asked: dict[str, str], before: DataFrame | None, *, shown: bool
+) -> DataFrame | None:
+    """The only answer, asked for here and told as it comes; None if there are several, or it is asked like a row."""
+    body = asked["instruction"]
+    endpoint = session.meter.endpoint(model, cell.place.text)
+    rows = before.select("q").take(2) if before is not None and endpoint else []
+    several = before is not None and len(rows) != 1
+    # An answer of another model, or to a prompt that was cut, is known for one only when it is whole.
+    if endpoint is None or several or endpoint.fallback or endpoint.overlong == "truncate":
+        if images.named(body):
+            what = "several conversations" if several else "llm.fallback, llm.overlong, or a function that is no model"
+            raise OptionError(f"an image goes to one model in one conversation, not with {what}", place=cell.body.place)
+        return None
+    request = {**asked, **({"history": _history(cell, rows[0].q)} if rows else {})}
+    answer = _ask(session, cell, endpoint, request, shown=shown)
+    return session.spark.createDataFrame([([answer],)], "q array<string>")
+
+
+def _ask(session: Session, cell: Cell, endpoint: Endpoint, request: dict[str, str], *, shown: bool) -> str:
+    """The answer as a model function gives it."""
+    import time
+    from dataclasses import replace
+
+    from sqlllm.udfs import requests
+    from sqlllm.udfs.streaming import stream
+
+    try:
+        conversation = requests.parse(json.dumps(request))
+    except requests.RequestError as error:
+        raise OptionError(error.message) from None
+    assert conversation is not None
+    parts = images.parts(session, conversation.prompt, cell.body.place)
+    if parts is not None:
+        last = {**conversation.messages[-1], "content": parts}
+        conversation = replace(conversation, messages=[*conversation.messages[:-1], last])
+    started = time.monotonic()
+    choice = stream(endpoint, conversation, session.observer.answering if shown else lambda _: None)
+    return requests.answer(conversation, choice, milliseconds=(time.monotonic() - started) * 1000)
+
+
+def _history(cell: Cell, answer: list[str] | None) -> str:
+    """The conversation that an answer ends."""
+    told: dict[str, Any] = json.loads(answer[0]) if answer and answer[0] else {"error": {"message": "it is NULL"}}
+    if "error" in told:
+        why = f"the chat to go on with has no answer: {told['error'].get('message')}"
+        raise ModelError(why, place=cell.params["input"].value_place)
+    return json.dumps(told["history"])
 
 
 def string(session: Session, cell: Cell) -> Result:
