@@ -81,6 +81,17 @@ def stop() -> None:
     _sweep()
 
 
+def dashboard() -> str:
+    """The address of the dashboard of this process's Ray; empty if there is none."""
+    if "ray" not in sys.modules:
+        return ""
+    import ray
+    from ray._private.worker import get_dashboard_url  # what `ray.init` says, which may have been another's call
+
+    url = get_dashboard_url() if ray.is_initialized() else None  # type: ignore[no-untyped-call]
+    return f"http://{url}" if url else ""
+
+
 def is_embedded() -> bool:
     """Whether this process has started a Ray of its own: one machine, and nothing is added to it."""
     return _reaper is not None

@@ -11,12 +11,15 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from .view import View, cell, is_number
+from sqlllm.session.values import cell
+
+from .view import View
 
 SHORT = 160  # characters of a value before a click shows all of it
 LONGEST = 20_000  # characters of a value that are sent to the browser
 BUDGET = 1_500_000  # characters of all of them: a page with more is slow
 PAGE = 25  # rows
+CUT = "more characters"  # ends a value that is not shown whole
 
 
 @cache
@@ -27,42 +30,74 @@ def asset(name: str) -> str:
 
 def table(view: View) -> str:
     """The whole output: style, table, and the script that sorts and pages it."""
-    numbers = [is_number(kind) for _, kind in view.columns]
+    kinds = view.kinds
     head = "".join(
-        f'<th class="{"n" if number else "t"}" title="{escape(kind)}">{escape(name)}</th>'
-        for (name, kind), number in zip(view.columns, numbers, strict=True)
+        f'<th class="{look}" title="{escape(kind)}">{escape(name)}</th>'
+        for (name, kind), look in zip(view.columns, kinds, strict=True)
     )
     body: list[str] = []
     used = 0
     for row in view.rows:
-        shown = "".join(_cell(value, number) for value, number in zip(row, numbers, strict=True))
+        shown = "".join(_cell(value, kind) for value, kind in zip(row, kinds, strict=True))
         used += len(shown)
         if used > BUDGET and body:
             break
         body.append(f"<tr>{shown}</tr>")
-    note = view.with_rows(len(body)).note
-    script = asset("table.js").strip().rstrip(";")
+    cut = any(f"{CUT}</pre>" in row for row in body)
+    note = escape(view.with_rows(len(body)).note)
+    links = "".join(f'<a href="{escape(url)}" target="_blank">{escape(name)}</a>' for name, url in view.links)
+    table, chart = (asset(name).strip().rstrip(";") for name in ("table.js", "chart.js"))
     return (
         f'<div class="sqlllm"><style>{asset("table.css")}</style>'
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'<div class="foot"><span class="note">{escape(note)}</span><span class="pages"></span></div>'
-        f"<script>({script})(document.currentScript.parentElement, {PAGE})</script></div>"
+        f'<div class="foot"><span class="note">{note}</span><span class="pages"></span>{links}</div>'
+        f"{_export(view, len(body), cut) if body else ''}{_chart(view) if 'n' in kinds and body else ''}"
+        f"<script>{{const root = document.currentScript.parentElement; "
+        f"({chart})(root, ({table})(root, {PAGE}))}}</script></div>"
     )
 
 
-def _cell(value: Any, number: bool) -> str:
+def _export(view: View, rows: int, cut: bool) -> str:
+    """The rows that are shown as CSV, at a click; the statements for the whole table."""
+    name = view.name if view.name.isidentifier() else ""
+    all_ = "all" if rows == len(view.rows) and not view.more else f"the first {rows:,}"
+    file = f"{name or 'table'}."
+    statements = f'!export {name} "{file}parquet";\n!export {name} "{file}csv";'.replace("  ", " ")
+    python = f"--%python\n--%input={name}\n{name}.toPandas()" if name else "--%python\n_.toPandas()"
+    button = f'<button class="csv" data-file="{file}csv">CSV of {all_} rows</button>'
+    return (
+        f'<details class="panel"><summary>Export</summary>{"" if cut else button}'
+        f"<p>Every row, with a statement:</p><pre>{escape(statements)}</pre>"
+        f"<p>In Python:</p><pre>{escape(python)}</pre></details>"
+    )
+
+
+def _chart(view: View) -> str:
+    """Where the rows that are shown are drawn, once it is opened."""
+    chosen = "".join(
+        f'<label class="{key}">{label} <select name="{key}"></select></label>'
+        for key, label in (("kind", "Kind"), ("x", "x"), ("y", "y"))
+    )
+    keep = f'<p>Of the whole table, and kept:</p><pre><code data-table="{view.name}"></code></pre>'
+    return (
+        f'<details class="panel chart"><summary>Chart</summary><div class="choice">{chosen}</div>'
+        f"<figure><svg></svg></figure>{keep if view.name.isidentifier() else ''}</details>"
+    )
+
+
+def _cell(value: Any, kind: str) -> str:
     if value is None:
         return '<td class="null">NULL</td>'
     text = cell(value)
-    kind = "n" if number else "t"
     if len(text) <= SHORT and "\n" not in text:
         return f'<td class="{kind}">{escape(text)}</td>'
     first = text[:SHORT].splitlines()[0] if text.strip() else ""
     whole = _pretty(text)
-    cut = f"\n… {len(whole) - LONGEST:,} more characters" if len(whole) > LONGEST else ""
+    kept = "" if whole is text else ' class="json"'
+    cut = f"\n… {len(whole) - LONGEST:,} {CUT}" if len(whole) > LONGEST else ""
     return (
         f'<td class="{kind}"><details><summary>{escape(first)}…</summary>'
-        f"<pre>{escape(whole[:LONGEST])}{cut}</pre></details></td>"
+        f"<pre{kept}>{escape(whole[:LONGEST])}{cut}</pre></details></td>"
     )
 
 

@@ -16,8 +16,9 @@ from rich.text import Text
 
 from sqlllm.errors import ScriptErrors, SQLLLMError
 from sqlllm.places import Place, mask_secrets
+from sqlllm.session.values import cell, plain
 
-from .view import View, cell, is_number, plain
+from .view import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,14 +50,16 @@ def table(view: View, most: int = TABLE_ROWS) -> Table:
     """At most `most` rows of a view, for a terminal."""
     shown = view.with_rows(most)
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", caption_justify="left")
-    for name, kind in shown.columns:
-        made.add_column(Text(name), justify="right" if is_number(kind) else "left", overflow="fold")
+    for (name, _), kind in zip(shown.columns, shown.kinds, strict=True):
+        made.add_column(Text(name), justify="left" if kind == "t" else "right", overflow="fold")
     for row in shown.rows:
         made.add_row(*(Text("NULL", style="dim") if value is None else Text(printable(cell(value))) for value in row))
     if shown.more:
         made.caption = f"the first {len(shown.rows)} rows"
     elif not shown.rows:
         made.caption = "no rows"
+    for name, url in shown.links:
+        made.caption = f"{made.caption or ''}\n{name}: {url}".strip()
     return made
 
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sqlllm.jobs.runs import ACTIVE, RunRecord
-from sqlllm.jobs.training.progress import duration, read_metrics
+from sqlllm.jobs.training.progress import ago, duration, read_metrics
 
 from . import curve
 
@@ -103,15 +103,6 @@ def steps(run: RunRecord) -> str:
 def loss(value: float | None) -> str:
     """A loss, or nothing."""
     return "" if value is None else f"{value:.4f}"
-
-
-def ago(then: datetime) -> str:
-    """`3 min ago`."""
-    seconds = (datetime.now(UTC) - then).total_seconds()
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {unit} ago"
-    return "now"
 
 
 def took(run: RunRecord) -> str:

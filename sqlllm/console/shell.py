@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ SHORT = {
     r"\d": ("!show tables;", "tables; `\\d t` the columns of one"),
     r"\m": ("!show models;", "deployed models"),
     r"\r": ("!show runs;", "training runs"),
+    r"\u": ("!show usage;", "what statements used of models"),
+    r"\e": ("", "`\\e t file.csv` writes a table to a file: .csv, .parquet or .json"),
     r"\?": ("", "this list"),
     r"\q": ("", "leave; also Ctrl-D"),
 }
@@ -102,6 +105,9 @@ class Shell:
         word, _, rest = text.rstrip(";").partition(" ")
         if word == r"\d" and rest.strip():
             return f"!desc {rest.strip()};"
+        if word == r"\e" and rest.strip():
+            *table, file = rest.split(maxsplit=1)
+            return " ".join(["!export", *table, json.dumps(file.strip(), ensure_ascii=False)]) + ";"
         if SHORT.get(word, ("",))[0]:
             return SHORT[word][0]
         if word != r"\?":

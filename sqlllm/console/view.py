@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sqlllm.session import Result
 
+_MEASURE = re.compile(r"-?\d[\d.,/]*( ?(ms|s|min|h|d|B|kB|MB|GB|TB|k|M|G|%|tok/s)( ago)?( \d+)?)*")
 _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal")
 
 
@@ -20,12 +20,27 @@ class View:
     columns: tuple[tuple[str, str], ...]  # name and Spark's type
     rows: tuple[tuple[Any, ...], ...]
     more: bool  # whether the table goes on
+    name: str = ""  # of the table, if it has one
+    links: tuple[tuple[str, str], ...] = ()  # where there is more to see: a name and an address
 
     @classmethod
     def of(cls, result: Result, most: int) -> View:
         """At most `most` rows of `result`: one run of it, which ends when it has them."""
         rows = result.rows(most + 1)
-        return cls(tuple(result.frame.dtypes), tuple(tuple(row) for row in rows[:most]), len(rows) > most)
+        shown = tuple(tuple(row) for row in rows[:most])
+        return cls(tuple(result.frame.dtypes), shown, len(rows) > most, result.name, result.links)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Of each column: `n`, numbers, and `m`, texts of a number and its unit, stand right; `t`, other texts, left."""
+        return tuple(
+            "n" if is_number(kind) else "m" if kind == "string" and self._measures(place) else "t"
+            for place, (_, kind) in enumerate(self.columns)
+        )
+
+    def _measures(self, place: int) -> bool:
+        values = [row[place] for row in self.rows if row[place]]
+        return bool(values) and all(_MEASURE.fullmatch(value) for value in values)
 
     def with_rows(self, count: int) -> View:
         """The same with fewer rows."""
@@ -43,26 +58,3 @@ class View:
 def is_number(kind: str) -> bool:
     """Whether a type of Spark's is a number, which stands on the right."""
     return kind.startswith(_NUMBERS)
-
-
-def cell(value: Any) -> str:
-    """One value as text; nested ones as JSON."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, (dict, list, tuple)):
-        plain_value = value.asDict(recursive=True) if hasattr(value, "asDict") else value
-        return json.dumps(plain_value, default=plain, ensure_ascii=False)
-    return str(value)
-
-
-def plain(value: Any) -> Any:
-    """What JSON cannot say, as what it can."""
-    if hasattr(value, "asDict"):
-        return value.asDict(recursive=True)
-    if isinstance(value, date):  # and datetime
-        return value.isoformat()
-    if isinstance(value, (bytes, bytearray)):
-        return value.hex()
-    return str(value)

@@ -25,6 +25,7 @@ class Result:
     frame: DataFrame
     name: str = ""
     place: Place | None = field(default=None, repr=False)
+    links: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # where there is more to see: name, address
     first: Callable[[int], DataFrame] | None = field(default=None, repr=False)  # some rows, where all cost more
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 from hypothesis import given
@@ -41,6 +42,7 @@ def view(*rows: tuple[object, ...], kinds: tuple[str, ...] = ("string",)) -> Vie
 
 
 OURS = {"div", "style", "table", "thead", "tbody", "tr", "th", "td", "span", "script", "details", "summary", "pre"}
+OURS |= {"p", "button", "label", "select", "figure", "svg", "code"}  # of what exports and draws
 
 
 @given(st.text())
@@ -61,9 +63,31 @@ def test_columns_are_named_as_text_and_numbers_stand_right() -> None:
     assert '<td class="n">1</td><td class="t">a</td>' in html.table(columns)
 
 
+def test_a_table_says_how_it_is_exported_and_drawn() -> None:
+    named = replace(view((1,), (2,), kinds=("int",)), name="orders", links=(("Spark's pages", "http://a?b=1&c"),))
+    page = html.table(named)
+    assert "!export orders &quot;orders.parquet&quot;;" in page
+    assert "--%input=orders\norders.toPandas()" in page
+    assert "CSV of all rows" in page
+    assert 'class="panel chart"' in page
+    assert '<a href="http://a?b=1&amp;c" target="_blank">Spark&#x27;s pages</a>' in page
+    unnamed = html.table(replace(view(("a",)), name="`<b>`", more=True))
+    assert "!export &quot;table.parquet&quot;;" in unnamed
+    assert "CSV of the first 1 rows" in unnamed
+    assert 'class="panel chart"' not in unnamed  # it holds no numbers
+    assert 'class="csv"' not in html.table(view(("z" * 1_000_000,)))  # which is cut
+    assert "Export" not in html.table(view()).partition("<script>")[0]
+
+
+def test_texts_that_are_numbers_with_units_stand_right() -> None:
+    columns = View((("took", "string"), ("day", "string")), (("3 min 20 s", "2 May"), ("1,200 tok/s", "3")), False)
+    assert columns.kinds == ("m", "t")
+    assert view((None,), ("",)).kinds == ("t",)
+
+
 def test_json_is_read_on_a_click_with_its_lines() -> None:
     shown = html.table(view(('{"a": [' + "1, " * 100 + '1], "b": "<x>"}',)))
-    assert "<details>" in shown
+    assert '<pre class="json">' in shown
     assert "\n  &quot;b&quot;: &quot;&lt;x&gt;&quot;" in shown
 
 

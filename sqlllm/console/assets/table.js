@@ -17,10 +17,13 @@ function (root, size) {
     back.disabled = page === 0;
     forth.disabled = page === last();
   }
-  function key(row, column, number) {
-    const cell = row.cells[column];
+  // What a cell holds, whole: null for NULL; JSON that is shown with its lines comes on one.
+  function value(row, column) {
+    const cell = row.cells[column], whole = cell.querySelector("pre");
     if (cell.className === "null") return null;
-    return number ? Number(cell.textContent) : cell.textContent;
+    if (!whole) return cell.textContent;
+    const text = whole.textContent;
+    return whole.className === "json" ? text.replace(/("(?:[^"\\]|\\.)*")|\s*\n\s*/g, (_, string) => string || "") : text;
   }
   heads.forEach((head, column) => {
     head.onclick = () => {
@@ -31,14 +34,27 @@ function (root, size) {
       if (next !== "none") {
         head.ariaSort = next;
         rows.sort((a, b) => {
-          const x = key(a, column, number), y = key(b, column, number);
+          const x = value(a, column), y = value(b, column);
           if (x === null || y === null) return (x === null) - (y === null);
-          return sign * (number ? x - y : x.localeCompare(y));
+          return sign * (number ? x - y : x.localeCompare(y, undefined, { numeric: true }));
         });
       }
       page = 0;
       show();
     };
   });
+  const names = heads.map((head) => head.textContent);
+  const quoted = (text) => (text === null ? "" : /^$|[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const csv = root.querySelector(".csv");
+  if (csv) csv.onclick = () => {
+    const lines = rows.map((row) => heads.map((_, column) => quoted(value(row, column))).join(","));
+    const file = new Blob([[names.map(quoted).join(","), ...lines, ""].join("\n")], { type: "text/csv" });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(file);
+    link.download = csv.dataset.file;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
   show();
+  return { names, numbers: heads.map((head) => head.className === "n"), values: (column) => rows.map((row) => value(row, column)) };
 }

@@ -23,8 +23,8 @@ from sqlllm.dialect import parse
 from sqlllm.errors import ForbiddenError, LimitError, OptionError, ScriptError, ScriptErrors, SetupError, SQLLLMError
 from sqlllm.places import mask_secrets
 from sqlllm.session import Result, Session
+from sqlllm.session.values import plain
 
-from ..view import plain
 from . import predict
 from .jobs import Cancelled, Engine, Job
 from .parameters import RunScript

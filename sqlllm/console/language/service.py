@@ -166,9 +166,11 @@ class Language:
     def _arguments(self, at: Slot, text: str) -> Iterator[tuple[str, str, str]]:
         name, written = at.head[1:], at.before
         if name == "show" and not written:
-            from sqlllm.session.commands.show import SUBJECTS
+            from sqlllm.session.commands.show import GLANCES, SUBJECTS
 
-            yield from ((subject, "argument", catalogue.line_of(shown)) for subject, shown in SUBJECTS.items())
+            yield from (
+                (subject, "argument", catalogue.line_of(shown)) for subject, shown in {**GLANCES, **SUBJECTS}.items()
+            )
         elif name in ("byzerllm", "llm"):
             if not written:
                 yield from (("setup", "argument", "what the next action may use"), ("model", "argument", "the models"))

@@ -25,6 +25,8 @@ _BRIDGE = ("cache", "confTable", "dataMode", "env", "model", "runIn", "schema") 
 def python(session: Session, cell: Cell) -> Result | None:
     """Run the body. It sees `spark`, `session`, each table of `input` by its name, and what earlier cells defined.
 
+    `_` is the last statement's table.
+
     The cell's table is the variable that `output` names, else its last line: a DataFrame, of pandas too, or rows.
     """
     guard.require(session, "python", "--%python runs code of the script", cell.place.source.place(cell.place.start))
@@ -38,6 +40,7 @@ def python(session: Session, cell: Cell) -> Result | None:
     if output not in inputs:
         names.pop(output, None)
     names |= {"spark": session.spark, "session": session, **{name: table_named(session, name) for name in inputs}}
+    names["_"] = session.last and session.last.frame
     printed = _Lines(session)
     with redirect_stdout(printed):
         value = code.run(cell.body.resolve(session.variables), cell.body, names)

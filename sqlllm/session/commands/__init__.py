@@ -9,7 +9,7 @@ from sqlllm.dialect.statements import Macro
 from sqlllm.errors import ParseError, nearest, suggest
 
 from .. import nested, registry
-from . import absent, asserts, bridge, files, llm, profiler, scripts, show, tables  # noqa: F401
+from . import absent, asserts, bridge, export, files, llm, profiler, scripts, show, tables  # noqa: F401
 
 if TYPE_CHECKING:
     from ..session import Session

@@ -11,7 +11,7 @@ from sqlllm.places import SECRET_KEY
 from sqlllm.settings import Settings
 from sqlllm.version import __version__
 
-from .. import descriptions, queries, registry, system
+from .. import descriptions, glance, queries, registry
 from ..formats import FORMATS
 from ..registry import command
 from ..tables import Result, identifier
@@ -37,15 +37,14 @@ def show(session: Session, macro: Macro) -> Result:
         if subject.startswith(prefix):
             with queries.errors_at(place):
                 return Result(DETAILS[prefix](session, subject.removeprefix(prefix)), place=macro.place)
+    if subject in GLANCES:
+        frame, links = GLANCES[subject](session)
+        return Result(frame, place=macro.place, links=links)
     if subject not in SUBJECTS:
-        known = [*SUBJECTS, *(f"{prefix}NAME" for prefix in DETAILS)]
+        known = [*GLANCES, *SUBJECTS, *(f"{prefix}NAME" for prefix in DETAILS)]
         cure = _ABSENT.get(subject.partition("/")[0]) or suggest(subject.partition("/")[0], known, what="subjects")
         raise ParseError(f"!show does not know {subject}", cure=cure, place=place)
     return Result(SUBJECTS[subject](session), place=macro.place)
-
-
-def _tables(session: Session) -> DataFrame:
-    return session.spark.sql("show tables")
 
 
 def _function(session: Session, name: str) -> DataFrame:
@@ -128,6 +127,12 @@ def _names(session: Session, names: Iterable[str]) -> DataFrame:
     return session.table([{"name": name} for name in sorted(names)], "name string")
 
 
+GLANCES: dict[str, Callable[[Session], tuple[DataFrame, glance.Links]]] = {
+    "models": glance.models,
+    "runs": glance.runs,
+    "tables": glance.tables,
+    "usage": glance.usage,
+}
 SUBJECTS: dict[str, Callable[[Session], DataFrame]] = {
     "commands": _commands,
     "conf": conf,
@@ -135,11 +140,8 @@ SUBJECTS: dict[str, Callable[[Session], DataFrame]] = {
     "et": descriptions.modules,  # Byzer-SQL's word for modules
     "functions": _functions,
     "jobs": _jobs,
-    "models": system.models,
     "modules": _modules,
     "resource": _resource,
-    "runs": system.runs,
-    "tables": _tables,
     "version": _version,
 }
 DETAILS: dict[str, Callable[[Session, str], DataFrame]] = {

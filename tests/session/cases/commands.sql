@@ -2,9 +2,9 @@
 select 1 as a as people;
 !show tables;
 !lastCommand named tables;
-select tableName, isTemporary from tables where tableName = 'people' as t;
+select tableName, isTemporary, cached, columns, namespace from tables where tableName = 'people' as t;
 -- rows:
--- [{"tableName": "people", "isTemporary": true}]
+-- [{"tableName": "people", "isTemporary": true, "cached": false, "columns": "a int", "namespace": ""}]
 
 -- case: functions, commands, modules and formats
 !show functions; !lastCommand named a;

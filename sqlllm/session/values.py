@@ -1,0 +1,32 @@
+"""Values of a table as text, for people and for files."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+
+def cell(value: Any) -> str:
+    """One value as text; nested ones as JSON."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    if isinstance(value, (dict, list, tuple)):
+        plain_value = value.asDict(recursive=True) if hasattr(value, "asDict") else value
+        return json.dumps(plain_value, default=plain, ensure_ascii=False)
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """What JSON cannot say, as what it can."""
+    if hasattr(value, "asDict"):
+        return value.asDict(recursive=True)
+    if isinstance(value, date):  # and datetime
+        return value.isoformat()
+    if isinstance(value, (bytes, bytearray)):
+        return value.hex()
+    return str(value)
