@@ -1,33 +1,50 @@
-"""How far the running statement is: Spark's tasks and the models' rows, asked from another thread."""
+"""How far the running statement is: Spark's stages and the models' rows, asked from another thread."""
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlllm.jobs.training.progress import duration
 from sqlllm.session.meter import Used
 
 if TYPE_CHECKING:
     from sqlllm.session import Session
+
+_EVERY = 0.5  # seconds between two looks
+_PATIENCE = 1.0  # seconds that a last look may take: a busy gateway keeps nobody waiting
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of Spark that runs."""
+
+    id: int
+    tasks: int
+    done: int
+    seconds: float = 0.0  # since it was first seen
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        return self.done / max(self.tasks, 1)
+
+    def __str__(self) -> str:
+        """What it is at, and how long the rest takes at the speed so far."""
+        left = f", {duration(self.seconds * (self.tasks / self.done - 1))} left" if self.done else ""
+        return f"Spark stage {self.id}: {self.done:,} of {self.tasks:,} tasks{left}"
 
 
 @dataclass(frozen=True)
 class Activity:
     """A moment of a statement."""
 
-    tasks: int = 0
-    tasks_done: int = 0
+    stages: tuple[Stage, ...] = ()
     used: Used | None = None  # of models, by this statement
-
-    def bars(self) -> list[tuple[float, str]]:
-        """A share from 0 to 1 and what to say about it, for each thing that goes on."""
-        found = []
-        if self.tasks:
-            told = f"Spark: {self.tasks_done:,} of {self.tasks:,} tasks"
-            found.append((self.tasks_done / self.tasks, told + (f"; {self.models()}" if self.used else "")))
-        elif self.used:
-            found.append((0.0, self.models()))
-        return found
 
     def models(self) -> str:
         """What models were used for, in words."""
@@ -39,12 +56,40 @@ class Activity:
         return "models: " + ", ".join([*told, *([f"cost {used.cost:.4f}"] if used.cost else [])])
 
 
-def activity(session: Session) -> Activity:
-    """What `session` does right now; nothing is started to find out."""
-    tasks = done = 0
-    if session.spark_runs and not session.settings.spark.remote:
-        tracker = session.spark.sparkContext.statusTracker()
-        for stage in tracker.getActiveStageIds():
-            if info := tracker.getStageInfo(stage):
-                tasks, done = tasks + info.numTasks, done + info.numCompletedTasks
-    return Activity(tasks, done, session.meter.running())
+class Watch:
+    """Looks at what a session does; nothing is started to find out."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._seen: dict[int, float] = {}  # stages, and when
+
+    def look(self) -> Activity:
+        """Now."""
+        session, stages = self._session, []
+        if session.spark_runs and not session.settings.spark.remote:
+            tracker, now = session.spark.sparkContext.statusTracker(), time.monotonic()
+            for stage in sorted(tracker.getActiveStageIds()):
+                if info := tracker.getStageInfo(stage):
+                    seconds = now - self._seen.setdefault(stage, now)
+                    stages.append(Stage(stage, info.numTasks, info.numCompletedTasks, seconds))
+        return Activity(tuple(stages), session.meter.running())
+
+
+@contextmanager
+def watched(session: Session, tell: Callable[[Activity], None]) -> Iterator[None]:
+    """Call `tell` every now and then, from a thread of its own, until the block ends."""
+    ended, watch = threading.Event(), Watch(session)
+
+    def go_on() -> None:
+        while not ended.wait(_EVERY):
+            found = watch.look()
+            if not ended.is_set():
+                tell(found)
+
+    thread = threading.Thread(target=go_on, name="watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(_PATIENCE)

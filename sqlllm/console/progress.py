@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sqlllm.jobs import training
     from sqlllm.session import Result
     from sqlllm.session.meter import Used
+
+    from .activity import Activity
 
 _PLAIN_EVERY = 5.0  # seconds between training lines where there is no terminal
 
@@ -64,6 +67,7 @@ class TerminalObserver(Observer):
             transient=True,
         )
         self._task: TaskID | None = None
+        self._lock = threading.RLock()
         self.streamed = False  # the last statement's answer has been printed as it came
 
     def started(self, statement: Statement) -> None:
@@ -85,11 +89,17 @@ class TerminalObserver(Observer):
         if self._task is None:
             self._begin(text)
         else:
-            self._bar.update(self._task, detail=text)
+            self._update(detail=text)
 
     def training(self, progress: training.Progress) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, completed=progress.step, total=progress.total_steps, detail=str(progress))
+        self._update(completed=progress.step, total=progress.total_steps, detail=str(progress))
+
+    def active(self, activity: Activity) -> None:
+        """How far the statement is; from any thread."""
+        told = [*map(str, activity.stages[-1:]), *filter(None, [activity.models()])]
+        if told:
+            tasks, done = (sum(getattr(stage, name) for stage in activity.stages) for name in ("tasks", "done"))
+            self._update(completed=done, total=tasks or None, detail="; ".join(told))
 
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -108,15 +118,22 @@ class TerminalObserver(Observer):
 
     def stop(self) -> None:
         """Take the live line away."""
-        if self._task is not None:
-            self._bar.stop()
-            self._bar.remove_task(self._task)
-            self._task = None
+        with self._lock:
+            if self._task is not None:
+                self._bar.stop()
+                self._bar.remove_task(self._task)
+                self._task = None
 
     def _begin(self, text: str) -> None:
         self.stop()
-        self._task = self._bar.add_task(text, total=None, detail="")
-        self._bar.start()
+        with self._lock:
+            self._task = self._bar.add_task(text, total=None, detail="")
+            self._bar.start()
+
+    def _update(self, **fields: Any) -> None:
+        with self._lock:
+            if self._task is not None:
+                self._bar.update(self._task, **fields)
 
 
 class PlainObserver(Observer):
@@ -153,6 +170,9 @@ class PlainObserver(Observer):
 
     def warned(self, text: str) -> None:
         self._line(f"  note: {text}")
+
+    def active(self, activity: Activity) -> None:
+        """A line now and then would say little."""
 
     def stop(self) -> None:
         """Nothing to take away."""

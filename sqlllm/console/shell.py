@@ -22,6 +22,7 @@ from sqlllm.errors import SQLLLMError
 from sqlllm.places import mask_secrets
 
 from . import progress, render
+from .activity import watched
 from .interrupts import interruptible
 from .language import Language, SessionNames
 from .language.lexer import SqlllmLexer
@@ -85,7 +86,7 @@ class Shell:
         if not text:
             return
         try:
-            with interruptible(self._session):
+            with interruptible(self._session), watched(self._session, self._observer.active):
                 result = run_script(self._session, text, "shell")
                 if result is not None and result.columns and not self._observer.streamed:
                     self._observer.step("computing the table")

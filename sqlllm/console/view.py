@@ -32,7 +32,7 @@ class View:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Of each column: `n`, numbers, and `m`, texts of a number and its unit, stand right; `t`, other texts, left."""
+        """Of each column: `n`, numbers, and `m`, texts of number and unit, stand right; `t`, other texts, left."""
         return tuple(
             "n" if is_number(kind) else "m" if kind == "string" and self._measures(place) else "t"
             for place, (_, kind) in enumerate(self.columns)

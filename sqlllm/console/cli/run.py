@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from sqlllm.console import progress, render
+from sqlllm.console.activity import watched
 from sqlllm.console.interrupts import interruptible
 from sqlllm.console.script import needs_ray
 from sqlllm.dialect import parse
@@ -41,7 +42,7 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a polite kill is as Ctrl-C
     session = Session(Settings.load(), observer=observer)
     try:
-        with interruptible(session):
+        with interruptible(session), watched(session, observer.active):
             for assignment in assignments:
                 assign(session, assignment)
             if any(map(needs_ray, parsed.statements)):

@@ -13,7 +13,7 @@ from sqlllm.errors import SQLLLMError
 from sqlllm.session import Observer
 
 from .. import charts
-from ..activity import Activity, activity
+from ..activity import Activity, Watch
 from ..html import asset
 from ..progress import headline
 from .outlet import Outlet, answer, bundles
@@ -66,7 +66,7 @@ class Board(Observer):
         """The cell has ended: `state` is empty, `failed` or `stopped`."""
         self._ended.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(1.0)
         self._show_answer()
         self._state = state
         if not state:
@@ -143,10 +143,10 @@ class Board(Observer):
     # --- shown to the user -------------------------------------------------------------------------------------
 
     def _watch(self, session: Session) -> None:
-        began = time.monotonic()
+        began, watch = time.monotonic(), Watch(session)
         while not self._ended.wait(_EVERY):
             if time.monotonic() - began > _QUIET:
-                self._activity = activity(session)
+                self._activity = watch.look()
                 self._show()
 
     def _show(self) -> None:
@@ -171,7 +171,9 @@ class Board(Observer):
             line, began = self._running[-1]
             parts.append(f'<div class="now">▸ {_line(line, time.monotonic() - began)}</div>')
             parts += [f'<div class="step">{escape(self._step)}</div>'] if self._step else []
-            parts += [_bar(share, text) for share, text in self._activity.bars()]
+            parts += [_bar(stage.share, str(stage)) for stage in self._activity.stages]
+            models = self._activity.models()
+            parts += [f'<div class="step">{escape(models)}</div>'] if models else []
         elif self._running:
             line, began = self._running[0]
             parts.append(f'<div class="bad">✗ {escape(self._state)}: {_line(line, time.monotonic() - began)}</div>')
