@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
@@ -14,6 +15,10 @@ from prompt_toolkit.document import Document
 
 from sqlllm.console.language import Language
 from sqlllm.console.shell import Completions, MaskedHistory
+from sqlllm.jobs.serving import ModelSpec
+
+if TYPE_CHECKING:
+    from sqlllm.jobs.serving import Serving
 
 SHELL = ["-c", "from sqlllm.console.cli import main; main()", "shell"]
 
@@ -24,9 +29,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def shell(home: Path) -> Iterator[pexpect.spawn[str]]:
+def shell(home: Path, serving: Serving) -> Iterator[pexpect.spawn[str]]:
+    """A shell that joins the Ray of the tests."""
+    import ray
+
     environment = {
         **os.environ,
+        "SQLLLM_RAY__ADDRESS": ray.get_runtime_context().gcs_address,
         "TERM": "xterm",
         "PROMPT_TOOLKIT_NO_CPR": "1",
         "SQLLLM_HOME": str(home),
@@ -86,7 +95,36 @@ def test_ctrl_c_stops_the_statement_and_keeps_the_shell(shell: pexpect.spawn[str
 
 
 @pytest.mark.slow
-def test_errors_and_short_cuts(shell: pexpect.spawn[str]) -> None:
+def test_ctrl_c_stops_a_million_rows_over_a_model_and_leaves_nothing_running(
+    shell: pexpect.spawn[str], serving: Serving
+) -> None:
+    options = {"function": "tests.serving.oracles:upper", "latency": "0.2"}
+    serving.deploy(ModelSpec(name="slow", engine="oracle", model_path="", engine_options=options))
+    shell.send('run command as LLM.`` where action="infer" and udfName="slow" and reconnect="true";\r')
+    shell.expect("RUNNING")
+    shell.send("select count(slow(llm_param(map('instruction', string(id))))) as n from range(1000000) as t;\r")
+    while not serving.workers("slow")[0].under_way:
+        time.sleep(0.05)
+    shell.expect("models: .* calls")  # the live line
+    shell.sendcontrol("c")
+    pressed = time.monotonic()
+    shell.expect("stopped")
+    assert time.monotonic() - pressed < 10  # it is less than two; the query would take hours
+    while serving.workers("slow")[0].under_way:
+        time.sleep(0.05)
+    requests = serving.workers("slow")[0].requests
+    shell.send("!show jobs;\r")
+    shell.expect("no rows")
+    shell.send("--%chat\r--%model=slow\rhello you;\r")
+    shell.expect("HELLO YOU")
+    shell.send("\\u\r")
+    shell.expect("--%chat")
+    assert serving.workers("slow")[0].requests == requests + 1
+    serving.undeploy("slow")
+
+
+@pytest.mark.slow
+def test_errors_and_short_cuts(shell: pexpect.spawn[str], home: Path) -> None:
     shell.send("selec 1;\r")
     shell.expect("Did you mean select")
     shell.send("\\d\r")
@@ -95,6 +133,10 @@ def test_errors_and_short_cuts(shell: pexpect.spawn[str]) -> None:
     shell.expect("bigint")
     shell.send("\\r\r")
     shell.expect("no rows")
+    shell.send(f"\\e t {home}/t.csv\r")
+    shell.expect("bytes")
+    shell.expect("sqlllm>")
+    assert (home / "t.csv").read_text().startswith("seven\n0\n7\n")
     shell.send("\\x\r")
     shell.expect("there is no")
     shell.expect("deployed models")

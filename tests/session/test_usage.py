@@ -195,5 +195,15 @@ def test_a_chat_is_told_as_it_comes_and_goes_on(
         assert caught.value.place is not None
     with pytest.raises(OptionError, match="an image goes to one model in one conversation"):
         session.run(f"{chat}--%input=both\n![x]({tmp_path}/dot.png)")
+    models = session.run("!show models;")
+    assert models is not None
+    (known,) = [row for row in models.rows() if row.name == "known"]
+    assert (known.state, known.engine, known.workers, known.model.split("/")[-1]) == (
+        "running", "oracle", 1, "answers.jsonl",
+    )  # fmt: skip
+    assert dict(models.links)["the gateway"].endswith("/v1/models")
+    told = session.run("!show usage;")
+    assert told is not None
+    assert told.rows()[0].statement.startswith("--%chat --%model=known")
     setting(max_calls="1", calls_per_minute="100000")
     assert session.run(chat + "e 7") is not None  # a limit is one statement's

@@ -1,4 +1,4 @@
-"""`sqlllm console`: JupyterLab with the kernel, its own token and a welcome notebook."""
+"""`sqlllm console`: JupyterLab with the kernel, its own token, a welcome page and the example notebooks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import click
 from sqlllm.errors import PackageError, SetupError
 from sqlllm.settings import Settings
 
+FOLDER = "sqlllm-notebooks"  # in the folder of the notebooks, with what is in console/jupyter/notebooks
 WELCOME = "welcome.ipynb"
 
 
@@ -40,12 +41,14 @@ def command(
         return
     settings = Settings.load()
     home = settings.home.expanduser().absolute() / "jupyter"
-    if not (folder / WELCOME).exists():
-        shutil.copyfile(Path(jupyter.__file__).with_name(WELCOME), folder / WELCOME)
+    try:
+        welcome = _put_notebooks(folder)
+    except OSError as error:
+        raise SetupError(f"cannot write {error.filename}: {error.strerror}", cure="Take another --folder.") from None
     arguments = [
         sys.executable, "-m", "jupyterlab", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
         f"--ServerApp.ip={host}", f"--IdentityProvider.token={token or secrets.token_urlsafe(24)}",
-        f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{WELCOME}",
+        f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{welcome}",
         f"--ServerApp.open_browser={browser}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     if hasattr(os, "getuid") and os.getuid() == 0:
@@ -54,6 +57,18 @@ def command(
         os.execve(sys.executable, arguments, _environment(home, assignments))  # noqa: S606 - it becomes JupyterLab
     except OSError as error:
         raise SetupError(f"JupyterLab does not start: {error.strerror}") from None
+
+
+def _put_notebooks(folder: Path) -> str:
+    """Put the notebooks into a folder of their own, if it is not there; gives the path of the welcome page."""
+    from sqlllm.console import jupyter
+
+    target = folder / FOLDER
+    target.mkdir(exist_ok=True)
+    for source in Path(jupyter.__file__).with_name("notebooks").iterdir():
+        if source.suffix in {".ipynb", ".csv"} and not (target / source.name).exists():
+            shutil.copyfile(source, target / source.name)
+    return f"{FOLDER}/{WELCOME}"
 
 
 def _environment(home: Path, assignments: tuple[str, ...]) -> dict[str, str]:

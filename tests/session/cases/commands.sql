@@ -472,3 +472,49 @@ set code = '''select 1 as a as t; select a + 1 as a from t as u''';
 -- error:
 -- there is no variable kode
 -- <script>:1:7
+
+-- case: a table as one CSV file
+select id, array('a', 'b"') as b, if(id = 1, null, 'x,y') as c from range(2) as t;
+!export t "${out}/t.csv";
+!lastCommand named told;
+load csv.`${out}/t.csv` where header="true" and escape='"' as back;
+select (select rows from told) as told, id, b, c from back order by id as u;
+-- rows:
+-- [{"told": 2, "id": "0", "b": "[\"a\", \"b\\\"\"]", "c": "x,y"}, {"told": 2, "id": "1", "b": "[\"a\", \"b\\\"\"]", "c": null}]
+
+-- case: the last table as one Parquet file, in order, and again in its place
+select id, date'2026-01-02' as day from range(5) order by id desc as t;
+!export "${out}/t.parquet";
+select id + 1 as id, day from t order by id desc as u;
+!export "${out}/t.parquet";
+load parquet.`${out}/t.parquet` as back;
+select collect_list(id) as ids, min(cast(day as string)) as day from back as v;
+-- rows:
+-- [{"ids": [5, 4, 3, 2, 1], "day": "2026-01-02"}]
+
+-- case: a table as JSON lines
+select id, named_struct('a', id) as s from range(2) as t;
+!export t "${out}/t.json";
+load json.`${out}/t.json` as back;
+select id, s.a as a from back order by id as u;
+-- rows:
+-- [{"id": 0, "a": 0}, {"id": 1, "a": 1}]
+
+-- case: a file of no known kind
+select 1 as a as t;
+!export t "${out}/t.xls";
+-- error:
+-- does not end as a file of a table does
+-- Known endings: .csv, .json, .jsonl, .parquet.
+
+-- case: a file elsewhere
+select 1 as a as t;
+!export t "/etc/t.csv";
+-- error:
+-- lies outside the folders
+
+-- case: the last table before there is one
+!export "${out}/t.csv";
+-- error:
+-- no statement has given a table yet
+-- Write !export my_table "file.csv";
