@@ -26,6 +26,8 @@ from sqlllm.settings import Settings
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from sqlllm.jobs.serving import Serving
+
 pytestmark = pytest.mark.slow
 LONG = "select sum(a.id * b.id % 7) as n from range(10000000000) a cross join range(10000) b as t;"
 
@@ -237,3 +239,30 @@ def test_the_manuals_example_runs(address: str) -> None:
     )
     assert shown.stdout.splitlines()[1].startswith("400 1 8 ")
     assert shown.stdout.splitlines()[2] == "[{'value': 'A'}, {'value': 'B'}]"
+
+
+def test_the_command_serves_until_it_is_ended(serving: Serving) -> None:
+    import ray
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    script = [sys.executable, "-c", "from sqlllm.console.cli import main; main()", "engine"]
+    environment = {**os.environ, "SQLLLM_RAY__ADDRESS": ray.get_runtime_context().gcs_address}
+    with subprocess.Popen(
+        [*script, f"--port={port}", "--set", "llm.in_flight=3", "--set", "spark.master=local[1]"],
+        env=environment, stderr=subprocess.PIPE, text=True,
+    ) as command:  # fmt: skip
+        assert command.stderr
+        told = [command.stderr.readline(), command.stderr.readline()]
+        key = told[0].removeprefix("key: ").strip()
+        assert told[1] == f"listening on http://127.0.0.1:{port}\n"
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", transport=httpx.HTTPTransport(retries=5), timeout=240
+        ) as client:
+            asked = {"sql": '!show "conf/llm.in_flight";'}
+            assert client.post("/run/script", data=asked).status_code == 401
+            answer = client.post("/run/script", data=asked, headers={"Authorization": f"Bearer {key}"})
+        assert answer.json() == [{"key": "llm.in_flight", "value": "3"}]
+        command.terminate()
+        assert command.wait(60) == 130
+        assert command.stderr.read() == "stopped\n"
