@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -15,6 +17,8 @@ from pathlib import Path
 
 import httpx
 from playwright.sync_api import Locator, Page, sync_playwright
+
+from sqlllm.console.cli.console import FOLDER
 
 TOKEN = "of-a-test"
 NOTEBOOKS = Path(__file__).parents[2] / "examples" / "notebooks"
@@ -73,14 +77,15 @@ def lab(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @contextmanager
-def opened(address: str) -> Iterator[Page]:
-    """The notebook in a browser, its kernel ready."""
+def opened(address: str, name: str = "") -> Iterator[Page]:
+    """The page that the console opens, or another notebook of its folder, in a browser; its kernel is ready."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1180, "height": 900}, device_scale_factor=1.5)
         page.set_default_timeout(240_000)  # of a busy machine
-        page.goto(address)
-        ready(page)
+        page.goto(address if not name else address.replace("/?", f"/lab/tree/{FOLDER}/{name}.ipynb?"))
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        page.get_by_text("SQLLLM | Idle").wait_for()
         files = page.locator(".jp-FileBrowser")
         files.wait_for()
         page.locator(".jp-Notebook").click()
@@ -92,15 +97,9 @@ def opened(address: str) -> Iterator[Page]:
             browser.close()
 
 
-def ready(page: Page) -> None:
-    """Wait for the notebook and its kernel."""
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-    page.get_by_text("SQLLLM | Idle").wait_for()
-
-
 def cell(page: Page, number: int) -> Locator:
     """A code cell of the notebook, from 0."""
-    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-CodeCell").nth(number)
+    return page.locator(".jp-Notebook .jp-CodeCell").nth(number)
 
 
 def write(page: Page, number: int, text: str) -> None:
@@ -139,14 +138,10 @@ def picture(shown: Locator | Page, name: str) -> None:
 
 
 def pictures() -> None:
-    """Run the notebooks to their end, keep them as they ran, and take all pictures."""
-    folder = Path(tempfile.mkdtemp(prefix="sqlllm-pictures-"))
-    with lab(folder) as address, opened(address) as page:
-        for number in range(4):
-            run(page, number)
-            done(page, number)
+    """Run the notebooks to their end, keep them as they ran, and take all pictures. It takes some minutes."""
+    with whole("welcome") as page:
         page.mouse.move(0, 0)
-        cell(page, 0).scroll_into_view_if_needed()
+        page.locator(".jp-Notebook h1").scroll_into_view_if_needed()
         picture(page, "notebook")
         output = run(page, 3, ANSWERS)
         output.locator("td summary").first.click()
@@ -160,8 +155,44 @@ def pictures() -> None:
         picture(cell(page, 3), "error")
         write(page, 3, "load csv.`orders.csv` where head")
         page.keyboard.press("Tab")
-        page.locator(".jp-Completer-docpanel, .jp-Completer-item").first.wait_for()
+        page.locator(".jp-Completer-item").first.wait_for()
+        page.locator(".jp-Completer-docpanel").wait_for()
         picture(page, "completion")
+    with whole("tour") as page:
+        said = page.locator(".jp-CodeCell", has_text="--%chat")
+        said.scroll_into_view_if_needed()
+        picture(said, "chat")
+    with whole("quickstart", live=("training", 1, re.compile(r"step [5-9]\d\d/1000"))):
+        pass
+
+
+@contextmanager
+def whole(name: str, live: tuple[str, int, re.Pattern[str]] | None = None) -> Iterator[Page]:
+    """Run a notebook from its first cell to its last and keep it; then it is as a reader has it.
+
+    live: the name of a picture that is taken while a cell runs, the cell, and the text to wait for in it.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="sqlllm-pictures-"))
+    with lab(folder) as address, opened(address, name) as page:
+        page.set_default_timeout(1_200_000)
+        for number in range(page.locator(".jp-Notebook .jp-CodeCell").count()):
+            output = run(page, number)
+            if live and live[1] == number:
+                output.get_by_text(live[2]).first.wait_for()
+                cell(page, number).scroll_into_view_if_needed()
+                picture(page, live[0])
+            done(page, number)
+            assert not output.locator("[data-mime-type='application/vnd.jupyter.error']").count()
+        page.keyboard.press("Escape")
+        page.keyboard.press("Control+s")
+        file = folder / FOLDER / f"{name}.ipynb"
+        while any(
+            cell["cell_type"] == "code" and not cell["outputs"] for cell in json.loads(file.read_text())["cells"]
+        ):
+            page.wait_for_timeout(200)
+        kept = file.read_text().replace(str(folder / ".home"), "~/.sqlllm").replace(str(folder), "~")
+        (NOTEBOOKS / f"{name}.ipynb").write_text(kept)
+        yield page
     shutil.rmtree(folder)
 
 

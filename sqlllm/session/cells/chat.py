@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.dialect.statements import Cell
@@ -75,9 +77,6 @@ def _streamed(
 
 def _ask(session: Session, cell: Cell, endpoint: Endpoint, request: dict[str, str], *, shown: bool) -> str:
     """The answer as a model function gives it."""
-    import time
-    from dataclasses import replace
-
     from sqlllm.udfs import requests
     from sqlllm.udfs.streaming import stream
 
