@@ -107,19 +107,20 @@ def test_ctrl_c_stops_a_million_rows_over_a_model_and_leaves_nothing_running(
         time.sleep(0.05)
     shell.expect("models: .* calls")  # the live line
     shell.sendcontrol("c")
-    pressed = time.monotonic()
+    pressed = time.time()
     shell.expect("stopped")
-    assert time.monotonic() - pressed < 10  # it is less than two; the query would take hours
-    while serving.workers("slow")[0].under_way:
-        time.sleep(0.05)
-    requests = serving.workers("slow")[0].requests
+    assert time.time() - pressed < 10  # it is less than two; the query would take hours
+    while time.time() - (load := serving.workers("slow")[0]).last < 2:
+        time.sleep(0.1)
+    assert load.under_way == 0
+    assert load.last - pressed < 10  # Spark gives its Python half a second to end
     shell.send("!show jobs;\r")
     shell.expect("no rows")
     shell.send("--%chat\r--%model=slow\rhello you;\r")
     shell.expect("HELLO YOU")
     shell.send("\\u\r")
     shell.expect("--%chat")
-    assert serving.workers("slow")[0].requests == requests + 1
+    assert serving.workers("slow")[0].requests == load.requests + 1
     serving.undeploy("slow")
 
 
