@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
-import orjson
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RayServeException
@@ -17,12 +15,12 @@ from ray.serve.schema import ApplicationStatus
 
 from .access import Caller
 from .applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
+from .prefixes import keys_of
 from .protocol import RequestError
 from .usage import Query
 
 FAILURES = (RayServeException, RayActorError, RayTaskError)  # of a call to a model
 _REFRESH_SECONDS = 2.0
-_BEGINNING = 256  # characters of a raw prompt that is continued
 
 
 def unavailable(name: str, error: Exception) -> RequestError:
@@ -52,16 +50,10 @@ class Model:
         return query.model_copy(update={"prices": {**query.prices, name: self.price}})
 
     def for_turn(self, request: dict[str, Any]) -> Any:
-        """The handle for one turn of a conversation, which its beginning tells from others."""
+        """The handle for a request, which tells the router its prompt where that matters."""
         if self.balance != "prefix":
             return self.handle
-        messages = request.get("messages")
-        if isinstance(messages, list):
-            roles = [message.get("role") if isinstance(message, dict) else None for message in messages]
-            beginning = messages[: roles.index("user") + 1 if "user" in roles else 1]
-        else:
-            beginning = [str(request.get("prompt"))[:_BEGINNING]]
-        return self.handle.options(session_id=blake2b(orjson.dumps(beginning), digest_size=16).hexdigest())
+        return self.handle.options(session_id=".".join(keys_of(request)))
 
 
 class Models:
@@ -121,7 +113,7 @@ class Models:
                     if DEPLOYMENT not in status.deployments:  # not yet
                         continue
                     kept = recall(name)
-                    balance = kept.load_balance if kept else ""
+                    balance = kept.balance if kept else ""
                     # A handle keeps for ever the router that it began with, and Serve's own functions keep the handle.
                     same = known is not None and known.balance == balance
                     handle = known.handle if known and same else DeploymentHandle(DEPLOYMENT, application)

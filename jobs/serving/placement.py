@@ -13,7 +13,7 @@ from .spec import ModelSpec
 _LOOK_BACK = 12.0  # seconds that Serve's autoscaler averages over; it hears of requests every ten
 _ROUTERS = {
     "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
-    "prefix": "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter",
+    "prefix": "sqlllm.jobs.serving.router.PrefixRouter",
 }
 
 
@@ -46,14 +46,12 @@ def scaling(spec: ModelSpec) -> dict[str, Any]:
 
 def routing(spec: ModelSpec) -> dict[str, Any]:
     """Which worker gets a request. Of two at random the one with the shorter queue, Serve's own way, needs nothing."""
-    if spec.load_balance not in _ROUTERS:
+    if spec.balance not in _ROUTERS:
         return {}
     from ray.serve.config import RequestRouterConfig
 
     return {
-        "request_router_config": RequestRouterConfig.model_validate(
-            {"request_router_class": _ROUTERS[spec.load_balance]}
-        )
+        "request_router_config": RequestRouterConfig.model_validate({"request_router_class": _ROUTERS[spec.balance]})
     }
 
 

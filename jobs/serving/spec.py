@@ -50,8 +50,8 @@ class ModelSpec(BaseModel):
         description="Ray's custom resources of one worker, which places it on nodes that have them",
     )
     autoscale: Autoscale | None = Field(None, description="in place of `replicas`: as many workers as requests need")
-    load_balance: Literal["least_busy", "round_robin", "prefix"] = Field(
-        "least_busy", description="which worker gets a request; prefix: the turns of a conversation go to the same one"
+    load_balance: Literal["least_busy", "round_robin", "prefix"] | None = Field(
+        None, description="which worker gets a request; default: prefix for vLLM, which keeps prefixes, else least_busy"
     )
     concurrency: int = Field(256, ge=1, description="requests that one worker takes at once; more wait in the queue")
     engine_options: dict[str, str] = Field(default_factory=dict, description="the engine's own options, as text")
@@ -93,6 +93,12 @@ class ModelSpec(BaseModel):
     def whole(self) -> dict[str, Any]:
         """All of it as plain values, the secrets too: for what deploys it, and never shown."""
         return self.shown() | {"secrets": {key: value.get_secret_value() for key, value in self.secrets.items()}}
+
+    @property
+    def balance(self) -> str:
+        """Which worker gets a request."""
+        several = self.replicas > 1 or self.autoscale is not None
+        return self.load_balance or ("prefix" if self.engine == "vllm" and several else "least_busy")
 
     @property
     def least_workers(self) -> int:
