@@ -75,10 +75,15 @@ def _query(asked: Asked, arguments: Arguments) -> str:
             raise ValueError("returnType is a type in quotes, as in 'int' or 'struct<name: string>'")
         atomic = re.fullmatch(r"\s*\w+\s*(\([\d\s,]*\))?\s*", quoted[2])
         result = f"cast({result} as {quoted[2]})" if atomic else f"from_json({result}, {kind})"
-    fails = arguments.get("failOnError", "").lower()
-    if fails not in ("", "false"):
-        raise ValueError('failOnError is false here; for all rows and functions write: set llm.on_error = "fail";')
-    return f"named_struct('result', {result}, 'errorMessage', llm_error({answer}))" if fails else result
+    error = f"llm_error({answer})"
+    match arguments.get("failOnError", "").lower():
+        case "":
+            return result
+        case "false":
+            return f"named_struct('result', {result}, 'errorMessage', {error})"
+        case "true":
+            return f"if({error} is null, {result}, raise_error(concat('ai_query: ', {error})))"
+    raise ValueError("failOnError is true or false")
 
 
 def _classify(asked: Asked, arguments: Arguments) -> str:

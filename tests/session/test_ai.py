@@ -151,6 +151,7 @@ TASKS = {
     "ai_query('chat', x)": {"hello": "hi", None: None},
     "ai_query('chat', x, returnType => 'int', modelParameters => struct(9 as max_tokens))": {"how many": 42},
     "ai_query('chat', x, failOnError => false).errorMessage": {"hello": None, "unknown": "no_answer"},
+    "if(x = 'hello', ai_query('chat', x, failOnError => true), null)": {"hello": "hi", "unknown": None},
     "ai_gen(ai_gen(concat(x, ' many')), model => 'chat')": {"how": None},
     "ai_gen(x)": {"hello": "hi"},
     "ai_summarize(x, 5)": {"hello": "hi"},
@@ -172,6 +173,12 @@ def test_tasks(session: Session) -> None:
             assert (str(got).partition(":")[0] if expected == "no_answer" else got) == expected, (number, text)
 
 
+def test_a_row_that_fails_is_the_statement_s_failure_where_that_is_asked(session: Session) -> None:
+    with pytest.raises(SQLLLMError, match=r"ai_query: no_answer: .*unknown") as raised:
+        rows_of(session, "select ai_query('chat', 'unknown', failOnError => true) as y as t;")
+    assert "USER_RAISED" not in str(raised.value)
+
+
 def test_the_planner_sees_the_calls(session: Session) -> None:
     session.settings.llm.model = "chat"
     (row, total) = rows_of(
@@ -191,7 +198,7 @@ def test_the_planner_sees_the_calls(session: Session) -> None:
         ("ai_gen('x', model => concat('a', 'b'))", ["a text in quotes"]),
         ("ai_similarity('x', 'y')", ["which model is meant?", "llm.embedding_model"]),
         ("ai_extract('x', id)", ["written out: array('name', 'price')"]),
-        ("ai_query('chat', 'x', failOnError => true)", ['set llm.on_error = "fail"']),
+        ("ai_query('chat', 'x', failOnError => maybe)", ["failOnError is true or false"]),
         ("ai_query('chat', 'x', returnType => id)", ["a type in quotes"]),
         ("ai_embed('emb', 'x',)", ["an argument of ai_embed is empty"]),
     ],

@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from sqlllm.console.progress import PlainObserver
 from sqlllm.errors import SQLLLMError
+from sqlllm.jobs.serving import ModelSpec
 from sqlllm.session import Session
 from tests.serving import provider as fake
 from tests.serving.provider import Provider, fails, says
@@ -31,6 +32,16 @@ SCRIPTS = Path(__file__).parents[1] / "dialect" / "scripts"
 KEY = "sk-hunter2-hunter2"
 ASK = """select llm_result(r) as text, llm_error(r) as error from
          (select {name}(llm_param(map("instruction", concat("say ", id)))) as r from range(5)) as t;"""
+
+CHAT = {"messages": [{"role": "user", "content": "hello"}]}
+SAY = {"input": "hello", "voice": "v"}
+AWS = {"aws_access_key": "AKIDEXAMPLE", "aws_secret_key": KEY, "aws_session_token": KEY, "region_name": "us-east-1"}
+OWN_PROTOCOLS: list[tuple[dict[str, str], dict[str, Any], str]] = [
+    ({"provider": "claude", "api_key": KEY}, CHAT, "claude answers 401"),
+    ({"provider": "aws_bedrock", "model": "m", **AWS}, CHAT, "aws_bedrock answers 401"),
+    ({"provider": "azure", "api_key": KEY}, SAY, "azure answers 401"),
+    ({"provider": "volcengine", "api_key": KEY, "app_id": "1"}, SAY, "volcengine_speech answers 401"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +130,14 @@ def test_a_key_is_in_nothing_that_a_run_shows_or_writes(
     everything += httpx.get(f"{serving.endpoint}/v1/models/kept").text
     assert '"secrets":{"api_key":"**********"}' in everything
     assert provider.asked[-1].headers["authorization"] == f"Bearer {KEY}"
+    for options, body, words in OWN_PROTOCOLS:
+        given = {"base_url": provider.url, "max_retries": "0", **options}
+        serving.deploy(ModelSpec(name="kept", engine="remote", model_path="", engine_options=given))
+        route = "audio/speech" if "voice" in body else "chat/completions"
+        refused = httpx.post(f"{serving.endpoint}/v1/{route}", json={"model": "kept", **body}, timeout=60).text
+        assert f"{words}: Incorrect API key provided: ***" in refused
+        everything += refused + httpx.get(f"{serving.endpoint}/v1/models/kept").text
+        everything += f"{rows_of(session, status)} {rows_of(session, logs)}"
     assert KEY not in everything
     import ray
 

@@ -10,6 +10,8 @@ from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.serving import Autoscale, ModelSpec
 from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.udfs.ai import FUNCTIONS as AI_FUNCTIONS
+from sqlllm.udfs.functions import FUNCTIONS as LLM_FUNCTIONS
 from sqlllm.udfs.transport import Endpoint
 
 from .. import guard
@@ -53,6 +55,7 @@ _BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's sp
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
+    _check_function(session, options.get("udfName", ""))
     deployed = deploy(session, options)
     settings = session.settings
     endpoint = Endpoint(
@@ -128,6 +131,14 @@ def check(options: dict[str, str]) -> None:
             raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
         if key not in _KNOWN and not key.startswith(_FREE):
             raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
+
+
+def _check_function(session: Session, name: str) -> None:
+    """OptionError for a name that SQL has a function of: selects would go on calling that one, or none of them."""
+    ours = name.lower() in {*AI_FUNCTIONS, *LLM_FUNCTIONS}
+    if ours or (name.isidentifier() and session.spark.sql(f"show system functions like '{name}'").count()):
+        cure = f'Write another name: udfName="{name}_model", for example.'
+        raise OptionError(f"{name} is a function of SQL already", cure=cure, key="udfName")
 
 
 def _check_oracle(session: Session, kind: str, options: dict[str, str]) -> None:

@@ -75,6 +75,18 @@ run command as LLM.`` where action="infer" and localModelDir="/m";
 -- error:
 -- infer needs udfName
 
+-- case: a model under the name of a function of SQL
+run command as LLM.`` where action="infer" and udfName="Rank" and localModelDir="/m";
+-- error:
+-- Rank is a function of SQL already
+-- <script>:1:48
+-- Write another name: udfName="Rank_model", for example.
+
+-- case: a model under the name of a function of ours
+run command as LLM.`` where action="infer" and udfName="ai_gen" and localModelDir="/m";
+-- error:
+-- ai_gen is a function of SQL already
+
 -- case: a way to share out requests that there is not
 run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m" and load_balance="pefix";
 -- error:
