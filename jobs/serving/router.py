@@ -16,7 +16,7 @@ _RANKS = 3  # workers that are tried in turn
 _ON_THEIR_WAY = 1024  # requests
 
 
-class PrefixRouter(ConsistentHashRouter):  # type: ignore[misc]
+class PrefixRouter(ConsistentHashRouter):
     """Sends a request to the worker that knows most of its prompt, whose keys are its `session_id`."""
 
     def initialize_state(self, **more: Any) -> None:
