@@ -23,7 +23,7 @@ import threading
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import PackageError, SetupError
 
@@ -39,8 +39,11 @@ _ENVIRONMENT = {
     # Else a warning in every process about a default that Ray will change.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Else models and training stand back behind whatever else the machine does, such as Spark.
+    "RAY_worker_niceness": "0",
 }
 
+_ABSENT = Path(__file__).with_name("absent")  # modules that Ray's processes are to take for missing
 _MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
 _PREFIX = f"/tmp/sqlllm-{os.getuid()}-"  # noqa: S108 (mkdtemp makes what follows private)
 _TRIES = 3  # Ray gives itself 30 s to start, which no setting changes: too few on a busy machine
@@ -60,10 +63,9 @@ def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
         os.environ.setdefault(name, value)
     where = address(settings)
     authorize(where)
-    try:
-        import ray
-    except ImportError as error:
-        raise PackageError.from_import_error(error, package="ray", extra="ray") from error
+    _import_ray()
+    import ray
+
     if ray.is_initialized():
         return False
     if where:
@@ -71,6 +73,22 @@ def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
     else:
         _start_embedded(settings, dashboard)
     return True
+
+
+def _import_ray() -> None:
+    """Import Ray, without what makes that slow.
+
+    Raises: PackageError if it is not installed.
+    """
+    absent: dict[str, Any] = {path.stem: None for path in _ABSENT.glob("*.py") if path.stem not in sys.modules}
+    sys.modules.update(absent)
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise PackageError.from_import_error(error, package="ray", extra="ray") from error
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def stop() -> None:
@@ -128,7 +146,9 @@ def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token(folder))
     atexit.register(stop)  # does nothing after an earlier stop
     on_terminate = signal.getsignal(signal.SIGTERM)
+    path = os.environ.get("PYTHONPATH")
     os.environ[_MARK] = str(folder)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(_ABSENT), *([path] if path else [])])
     try:
         # A try lets go of the processes of the one before, and does not know that they have ended.
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
@@ -146,8 +166,10 @@ def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
         _sweep()
         raise SetupError(f"Ray did not start: {error}", cure=f"Its logs are under {folder}.") from error
     finally:
-        # Only Ray's processes carry it, not the others that this process starts (Spark's JVM).
-        del os.environ[_MARK]
+        # Only Ray's processes carry these, not the others that this process starts (Spark's JVM).
+        del os.environ[_MARK], os.environ["PYTHONPATH"]
+        if path is not None:
+            os.environ["PYTHONPATH"] = path
         if threading.current_thread() is threading.main_thread():
             # Ray's handler prints a C++ stack trace.
             signal.signal(signal.SIGTERM, on_terminate)

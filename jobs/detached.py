@@ -28,7 +28,7 @@ from . import cluster
 from .job import Job, execute, last_checkpoint
 from .processes import Process
 from .queueing import turn
-from .runs import ACTIVE, STOPPED, RunRecord
+from .runs import ACTIVE, STOPPED, RunRecord, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,11 +162,11 @@ def main() -> int:
         _LOG.info("cancelled")
         return 130
     except SQLLLMError as error:
-        run.end("failed", error.message)
+        run.end("failed", why(error))
         _LOG.error("failed: %s", error)
         return 1
     except Exception as error:
-        run.end("failed", f"{type(error).__name__}: {error}")
+        run.end("failed", why(error))
         raise  # its stack goes to the log
     finally:
         cluster.stop()

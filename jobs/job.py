@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sqlllm.errors import RunError, SQLLLMError
+from sqlllm.errors import RunError
 from sqlllm.settings import RaySettings, Settings
 
 from . import training
@@ -24,7 +24,7 @@ from .conversion import convert
 from .conversion.spec import ConvertSpec
 from .lineage import fingerprint, write_card
 from .processes import Process
-from .runs import STOPPED, RunRecord
+from .runs import STOPPED, RunRecord, why
 from .training import Progress, Resources, checkpoints, pretrain
 from .training.pretrain_checkpoints import Checkpoints
 from .training.pretrain_spec import PretrainSpec
@@ -134,7 +134,7 @@ def execute(
         if isinstance(error, KeyboardInterrupt):
             run.end("cancelled", STOPPED)
         else:
-            run.end("failed", error.message if isinstance(error, SQLLLMError) else f"{type(error).__name__}: {error}")
+            run.end("failed", why(error))
         raise
 
 

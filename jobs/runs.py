@@ -26,7 +26,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sqlllm.errors import RunError, SetupError, suggest
+from sqlllm.errors import RunError, SetupError, SQLLLMError, suggest
 from sqlllm.places import SECRET_KEY
 
 from .processes import Process
@@ -70,7 +70,7 @@ class RunRecord(BaseModel):
     seed: int = Field(0, description="seed of weights and order")
     options: dict[str, str] = Field(default_factory=dict, description="the statement's options, secrets masked")
     versions: dict[str, str] = Field(default_factory=dict, description="versions of the packages that did it")
-    reason: str = Field("", description="why it failed, was cancelled or was interrupted")
+    reason: str = Field("", description="why it failed, was cancelled or was interrupted, and what to do")
     fingerprint: str = Field("", description="of the training table's rows, whatever their order")
     parent: str = Field("", description="the run that made the model it started from")
     resumed: int = Field(0, description="how often it was resumed")
@@ -217,6 +217,14 @@ class RunRecord(BaseModel):
                 shutil.rmtree(half_made, ignore_errors=True)
             beside.write_text(text)
         beside.replace(self.folder / _FILE)
+
+
+def why(error: BaseException) -> str:
+    """What to tell of the error that ended a run, in one line: what it was, and what to do."""
+    if isinstance(error, SQLLLMError):
+        return f"{error.message.rstrip('.')}. {error.cure}" if error.cure else error.message
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
 def list_runs(root: Path) -> list[RunRecord]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ class Mark(NamedTuple):
 
 def mark(checkpoint: Path, where: Mark) -> None:
     """Declare a checkpoint whole."""
+    flush(checkpoint)
     beside = checkpoint / f".{_MARK}"
     beside.write_text(json.dumps(where._asdict()))
     beside.replace(checkpoint / _MARK)
@@ -40,6 +42,16 @@ def last(folder: Path) -> Path | None:
     return max(whole, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
 
 
+def flush(folder: Path) -> None:
+    """Have the disk take all of a folder: a power cut must not leave a name without its bytes."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def drop(folder: Path, *, whole: bool = True) -> None:
     """Remove the checkpoints in `folder`; without `whole`, only those that were cut short."""
     for path in folder.glob("checkpoint-*"):
@@ -54,5 +66,6 @@ def written_whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
     yield beside
+    flush(beside)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sqlllm.errors import OptionError
+from sqlllm.errors import OptionError, suggest
 
 from . import keys
 
@@ -60,6 +60,8 @@ def check(
     """Refuse what would be without effect."""
     if "load_in_4bit" in own and own["load_in_4bit"].value and method != "lora":
         raise needs_a_model(own["load_in_4bit"])
+    if "fsdp_config" in settings:
+        _check_fsdp(settings["fsdp_config"], {**own, **settings})
     if "val_size" in own:
         setting = own["val_size"]
         if isinstance(setting.value, float) and setting.value >= 1:
@@ -81,6 +83,28 @@ def check(
                     f"{setting.option}: without early_stopping_patience nothing stops early", key=setting.option
                 )
 
+
+def _check_fsdp(setting: keys.Setting, settings: Mapping[str, keys.Setting]) -> None:
+    if not isinstance(setting.value, dict):
+        raise OptionError(
+            f"{setting.option} is no JSON object", cure="Write `sft.dict.fsdp_config`='{}'.", key=setting.option
+        )
+    for key in setting.value.keys() - _FSDP:
+        raise OptionError(
+            f"{setting.option}: unknown key {key}", cure=suggest(key, sorted(_FSDP), what="keys"), key=setting.option
+        )
+    for other in ("deepspeed", "load_in_4bit"):
+        if other in settings and settings[other].value:
+            raise OptionError(
+                f"{setting.option}: FSDP does not go with {other}", cure="Delete one of the two.", key=setting.option
+            )
+
+
+_FSDP = frozenset({
+    "activation_checkpointing", "auto_wrap_policy", "cpu_offload", "cpu_ram_efficient_loading", "min_num_params",
+    "reshard_after_forward", "transformer_layer_cls_to_wrap",
+})  # fmt: skip
+"""What FSDP 2 has of fsdp_config; the state dict's type is ours, as `final` is written from it."""
 
 _OF_EVALUATION = frozenset({
     "bf16_full_eval", "eval_accumulation_steps", "eval_delay", "eval_packing", "eval_steps", "eval_strategy",

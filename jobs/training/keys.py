@@ -51,7 +51,7 @@ _WHY_REFUSED = {
         "resume_from_checkpoint", "save_only_model", "save_on_each_node",
     ],
     "4 bits are supported: write `sft.bool.load_in_4bit`": ["load_in_8bit"],
-    "weights are sharded by DeepSpeed: write `sft.dict.deepspeed`": ["fsdp", "fsdp_config"],
+    "FSDP shares weights out where `sft.dict.fsdp_config` is written; `{}` is enough": ["fsdp"],
     "nothing is sent to a hub or a tracking service": [
         "hub_always_push", "hub_model_id", "hub_private_repo", "hub_revision", "hub_strategy", "hub_token", "project",
         "push_to_hub", "trackio_bucket_id", "trackio_space_id", "trackio_static_space_id",

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sqlllm.errors import PackageError, SQLLLMError, TrainingError
 from sqlllm.jobs import cluster
-from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.runs import RunRecord, why
 
 if TYPE_CHECKING:
     from ray.train import TrainingFailedError
@@ -48,8 +48,7 @@ def recorded(run: RunRecord) -> Iterator[None]:
         RunRecord.read(run.folder).finish("cancelled", reason="stopped by the user")
         raise
     except Exception as error:
-        reason = error.message if isinstance(error, SQLLLMError) else f"{type(error).__name__}: {_first_line(error)}"
-        RunRecord.read(run.folder).finish("failed", reason=reason)
+        RunRecord.read(run.folder).finish("failed", reason=why(error))
         raise
 
 
@@ -109,16 +108,16 @@ class _WorkerDied(TrainingError):
 def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resources) -> None:
     try:
         from ray.exceptions import RayError
-        from ray.train import RunConfig, ScalingConfig, TrainingFailedError
-        from ray.train.torch import TorchConfig, TorchTrainer
+        from ray.train import TrainingFailedError
+        from ray.train.torch import TorchConfig
+        from ray.train.v2.api.config import RunConfig, ScalingConfig  # ray.train shows type checkers its old ones
+
+        from .trainer import Trainer
     except ImportError as error:
         raise PackageError.from_import_error(error, package="ray", extra="train") from None
 
-    # Ray Train's patch of `print` makes the hashing in `datasets` flood the log, and its slow poll adds two seconds.
-    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     _check_room(resources)
-    trainer = TorchTrainer(
+    trainer = Trainer(
         train,
         # Ray sets OMP_NUM_THREADS in its workers: the caller's own value would be lost.
         train_loop_config={
@@ -133,7 +132,7 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
             use_gpu=resources.use_gpu,
             resources_per_worker={"CPU": resources.cpus_per_worker} | ({"GPU": 1} if resources.use_gpu else {}),
         ),
-        run_config=RunConfig(  # type: ignore[call-arg]  # Ray shows its old RunConfig to type checkers
+        run_config=RunConfig(
             name="ray",
             storage_path=str(run.folder / "work"),
             # Threads that wait asleep: on a busy machine the usual busy-waiting makes training ten times slower.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import NamedTuple
+
+from .checkpoints import flush
 
 _LATEST = "latest"  # DeepSpeed's own name: its tools find the newest checkpoint by it
 _POSITION = "position.json"
@@ -49,7 +50,7 @@ class Checkpoints:
     def take(self, written: Path) -> None:
         """Make the complete folder `written` the newest checkpoint, and remove those that it replaces."""
         self.folder.mkdir(exist_ok=True)
-        os.sync()  # a power cut must not leave a name without its bytes
+        flush(written)
         to = self.folder / written.name
         shutil.rmtree(to, ignore_errors=True)
         written.rename(to)

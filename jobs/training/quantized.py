@@ -37,11 +37,3 @@ def load_in_4bit(base: Path, dtype: torch.dtype) -> PreTrainedModel:
             # wrong: every later gradient is off, and the loss still falls.
             layer.support_avx512bf16_for_cpu = False
     return prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def unquantized(base: Path, adapter: Path) -> Any:
-    """The adapter beside the base model in its own precision, to be merged: 4 bits have no room for the difference."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), adapter)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from sqlllm.errors import OptionError
 from sqlllm.jobs.runs import RunRecord
 
 from . import checkpoints, dpo, formats
@@ -58,13 +59,20 @@ def finetune(
         run.metrics.unlink(missing_ok=True)
     try:
         with recorded(run):
+            resources = resources or Resources()
+            if "fsdp_config" in spec.training and not resources.use_gpu:
+                raise OptionError(
+                    "FSDP shares weights out over GPUs, and this run has none",
+                    cure=f"Write `{spec.kind}.dict.deepspeed`, which runs on CPUs, too.",
+                    key=f"{spec.kind}.dict.fsdp_config",
+                )
             known = dpo.FORMATS if spec.kind == "dpo" else formats.FORMATS
             table = formats.check(run.data, known)
             if formats.files(run.eval_data):
                 formats.check(run.eval_data, known)
             run = run.update(state="running", rows=table.rows, examples=table.examples)
             with following(run.metrics, on_progress):
-                _fit(spec, run, resources or Resources())
+                _fit(spec, run, resources)
             summary = json.loads((folder / "train_results.json").read_text())
             if not spec.keeps_checkpoints:
                 checkpoints.drop(folder)

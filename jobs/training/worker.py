@@ -179,6 +179,7 @@ def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu
         # A loss that is no number must be seen, not averaged away.
         "logging_nan_inf_filter": False,
         **spec.training,
+        "fsdp": "fsdp_config" in spec.training or None,
         "max_length": longest,
         "save_total_limit": None,  # Metrics counts them
         "use_cpu": not gpu,
@@ -217,7 +218,7 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
     """Write `final`, after LoRA also `adapter`, and the run's figures. Every worker calls it; the `first` writes."""
     folder = run.folder / "finetune_model"
     model = trainer.accelerator.unwrap_model(trainer.model)
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what DeepSpeed has shared out
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what is shared out
     if not first:
         return
     tokenizer = trainer.processing_class
@@ -226,16 +227,23 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
             model.save_pretrained(beside, state_dict=weights)
             tokenizer.save_pretrained(beside)
         if not spec.skip_copy_pretrained_model:
-            if spec.load_in_4bit and spec.local_model_dir:
-                from .quantized import unquantized
-
-                model = unquantized(spec.local_model_dir, folder / "adapter")
+            shared = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+            if spec.local_model_dir and (spec.load_in_4bit or shared):
+                model = _beside(spec.local_model_dir, folder / "adapter")
             model, weights = model.merge_and_unload(), None
     with written_whole(folder / "final") as beside:
         model.save_pretrained(beside, state_dict=weights)
         tokenizer.save_pretrained(beside)
     summary = _summary(trainer, spec, run, seconds)
     (folder / "train_results.json").write_text(json.dumps(summary, indent=2))
+
+
+def _beside(base: Path, adapter: Path) -> Any:
+    """The adapter and its base, whole and unquantized, to be merged: 4 bits have no room for the difference."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), adapter)
 
 
 def _summary(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float) -> dict[str, Any]:

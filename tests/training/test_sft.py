@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sqlllm.errors import TrainingError
-from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.runs import RunRecord, why
 from sqlllm.jobs.training import Progress, Resources, finetune, worker
 
 from .conftest import SUMS, MakeRun, prepare
@@ -121,7 +121,7 @@ def failure(make_run: MakeRun, rows: list[dict[str, Any]], **options: Any) -> tu
         finetune(spec, run)
     record = RunRecord.read(run.folder)
     assert (record.state, record.model) == ("failed", None)
-    assert record.reason == caught.value.message
+    assert record.reason == why(caught.value)
     assert "\n" not in record.reason
     assert not (run.folder / "finetune_model" / "final").exists()
     return caught.value, record

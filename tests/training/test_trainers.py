@@ -11,7 +11,7 @@ import pytest
 
 from sqlllm.errors import OptionError, TrainingError
 from sqlllm.jobs.runs import RunRecord
-from sqlllm.jobs.training import FinetuneSpec, checkpoints, dpo, worker
+from sqlllm.jobs.training import FinetuneSpec, checkpoints, dpo, finetune, worker
 from sqlllm.jobs.training.evaluate import measure
 from sqlllm.jobs.training.formats import check, detect
 
@@ -176,6 +176,22 @@ def test_a_table_without_pairs(make_run: MakeRun) -> None:
     with pytest.raises(OptionError, match="instruction, output, which are no training format") as caught:
         check(run.data, dpo.FORMATS)
     assert "preferences: prompt, chosen, rejected" in caught.value.cure
+
+
+def test_fsdp_is_for_gpus_and_its_options_reach_the_trainer(base: Path, make_run: MakeRun) -> None:
+    from trl import SFTConfig
+
+    config = {"reshard_after_forward": False, "cpu_offload": True, "transformer_layer_cls_to_wrap": "LlamaDecoderLayer"}
+    spec, run = make_run(SUMS, localModelDir=base, sft__dict__fsdp_config=json.dumps(config))
+    args = SFTConfig(**worker.arguments(spec, run, worker.load_model(spec, base, gpu=False), gpu=True))
+    assert args.fsdp
+    assert args.fsdp_plugin_args == args.fsdp_plugin_args | {
+        "fsdp_version": 2, "reshard_after_forward": False, "cpu_offload": True,
+        "transformer_cls_names_to_wrap": "LlamaDecoderLayer",
+    }  # fmt: skip
+    with pytest.raises(OptionError, match="FSDP shares weights out over GPUs, and this run has none") as caught:
+        finetune(spec, run)
+    assert "sft.dict.deepspeed" in caught.value.cure
 
 
 def test_four_bits(base: Path, make_run: MakeRun) -> None:

@@ -8,7 +8,7 @@ from sqlllm.dialect.statements import Run
 from sqlllm.errors import SQLLLMError
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.conversion.spec import ALIASES, ConvertSpec
-from sqlllm.jobs.runs import STOPPED
+from sqlllm.jobs.runs import STOPPED, why
 
 from .. import guard
 from .. import options as checks
@@ -44,7 +44,7 @@ def convert(session: Session, run: Run, options: dict[str, str]) -> Result:
             session.observer.step(f"writing {spec.save_path}")
             record = job.execute(record)
     except SQLLLMError as error:
-        record.end("failed", error.message)
+        record.end("failed", why(error))
         raise
     except KeyboardInterrupt:
         record.end("cancelled", STOPPED)

@@ -8,7 +8,7 @@ from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, SQLLLMError
 from sqlllm.jobs import detached, job
-from sqlllm.jobs.runs import STOPPED, RunRecord
+from sqlllm.jobs.runs import STOPPED, RunRecord, why
 
 from .. import options as checks
 from .. import queries
@@ -72,7 +72,7 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
         else:
             record = train(session, record)
     except SQLLLMError as error:
-        record.end("failed", error.message)
+        record.end("failed", why(error))
         raise
     except KeyboardInterrupt:
         record.end("cancelled", STOPPED)
