@@ -44,12 +44,14 @@ run unseen as LLM.`` where
     and maxTokens="16"
 as figures;
 
--- 4. Deploy it as the SQL function `due_date`, and ask.
+-- 4. Deploy it as the SQL function `due_date`, and ask. For five questions transformers is up sooner than vLLM, which is
+-- what runs a model where nothing is named.
 set model = '''select model from tuned''' where type="sql";
 
 run command as LLM.`` where
     action="infer"
     and udfName="due_date"
+    and inferBackend="transformers"
     and localModelDir="${model}"
 as deployed;
 

@@ -99,6 +99,7 @@ def _check_room(resources: Resources) -> None:
 
 
 _ROOM_SECONDS = 10.0
+_PATIENCE = 10  # times that a cluster is asked for room, each for the minute that Ray Train waits
 
 
 class _WorkerDied(TrainingError):
@@ -110,7 +111,11 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
         from ray.exceptions import RayError
         from ray.train import TrainingFailedError
         from ray.train.torch import TorchConfig
-        from ray.train.v2.api.config import RunConfig, ScalingConfig  # ray.train shows type checkers its old ones
+        from ray.train.v2.api.config import (
+            FailureConfig,
+            RunConfig,
+            ScalingConfig,
+        )  # ray.train shows type checkers its old ones
 
         from .trainer import Trainer
     except ImportError as error:
@@ -135,6 +140,7 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
         run_config=RunConfig(
             name="ray",
             storage_path=str(run.folder / "work"),
+            failure_config=FailureConfig(controller_failure_limit=_PATIENCE - 1),
             # Threads that wait asleep: on a busy machine the usual busy-waiting makes training ten times slower.
             worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}},
         ),
@@ -162,6 +168,8 @@ def _reason(error: TrainingFailedError) -> TrainingError:
     if isinstance(cause, SQLLLMError):
         return TrainingError(cause.message, cure=cause.cure)
     line = _first_line(cause)
+    if type(cause).__name__ == "WorkerGroupStartupTimeoutError":
+        return TrainingError("the cluster has no room for the run's workers", cure=_MORE_NODES)
     if re.search(r"out of memory|allocate memory|low on memory", str(cause), re.IGNORECASE):
         return TrainingError(f"out of memory: {line}", cure=_SMALLER)
     if re.search(_DISK_FULL, str(cause), re.IGNORECASE):
@@ -186,6 +194,7 @@ _SMALLER = (
     "If memory ran out, halve per_device_train_batch_size and double gradient_accumulation_steps, "
     "shorten max_length, or set gradient_checkpointing to true."
 )
+_MORE_NODES = "Start a node, or ask for less with `!byzerllm setup`; then resume the run."
 _MORE_DISK = "Make room in the run's folder, or choose another localPathPrefix; then resume the run."
 
 

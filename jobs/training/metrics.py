@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing_extensions import override
 from sqlllm.errors import TrainingError
 
 from . import checkpoints
-from .progress import Progress, metrics_until
+from .progress import Progress, memory, metrics_until
 
 
 class Metrics(TrainerCallback):
@@ -124,11 +122,3 @@ class Metrics(TrainerCallback):
     def _write(self, progress: Progress) -> None:
         with self.path.open("a") as file:
             file.write(json.dumps(asdict(progress)) + "\n")
-
-
-def memory() -> float:
-    """The most memory this process has held, in GiB: of its GPU if it has one, else of the machine."""
-    if torch.cuda.is_available():
-        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(most / (2**30 if sys.platform == "darwin" else 2**20), 3)

@@ -19,11 +19,10 @@ from sqlllm.errors import TrainingError
 from sqlllm.jobs.runs import RunRecord
 
 from . import pretrain_deepspeed
-from .metrics import memory
 from .pretrain_blocks import IGNORED, Order, Stream
 from .pretrain_checkpoints import Checkpoints, Position
 from .pretrain_spec import PretrainSpec
-from .progress import Progress, metrics_until, read_metrics
+from .progress import Progress, memory, metrics_until, read_metrics
 
 if TYPE_CHECKING:
     from deepspeed import DeepSpeedEngine

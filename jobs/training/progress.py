@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +62,16 @@ def ago(then: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} ago"
     return "now"
+
+
+def memory() -> float:
+    """The most memory this process has held, in GiB: of its GPU if it has one, else of the machine. In workers."""
+    import torch
+
+    if torch.cuda.is_available():
+        return round(torch.cuda.max_memory_allocated() / 2**30, 3)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(most / (2**30 if sys.platform == "darwin" else 2**20), 3)
 
 
 def read_metrics(path: Path, offset: int = 0) -> tuple[list[Progress], int]:

@@ -33,6 +33,8 @@ class Parent:
         # A child in a session of its own, as engines make them.
         self.child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         return os.getpid()
+    def slow(self):
+        return "rfc3987_syntax.syntax_helpers" in sys.modules
 
 parent = Parent.remote()
 worker = ray.get(parent.spawn.remote())
@@ -108,11 +110,13 @@ def test_nothing_outlives_the_script(start_script: StartScript, end: signal.Sign
     assert survivors(folder) == []
 
 
-def test_a_stopped_ray_starts_again(start_script: StartScript) -> None:
+def test_a_stopped_ray_starts_again_and_its_workers_load_nothing_slow(start_script: StartScript) -> None:
     script, folder = start_script(
-        "cluster.stop(); cluster.start(RaySettings()); print(ray.get(Parent.remote().spawn.remote()) != worker)"
+        "cluster.stop(); cluster.start(RaySettings()); again = Parent.remote();"
+        "print(ray.get(again.spawn.remote()) != worker, ray.get(again.slow.remote()));"
+        "print(str(cluster._ABSENT) in os.environ.get('PYTHONPATH', ''))"
     )
-    assert script.communicate() == ("True\n", "")
+    assert script.communicate() == ("True False\nFalse\n", "")
     assert survivors(folder) == []
 
 

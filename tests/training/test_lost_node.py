@@ -1,4 +1,4 @@
-"""A cluster's node is lost in the middle of a run: it goes on from its checkpoint on another one.
+"""A cluster's node is lost in the middle of a run: it goes on from its checkpoint on another one, if there is one.
 
 In a process of its own, which starts a cluster of nodes on this machine.
 """
@@ -13,19 +13,23 @@ from pathlib import Path
 
 import pytest
 
-from sqlllm.jobs.runs import RunRecord
+from sqlllm.errors import TrainingError
+from sqlllm.jobs.runs import RunRecord, list_runs
+from sqlllm.jobs.training import checkpoints, launch
 
 from .conftest import SUMS, prepare
 
 TINY = {
     "sft__int__hidden_size": 32, "sft__int__intermediate_size": 64, "sft__int__vocab_size": 300,
-    "sft__int__per_device_train_batch_size": 16, "sft__int__save_steps": 50, "sft__int__max_steps": 200,
+    "sft__int__per_device_train_batch_size": 16, "sft__int__save_steps": 40, "sft__int__max_steps": 400,
 }  # fmt: skip
 SWIFT = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
 
 
 def main(home: str) -> None:
-    """Train on a node that is lost once there is a checkpoint, and take another one in its place."""
+    """Two runs on a cluster of two nodes: each loses its node once there is a checkpoint."""
+    import ray
+    from ray._private.state import available_resources_per_node
     from ray.cluster_utils import Cluster
 
     from sqlllm.jobs import cluster
@@ -33,25 +37,34 @@ def main(home: str) -> None:
     from sqlllm.settings import RaySettings
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": SWIFT})
-    lost = nodes.add_node(num_cpus=1)
+    spare = [nodes.add_node(num_cpus=1) for _ in range(2)]
     cluster.start(RaySettings(address=nodes.address))
-    gone: list[int] = []
+    lost: set[str] = set()
 
-    def lose(progress: Progress) -> None:
-        if progress.step > 60 and not gone:
-            gone.append(progress.step)
-            nodes.remove_node(lost, allow_graceful=False)
-            nodes.add_node(num_cpus=1)
+    def lose(progress: Progress, name: str) -> None:
+        if progress.step > 60 and name not in lost:
+            lost.add(name)
+            free = available_resources_per_node()
+            node = next(node for node in spare if "CPU" not in free[node.node_id])
+            spare.remove(node)
+            nodes.remove_node(node, allow_graceful=False)
 
-    spec, run = prepare(Path(home), SUMS, name="moved", **TINY)
-    finetune(spec, run, on_progress=lose, resources=Resources())
-    assert gone
-    cluster.stop()
+    def train(name: str) -> RunRecord:
+        spec, run = prepare(Path(home), SUMS, name=name, **TINY)
+        return finetune(spec, run, on_progress=lambda progress: lose(progress, name), resources=Resources())
+
+    train("moved")
+    launch._PATIENCE = 1
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = "2"
+    with pytest.raises(TrainingError, match="no room"):
+        train("stranded")
+    assert lost == {"moved", "stranded"}
+    ray.shutdown()
     nodes.shutdown()
 
 
 @pytest.mark.slow
-def test_a_run_goes_on_on_another_node(tmp_path: Path) -> None:
+def test_a_run_goes_on_on_another_node_and_says_so_if_there_is_none(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     shown = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.training.test_lost_node", str(tmp_path)],
@@ -60,12 +73,15 @@ def test_a_run_goes_on_on_another_node(tmp_path: Path) -> None:
         text=True,
     )
     assert shown.returncode == 0, shown.stderr[-2000:]
-    run = RunRecord.read(tmp_path / "runs" / "moved")
-    assert (run.state, run.steps, run.reason) == ("succeeded", 200, "")
+    moved, stranded = list_runs(tmp_path / "runs")
+    assert (moved.state, moved.steps, moved.reason) == ("succeeded", 400, "")
     # Each step is told once: those up to the checkpoint were not done again.
-    steps = [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()]
+    steps = [json.loads(line)["step"] for line in moved.metrics.read_text().splitlines()]
     assert steps == sorted(set(steps))
-    assert steps[-1] == 200
+    assert steps[-1] == 400
+    assert (stranded.state, stranded.model) == ("failed", None)
+    assert stranded.reason == f"the cluster has no room for the run's workers. {launch._MORE_NODES}"
+    assert checkpoints.last(stranded.folder / "finetune_model") is not None
 
 
 if __name__ == "__main__":
