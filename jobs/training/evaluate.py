@@ -1,4 +1,4 @@
-"""What a model folder says to a table's questions, and how likely it holds the right answers, in a process of Ray."""
+"""What models say to a table's questions, and how likely they hold the right answers, in a process of Ray."""
 
 from __future__ import annotations
 
@@ -22,23 +22,30 @@ class Measured(NamedTuple):
 
 
 def evaluate(
-    folder: Path, examples: Sequence[Example], *, generate: bool = True, max_tokens: int = 256, batch_size: int = 16
-) -> Measured:
-    """Measure the model in `folder` on a Ray that is already running, on a GPU if there is one.
+    folders: Sequence[Path],
+    examples: Sequence[Example],
+    *,
+    generate: bool = True,
+    max_tokens: int = 256,
+    batch_size: int = 16,
+) -> list[Measured]:
+    """Measure the model in each folder on a Ray that is already running, on a GPU if there is one.
 
-    `max_tokens` is the longest answer. TrainingError if a question and its answer are longer than the model reads.
+    `max_tokens` is the longest answer. TrainingError if a question and its answer are longer than a model reads;
+    OptionError, its key the folder, if one holds no model.
     """
     import ray
     from ray.exceptions import RayTaskError
 
-    if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
-        raise OptionError(f"{folder} is not a Hugging Face model folder: it has no config.json", key="localModelDir")
+    for folder in folders:
+        if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
+            raise OptionError(f"{folder} is not a Hugging Face model folder: it has no config.json", key=str(folder))
     gpus = 1 if "GPU" in ray.cluster_resources() else 0  # type: ignore[no-untyped-call]
     # One use of a process: what a model has taken goes with it.
-    task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(measure)  # type: ignore[arg-type]
+    task: Any = ray.remote(num_cpus=1, num_gpus=gpus, max_calls=1, max_retries=0)(_each)
     try:
-        measured: Measured = ray.get(
-            task.remote(folder, list(examples), generate=generate, max_tokens=max_tokens, batch_size=batch_size)
+        measured: list[Measured] = ray.get(
+            task.remote(folders, list(examples), generate=generate, max_tokens=max_tokens, batch_size=batch_size)
         )
     except RayTaskError as error:
         if isinstance(error.cause, TrainingError):
@@ -47,8 +54,12 @@ def evaluate(
     return measured
 
 
+def _each(folders: Sequence[Path], examples: Sequence[Example], **how: Any) -> list[Measured]:
+    return [measure(folder, examples, **how) for folder in folders]
+
+
 def measure(folder: Path, examples: Sequence[Example], *, generate: bool, max_tokens: int, batch_size: int) -> Measured:
-    """`evaluate` in this process."""
+    """`evaluate` one model in this process."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,6 @@ def tokenized(data: Path, tokenizer: Any, *, cache: Path, work: Path) -> Dataset
 
 def render(tokenizer: Any, example: formats.Example) -> tuple[list[int], list[int]]:
     """The tokens of one example and their labels."""
-    from trl.data_utils import common_prefix_length
-
     if "text" in example:
         ids = [*tokenizer(example["text"])["input_ids"]]
         ids += [] if ids[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id]
@@ -85,7 +84,7 @@ def render(tokenizer: Any, example: formats.Example) -> tuple[list[int], list[in
     )  # fmt: skip
     ids = tokenizer.apply_chat_template([*example["prompt"], *example["completion"]], tools=tools, return_dict=False)
     # A template may render the prompt alone otherwise than with its answer: the answer starts where they part.
-    start = common_prefix_length(asked, ids)
+    start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, ids, strict=False)))
     return ids, [_IGNORED] * start + ids[start:]
 
 

@@ -77,15 +77,28 @@ def test_the_record(one: tuple[RunRecord, list[Progress]]) -> None:
 
 
 def test_two_workers_learn_what_one_learns(one: tuple[RunRecord, list[Progress]], base: Path, tmp_path: Path) -> None:
-    options = {"deepspeedConfig": config(2, stage=3, offload_optimizer={"device": "cpu"}), "sfft__int__max_steps": 20}
+    import torch
+
+    options = {"deepspeedConfig": config(2, stage=3, offload_optimizer={"device": "cpu"}), "sfft__int__max_steps": 150}
     spec, run = prepare(tmp_path, base, [TEXTS[0::2], TEXTS[1::2]], **options)
     run = pretrain.pretrain(spec, run, resources=Resources(num_workers=2))
     lines, _ = read_metrics(run.metrics)
     for mine, its in zip(lines, one[1], strict=False):
         assert (mine.step, mine.tokens) == (its.step, its.tokens)
         assert mine.loss == pytest.approx(its.loss, rel=1e-4)
-    assert len(lines) == 4
-    assert weights(run).keys() == weights(one[0]).keys()
+    assert len(lines) == len(one[1])
+    # A sum of two halves rounds otherwise than the whole, and Adam divides by what is small: after 150 steps they are
+    # apart, but by a hundredth of the way that both have gone.
+    from transformers import AutoModelForCausalLM
+
+    start = AutoModelForCausalLM.from_pretrained(base).state_dict()
+    alone, together = weights(one[0]), weights(run)
+    assert alone.keys() == together.keys()
+    apart, gone = (
+        torch.cat([(left[name] - right[name]).flatten() for name in alone]).norm()
+        for left, right in ((together, alone), (alone, start))
+    )
+    assert apart < 0.01 * gone
 
 
 def test_a_killed_worker_starts_again_and_ends_with_the_same_weights(

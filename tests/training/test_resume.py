@@ -132,16 +132,23 @@ def test_a_killed_worker_goes_on_and_a_stopped_run_is_resumed(make_run: MakeRun)
     assert equal(killed.model, unbroken.model)
     assert logged(killed) == logged(unbroken)
 
-    stopped: list[int] = []
+    workers: list[psutil.Process] = []
 
     def interrupt(progress: Progress) -> None:
-        if progress.step > 50 and not stopped:
-            stopped.append(progress.step)
+        if progress.step > 50 and not workers:
+            family = psutil.Process().children(recursive=True)
+            # By name: a child that has ended, of another test, has no command line any more.
+            workers.extend(process for process in family if "RayTrainWorker" in process.name())
             os.kill(os.getpid(), signal.SIGINT)
 
+    handler = signal.getsignal(signal.SIGINT)
     spec, run = make_run(SUMS, name="stopped", **TINY)
     with pytest.raises(KeyboardInterrupt):
         finetune(spec, run, on_progress=interrupt)
+    assert RunRecord.read(run.folder).state == "cancelled"
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert workers
+    assert not psutil.wait_procs(workers, timeout=10)[1]
     (run.folder / "finetune_model" / "checkpoint-99").mkdir()  # half written
     resumed = finetune(spec, RunRecord.read(run.folder), resume=True)
     assert resumed.model is not None

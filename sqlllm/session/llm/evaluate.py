@@ -113,6 +113,7 @@ def _answers(
 ) -> tuple[Answers, Answers | None, str]:
     """What the model said, what its base said, and the model's name."""
     base = options.get("base", "")
+    folders: dict[str, str] = {}  # by the option that names each
     if options.get("udfName"):
         name = options["udfName"]
         found = Answers(grading.ask(session, "udfName", name, [_request(one, options) for one in examples]))
@@ -124,10 +125,10 @@ def _answers(
         if record.model is None:
             raise RunError(f"run {record.name} made no model: it is {record.state}", cure="Resume it, or run it again.")
         name, base = record.name, base or record.base
-        found = _measure(session, options, "run", str(record.model), examples)
+        folders["run"] = str(record.model)
     elif options.get("localModelDir"):
         name = Path(options["localModelDir"]).name
-        found = _measure(session, options, "localModelDir", options["localModelDir"], examples)
+        folders["localModelDir"] = options["localModelDir"]
     else:
         name = "prediction"
         if len(rows) != len(examples):
@@ -136,28 +137,33 @@ def _answers(
                 cure="Make one row for each question in a select.",
             )
         found = Answers([row["prediction"] for row in rows])
-    return found, _measure(session, options, "base", base, examples) if base else None, name
+    measured = _measure(session, options, folders | ({"base": base} if base else {}), examples)
+    return measured[next(iter(folders))] if folders else found, measured.get("base"), name
 
 
 def _measure(
-    session: Session, options: Mapping[str, str], key: str, folder: str, examples: list[formats.Example]
-) -> Answers:
+    session: Session, options: Mapping[str, str], folders: Mapping[str, str], examples: list[formats.Example]
+) -> dict[str, Answers]:
+    """What the model of each folder said, by the option that names it."""
+    if not folders:
+        return {}
     from sqlllm.jobs.training.evaluate import evaluate as measure
 
+    paths = {key: Path(folder).expanduser().absolute() for key, folder in folders.items()}
     session.start_ray()
-    session.observer.step(f"asking {folder}")
+    session.observer.step(f"asking {' and '.join(folders.values())}")
     try:
         measured = measure(
-            Path(folder).expanduser().absolute(),
+            [*paths.values()],
             examples,
             generate="text" not in examples[0],
             max_tokens=checks.count({**_SIZES, **options}, "maxTokens"),
             batch_size=checks.count({**_SIZES, **options}, "batchSize"),
         )
     except OptionError as error:
-        error.key = key
+        error.key = next(key for key, path in paths.items() if str(path) == error.key)
         raise
-    return Answers([*measured.answers], measured.perplexity)
+    return {key: Answers([*each.answers], each.perplexity) for key, each in zip(paths, measured, strict=True)}
 
 
 def _request(example: formats.Example, options: Mapping[str, str]) -> str:
