@@ -242,7 +242,9 @@ def _beside(base: Path, adapter: Path) -> Any:
     """The adapter and its base, whole and unquantized, to be merged: 4 bits have no room for the difference."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+    unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # or ZeRO-3 would share this one out as well, among workers that have ended
     return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), adapter)
 
 
