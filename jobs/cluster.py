@@ -44,6 +44,7 @@ _ENVIRONMENT = {
 }
 
 _ABSENT = Path(__file__).with_name("absent")  # modules that Ray's processes are to take for missing
+HEAD = "node:__internal_head__"  # the resource that only Ray's head node has
 _MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
 _PREFIX = f"/tmp/sqlllm-{os.getuid()}-"  # noqa: S108 (mkdtemp makes what follows private)
 _TRIES = 3  # Ray gives itself 30 s to start, which no setting changes: too few on a busy machine
@@ -121,6 +122,22 @@ def address(settings: RaySettings) -> str:
     if not where and not is_embedded() and (found := local.find()):
         return found.address
     return "" if where == "local" else where
+
+
+def is_shared(settings: RaySettings) -> bool:
+    """Whether Ray is a cluster that was joined by address, so that others may call its models from elsewhere."""
+    found = local.find()
+    where = address(settings)
+    return bool(where) and (found is None or found.address != where)
+
+
+def head() -> tuple[str, str]:
+    """Node id and address of the head of the Ray that runs."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    found = next(node for node in nodes if node["Alive"] and HEAD in node["Resources"])
+    return found["NodeID"], found["NodeManagerAddress"]
 
 
 def authorize(where: str) -> None:
@@ -210,6 +227,8 @@ def _sweep() -> None:
 
 def _join(where: str) -> None:
     import ray
+    from ray._private import worker
+    from ray._private.worker import print_to_stdstream
     from ray.exceptions import AuthenticationError
 
     host, _, port = where.rpartition("://")[2].rpartition(":")
@@ -217,6 +236,10 @@ def _join(where: str) -> None:
         if host:  # Ray itself would wait for minutes for a cluster that is not there
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
+        # It tells of nodes that have left on standard output, which is the script's; there is no setting.
+        worker.print_to_stdstream = lambda data, ignore_prefix: print_to_stdstream(
+            {**data, "is_err": True}, ignore_prefix
+        )
     except AuthenticationError as error:
         raise SetupError(
             f"the Ray cluster at {where} asks for another token",

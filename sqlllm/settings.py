@@ -31,9 +31,17 @@ class SparkSettings(_Group):
     """How to reach or start Spark."""
 
     master: str = Field("local[*]", description="Spark master URL; `local[*]` runs Spark in this process")
-    remote: str = Field("", description="Spark Connect URL (`sc://host:port`); wins over `master`")
+    remote: str = Field(
+        default_factory=lambda: os.environ.get("SPARK_REMOTE", ""),
+        description="Spark Connect URL (`sc://host:port`), else SPARK_REMOTE; wins over `master`",
+    )
     driver_memory: str = Field("2g", description="memory of the JVM when Spark runs in this process")
     packages: str = Field("", description="Maven packages that Spark loads as it starts: `group:name:version,...`")
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its Python workers run on this machine."""
+        return not self.remote and self.master.startswith("local")
 
 
 class RaySettings(_Group):
@@ -67,7 +75,9 @@ class UserSettings(QuotaSettings):
 class ServingSettings(_Group):
     """The gateway in front of the deployed models."""
 
-    host: str = Field("127.0.0.1", description="interface the gateway listens on")
+    host: str = Field(
+        "", description="interface the gateway listens on; empty: 127.0.0.1, on a cluster its head's address"
+    )
     port: int = Field(0, ge=0, le=65535, description="port of the gateway; 0 takes a free one")
     api_key: SecretStr | None = Field(None, description="bearer key that clients must send; none asks for no key")
     users: dict[str, UserSettings] = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ _KILLED = "ActorDiedError"  # in what Serve says of a process that ended without
 REASON = "cannot load the model: "
 
 _POLL_SECONDS = 0.1
+_KEY = "key"  # in Ray's key-value store, under the gateway's name
 _SPECS = "sqlllm-specs"  # namespace in Ray's key-value store
 
 
@@ -74,6 +76,19 @@ def recall(name: str) -> ModelSpec | None:
 
     kept: bytes | None = kv._internal_kv_get(name, namespace=_SPECS)
     return None if kept is None else ModelSpec(**json.loads(kept))
+
+
+def key(*, make: bool) -> str | None:
+    """The key that sessions of this cluster send to its gateway where the settings name none; `make`: one if need be.
+
+    Whoever is let into the cluster finds it.
+    """
+    from ray.experimental import internal_kv as kv
+
+    if make:  # the first of two sessions that start at once wins
+        kv._internal_kv_put(_KEY, secrets.token_hex(32), overwrite=False, namespace=GATEWAY)
+    kept: bytes | None = kv._internal_kv_get(_KEY, namespace=GATEWAY)
+    return None if kept is None else kept.decode()
 
 
 def wait_until_running(application: str, deadline: float, on_workers: Callable[[int], None] = lambda _: None) -> None:

@@ -10,14 +10,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import httpx
+from pydantic import SecretStr
 
-from sqlllm.errors import ModelError, suggest
+from sqlllm.errors import ModelError, SetupError, suggest
 
 from .. import cluster
 from . import applications, logs, placement
 from .applications import GATEWAY, MODEL_PREFIX
 from .engines import get_engine
-from .ports import reachable, reserve
+from .ports import reachable, reserved
 from .spec import Deployment, ModelSpec
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from .server import WorkerLoad
 
 
+_LOOPBACK = "127.0.0.1"
 _ROOM_SECONDS = 5.0
 _DRAIN_SECONDS = 120.0  # that a worker which is replaced may take for the answers it has begun
 _POLL_SECONDS = 0.05
@@ -188,17 +190,19 @@ class Serving:
         ours = self._settings.serving
         running: Any = _get_global_client(raise_if_no_controller_running=False)
         if running is None:
-            host = ours.host
-            with reserve(host, ours.port) as reserved:
-                port = reserved.getsockname()[1]
+            host = ours.host or self._usual_host()
+            with reserved(host, ours.port) as port:
                 serve.start("HeadOnly", {"host": host, "port": port}, logging_config=applications.quiet())
         else:
             host, port = running.http_config.host, running.http_config.port
-        if GATEWAY not in applications.statuses():
-            key = ours.api_key.get_secret_value() if ours.api_key else None
+        is_new = GATEWAY not in applications.statuses()
+        opened = is_new and not ours.host and host != _LOOPBACK  # to the network, and nobody asked for that
+        if not ours.api_key and (key := applications.key(make=opened)):
+            ours.api_key = SecretStr(key)
+        if is_new:
             applications.run(
                 Gateway,
-                key,
+                ours.api_key.get_secret_value() if ours.api_key else None,
                 self._settings.home.expanduser().absolute() / "serving",
                 self._settings.store,
                 self._settings.quota,
@@ -206,10 +210,17 @@ class Serving:
                 application=GATEWAY,
                 route_prefix="/",
                 name="gateway",
-                ray_actor_options={"num_cpus": 0},
+                # Where the proxy is; what it keeps lies on that node's disk.
+                ray_actor_options={"num_cpus": 0, "resources": {cluster.HEAD: 0.001}},
                 max_ongoing_requests=10_000,
             )
         self._endpoint = f"http://{reachable(host)}:{port}"
+
+    def _usual_host(self) -> str:
+        """Loopback, unless Spark or other sessions call from other machines."""
+        settings = self._settings
+        elsewhere = cluster.is_shared(settings.ray) or not settings.spark.is_here
+        return cluster.head()[1] if elsewhere else _LOOPBACK
 
     def _run(self, spec: ModelSpec, *, surge: bool) -> None:
         from .server import ModelServer
@@ -300,8 +311,18 @@ class Serving:
         key = self._settings.serving.api_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
         with httpx.Client(
-            base_url=self._endpoint, headers=headers, timeout=max(10.0, deadline - time.monotonic())
+            base_url=self._endpoint,
+            headers=headers,
+            timeout=max(10.0, deadline - time.monotonic()),
+            trust_env=False,  # a proxy for the internet is none for the gateway
         ) as http:
+            try:
+                http.get("/health", timeout=30)
+            except httpx.TransportError as error:
+                raise SetupError(
+                    f"the gateway at {self._endpoint} cannot be reached from here: {error}",
+                    cure="Open that port, or set serving.host to an address of the head node that all machines reach.",
+                ) from None
             # The gateway may go on calling the workers that were replaced, and take their answers for the new model's.
             while (reply := http.get(f"/v1/models/{spec.name}")).status_code in (200, 404, 503):
                 if reply.status_code == 200 and reply.json()["spec"] == spec.shown():

@@ -9,6 +9,7 @@ Ray is already running. `train` gets the configuration and in it also `run`, `gp
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 import time
@@ -123,7 +124,7 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
 
     _check_room(resources)
     trainer = Trainer(
-        train,
+        _where_the_folder_is(train),
         # Ray sets OMP_NUM_THREADS in its workers: the caller's own value would be lost.
         train_loop_config={
             **config,
@@ -158,6 +159,21 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
     finally:
         if signal.getsignal(signal.SIGINT) is not handler:
             signal.signal(signal.SIGINT, handler)
+
+
+def _where_the_folder_is(train: Train) -> Train:
+    """`train`, with an error of its own on a node that does not see the run's folder."""
+
+    def run(config: dict[str, Any]) -> None:
+        folder = config["run"].folder
+        if not folder.is_dir():
+            raise TrainingError(
+                f"the Ray node {platform.node()} does not see the run's folder {folder}",
+                cure="Mount one folder at one path on all machines, and set SQLLLM_HOME to a folder in it.",
+            )
+        train(config)
+
+    return run
 
 
 def _reason(error: TrainingFailedError) -> TrainingError:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlllm import errors
-from sqlllm.errors import SQLLLMError, TableError, nearest
+from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
 
 from . import ai, functions, guard, vectors
 
@@ -79,6 +79,11 @@ def errors_at(place: Place | None) -> Iterator[None]:
 
 def _translate(error: PySparkException, session: Session | None = None) -> SQLLLMError:
     text = str(error)
+    if error.getCondition() == "JVM_ATTRIBUTE_NOT_SUPPORTED":  # `spark.sparkContext`, for example
+        return SetupError(
+            "this needs Spark's driver in this process; Spark Connect has it elsewhere",
+            cure="Leave it out, or run the script with --master spark://HOST:PORT or without --master.",
+        )
     if ours := _OURS.search(text):  # raised by a model function in a Python worker
         kind = getattr(errors, ours[1], SQLLLMError)
         message, _, cure = ours[2].strip().partition("\n")

@@ -7,14 +7,16 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from sqlllm.errors import PackageError, SetupError
@@ -24,7 +26,14 @@ if TYPE_CHECKING:
 
     from sqlllm.settings import SparkSettings
 
+_PORTS = {"spark": 7077, "sc": 15002}  # where an address names none
+_EXECUTOR_SECONDS = 60.0
 JAVA = 17  # the least that Spark 4 runs on
+_SESSION = {
+    "spark.sql.variable.substitute": "false",  # `${x}` in a value is data
+    # As in Spark 3, which published scripts were written for: what cannot be cast is NULL, as is `split(...)[9]`.
+    "spark.sql.ansi.enabled": "false",
+}
 JAVA_CURE = (
     "Install it:\n"
     "  Debian, Ubuntu:  sudo apt-get install -y default-jre-headless\n"
@@ -53,32 +62,40 @@ def find_java() -> tuple[str, int]:
 def start_spark(settings: SparkSettings) -> SparkSession:
     """A Spark session: Spark Connect at `remote`, else a driver in this process for `master`.
 
-    Raises SetupError if Java is missing or Spark does not start.
+    Raises SetupError if Java is missing, if nothing answers at the address, or if Spark does not start.
     """
+    where = settings.remote or settings.master
+    _reach(where)
     try:
-        from pyspark.errors import PySparkException
+        from pyspark.errors import PySparkException, PySparkImportError
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise PackageError.from_import_error(error, package="pyspark", extra="spark") from error
+    for name in ("SPARK_REMOTE", "MASTER"):  # the settings have the first; PySpark takes neither beside what it is told
+        os.environ.pop(name, None)
     builder = SparkSession.builder.appName("sqlllm")
+    options = _SESSION
     if settings.remote:
         builder = builder.remote(settings.remote)
     else:
         find_java()
-        for key, value in _driver_options(settings).items():
-            builder = builder.config(key, value)
+        options = options | _driver_options(settings)
+    for key, value in options.items():
+        builder = builder.config(key, value)
     # The workers run this interpreter, so that they find the same packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
         with _quiet_jvm() as log, _own_sigint():
             session = builder.getOrCreate()
         log.unlink()  # the JVM goes on writing to it; nobody needs to read that
-        return session
+    except PySparkImportError as error:
+        raise SetupError(f"Spark Connect lacks a package: {error}", cure="Run: pip install 'sqlllm[connect]'") from None
     except PySparkException as error:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-        raise SetupError(
-            f"Spark did not start at {settings.remote or settings.master}: {error}\n{tail}".strip()
-        ) from error
+        raise SetupError(f"Spark did not start at {where}: {error}\n{tail}".strip()) from error
+    if where.startswith("spark://"):
+        _wait_for_an_executor(session, where)
+    return session
 
 
 def _driver_options(settings: SparkSettings) -> dict[str, str]:
@@ -92,9 +109,6 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.warehouse.dir": warehouse,
         "spark.python.task.killTimeout": "500ms",  # until a cancelled task's Python worker is killed
-        "spark.sql.variable.substitute": "false",  # `${x}` in a value is data
-        # As in Spark 3, which published scripts were written for: what cannot be cast is NULL, as is `split(...)[9]`.
-        "spark.sql.ansi.enabled": "false",
     }
     if settings.packages:
         options["spark.jars.packages"] = settings.packages
@@ -106,6 +120,42 @@ def _driver_options(settings: SparkSettings) -> dict[str, str]:
         options |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
         options["spark.sql.shuffle.partitions"] = str(2 * (os.cpu_count() or 1))
     return options
+
+
+def _reach(where: str) -> None:
+    """SetupError if nothing answers at a master's or a server's address: Spark itself would try for minutes."""
+    scheme, _, rest = where.partition("://")
+    if scheme not in ("spark", "sc"):
+        return
+    reason = ""
+    for place in rest.partition("/")[0].partition(";")[0].split(","):  # several masters stand by for each other
+        host, _, port = place.rpartition(":") if ":" in place else (place, "", "")
+        try:
+            socket.create_connection((host.strip("[]"), int(port or _PORTS[scheme])), timeout=10).close()
+            return
+        except (OSError, ValueError) as error:
+            reason = str(error)
+    raise SetupError(
+        f"no Spark answers at {where}: {reason}",
+        cure="Correct --master (or spark.master, spark.remote, SPARK_REMOTE), or leave it out to run Spark here.",
+    )
+
+
+def _wait_for_an_executor(session: SparkSession, master: str) -> None:
+    """SetupError if the cluster gives none: Spark itself would wait for ever and say nothing."""
+    driver = 1  # is in the list, too
+    context: Any = session.sparkContext
+    deadline = time.monotonic() + _EXECUTOR_SECONDS
+    while context._jsc.sc().getExecutorMemoryStatus().size() == driver:
+        if time.monotonic() > deadline:
+            wanted = context.getConf().get("spark.executor.memory", "1g")
+            session.stop()
+            raise SetupError(
+                f"{master} gave no executor with {wanted} within {_EXECUTOR_SECONDS:.0f} s",
+                cure="Its page shows its workers, and who holds their cores: spark.cores.max limits each application."
+                " Executors that start and end at once do not reach this machine: set spark.driver.host.",
+            )
+        time.sleep(0.1)
 
 
 @contextmanager

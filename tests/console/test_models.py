@@ -14,6 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from sqlllm.console.cli import cli
+from sqlllm.console.cli.models import _post
+from sqlllm.errors import ModelError
 from sqlllm.jobs.reaper import marked
 
 from .test_cli import SQLLLM, sqlllm
@@ -79,6 +81,28 @@ def test_up_where_scripts_join_another_cluster(folder: Path) -> None:
     assert "scripts here join the Ray at 10.0.0.1:6379" in shown.stderr
 
 
+@pytest.mark.parametrize(
+    ("status", "text", "words"),
+    [
+        (404, '{"error": {"message": "there is no model m"}}', "there is no model m"),
+        (502, "<h1>Bad Gateway</h1>", "no gateway of ours: HTTP 502: <h1>Bad Gateway</h1>"),
+        (404, '{"detail": "Not Found"}', "no gateway of ours: HTTP 404"),
+        (0, "", "does not answer: refused"),
+    ],
+)
+def test_what_is_no_answer_is_one_error(status: int, text: str, words: str) -> None:
+    def reply(request: httpx.Request) -> httpx.Response:
+        if not status:
+            raise httpx.ConnectError("refused")
+        return httpx.Response(status, text=text)
+
+    with (
+        httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(reply)) as http,
+        pytest.raises(ModelError, match=words),
+    ):
+        _post(http, "/v1/chat/completions", {})
+
+
 @pytest.mark.slow
 def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(folder: Path) -> None:
     def run(*arguments: str) -> str:
@@ -98,6 +122,9 @@ def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(fol
     models = {row["name"]: (row["state"], row["replicas"], row["endpoint"] + "/v1") for row in json.loads(
         run("stat", "--format", "json"))}  # fmt: skip
     assert models == {"polite": ("RUNNING", 1, endpoint), "other": ("RUNNING", 2, endpoint)}
+    address = json.loads((folder / "home" / "cluster.json").read_text())["address"]
+    run("query", "--model", "polite", "--query", "hello", "--output_file", "answer.txt", "--ray_address", address)
+    assert (folder / "answer.txt").read_text() == "good day"
     workers = json.loads(run("stat", "--model", "polite", "--format", "json"))
     assert [(worker["state"], worker["requests"] > 0) for worker in workers] == [("idle", True)]
 
@@ -106,6 +133,15 @@ def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(fol
         "select llm_result(polite(llm_param(map('instruction', 'hello')))) as answer as answers;"
     )
     assert json.loads(run("run", "script.sql", "--format", "json")) == [{"answer": "good day"}]
+
+    with subprocess.Popen(
+        [*SQLLLM, "stat", "--format", "json", "--interval", "0.2"], cwd=folder, stdout=subprocess.PIPE, text=True
+    ) as watches:
+        assert watches.stdout is not None
+        first, second = (json.loads(watches.stdout.readline()) for _ in range(2))
+        watches.send_signal(signal.SIGINT)
+    assert first == second
+    assert watches.returncode == 130
 
     run("undeploy", "--model", "other")
     again = sqlllm("undeploy", "--model", "other", cwd=folder)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,10 +15,10 @@ import pytest
 from sqlllm.errors import RunError
 from sqlllm.jobs import detached
 from sqlllm.jobs.job import Job
-from sqlllm.jobs.reaper import marked
 from sqlllm.jobs.runs import RunRecord
 from sqlllm.jobs.training.progress import read_metrics
 from sqlllm.settings import RaySettings, Settings
+from tests.clusters import RayCluster
 
 from .conftest import SUMS, MakeRun
 
@@ -130,43 +125,9 @@ def test_what_fails_says_why_in_the_record_and_the_log(make_run: MakeRun, tmp_pa
 @pytest.fixture
 def ray_address(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A Ray cluster with a dashboard, and the environment in which it can be reached."""
-    (tmp_path / "token").write_text("0" * 64)
-    mark = f"SQLLLM_TEST={uuid.uuid4().hex}"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token"), "RAY_USAGE_STATS_ENABLED": "0",
-        **dict([mark.split("=")]),
-    }  # fmt: skip
-    port, dashboard, agent, metrics, client = (free_port() for _ in range(5))
-    folder = tempfile.mkdtemp(prefix="r-", dir="/tmp")  # short, for its sockets
-    command = [
-        str(Path(sys.executable).with_name("ray")), "start", "--head", "--block", "--num-cpus=4", f"--port={port}",
-        "--node-ip-address=127.0.0.1", f"--temp-dir={folder}", "--include-dashboard=true",
-        f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}",
-        f"--metrics-export-port={metrics}", f"--ray-client-server-port={client}", f"--object-store-memory={2**27}",
-    ]  # fmt: skip
-    with (tmp_path / "ray.log").open("wb") as log:
-        head = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        while "Ray runtime started" not in (tmp_path / "ray.log").read_text():
-            assert head.poll() is None, (tmp_path / "ray.log").read_text()
-            time.sleep(0.2)
-        yield f"127.0.0.1:{port}", environment
-    finally:
-        head.terminate()
-        while alive := marked(mark.encode()):
-            head.poll()
-            for pid in alive:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.1)
-        head.wait()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    with RayCluster(tmp_path / "ray", 4, dashboard=True) as cluster:
+        cluster.launch()
+        yield cluster.address, cluster.environment
 
 
 def test_on_a_cluster_it_is_a_job(make_run: MakeRun, tmp_path: Path, ray_address: tuple[str, dict[str, str]]) -> None:

@@ -111,3 +111,13 @@ def test_what_the_models_leave_no_room_for_is_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sqlllm.jobs.cluster.is_embedded", lambda: True)
     with pytest.raises(TrainingError, match=r"training needs 1 CPUs and 0\.5 are free"):
         launch._check_room(launch.Resources())
+
+
+def test_a_node_without_the_folder_says_so(run: RunRecord, tmp_path: Path) -> None:
+    seen: list[dict[str, Any]] = []
+    train = launch._where_the_folder_is(seen.append)
+    train({"run": run})
+    assert seen == [{"run": run}]
+    with pytest.raises(TrainingError, match="does not see the run's folder") as caught:
+        train({"run": run.model_copy(update={"folder": tmp_path / "elsewhere"})})
+    assert "SQLLLM_HOME" in caught.value.cure

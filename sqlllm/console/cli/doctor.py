@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import click
@@ -16,21 +15,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from sqlllm.errors import SetupError
+from sqlllm.settings import Settings
 
-OK, MISSING, BROKEN = "found", "missing", "broken"
+from . import nodes
+from .findings import BROKEN, MISSING, OK, Finding
+
 _COLOURS = {OK: "green", MISSING: "yellow", BROKEN: "red"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    name: str
-    state: str
-    detail: str = ""
-    cure: str = ""
-    required: bool = True
-
 
 # package: (distributions that bring it, extra, needed by the demo)
 PACKAGES: dict[str, tuple[tuple[str, ...], str, bool]] = {
@@ -119,9 +109,12 @@ def findings() -> list[Finding]:
 def command() -> None:
     """Java, Spark, Ray, torch, vLLM, the GPU: found, missing or broken, and the cure.
 
+    Where the settings name clusters, each of their nodes is asked, too: Python, packages, the shared folder.
     Exits with 1 if something that every script needs is missing or broken.
     """
     results = findings()
+    if all(finding.state == OK for finding in results if finding.required):
+        results += nodes.findings(Settings.load())
     table = Table(box=None, pad_edge=False, show_header=False)
     for finding in results:
         detail = "\n".join(filter(None, [finding.detail, finding.cure]))

@@ -143,12 +143,12 @@ def stat(model: str | None, interval: float, form: str, ray_address: str) -> Non
 
 
 @click.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
+@click.option("--host", help="Interface to listen on; 127.0.0.1, on a cluster by address its head's, if none is given.")
 @click.option("--port", default=8000, show_default=True, help="Port to listen on; 0 takes a free one.")
 @click.option("--api_key", envvar="SQLLLM_SERVING__API_KEY", help="What clients must send as their bearer key.")
 @_ray_address
 @_file
-def serve(host: str, port: int, api_key: str | None, ray_address: str, path: Path | None) -> None:
+def serve(host: str | None, port: int, api_key: str | None, ray_address: str, path: Path | None) -> None:
     """OpenAI's API for models: those of the file, and all that are deployed on the cluster.
 
     On a cluster (that of `sqlllm up`, or at an address) the API and the models live on when the command ends.
@@ -157,10 +157,13 @@ def serve(host: str, port: int, api_key: str | None, ray_address: str, path: Pat
     options = [_options(model) for model in _read(path)] if path else []
     with _session(ray_address, anywhere=True) as session:
         ours = session.settings.serving
-        ours.host, ours.port = host, port
+        ours.host, ours.port = host or ours.host, port
         if api_key:  # else that of sqlllm.toml stays
             ours.api_key = SecretStr(api_key)
+        known = bool(ours.api_key)
         session.serving.start()
+        if ours.api_key and not known:
+            click.echo(f"key: {ours.api_key.get_secret_value()}", err=True)
         _check_gateway(session, host, port)
         _deploy(session, options)
         click.echo(f"{session.serving.endpoint}/v1")
@@ -289,22 +292,32 @@ def _http(session: Session) -> httpx.Client:
     session.serving.start()
     key = session.settings.serving.api_key
     headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    return httpx.Client(base_url=session.serving.endpoint, headers=headers, timeout=session.settings.llm.timeout)
+    return httpx.Client(
+        base_url=session.serving.endpoint, headers=headers, timeout=session.settings.llm.timeout, trust_env=False
+    )
 
 
 def _post(http: httpx.Client, route: str, body: dict[str, Any]) -> httpx.Response:
-    reply = http.post(route, json=body)
-    if reply.status_code != 200:
-        raise ModelError(reply.json()["error"]["message"])
-    return reply
+    """The reply, if it is one; else a ModelError with the gateway's words, or with those of whatever answers there."""
+    try:
+        reply = http.post(route, json=body)
+    except httpx.TransportError as error:
+        raise ModelError(f"{http.base_url} does not answer: {error or type(error).__name__}") from None
+    if reply.status_code == 200:
+        return reply
+    try:
+        reason = str(reply.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        reason = f"{http.base_url} is no gateway of ours: HTTP {reply.status_code}: {reply.text[:200].strip()}"
+    raise ModelError(reason)
 
 
-def _check_gateway(session: Session, host: str, port: int) -> None:
+def _check_gateway(session: Session, host: str | None, port: int) -> None:
     """A gateway that was there already keeps its port and key: SetupError if they are not those asked for."""
     there = httpx.URL(session.serving.endpoint)
-    keyed = httpx.get(f"{there}/v1/models", timeout=30).status_code == httpx.codes.UNAUTHORIZED
+    keyed = httpx.get(f"{there}/v1/models", timeout=30, trust_env=False).status_code == httpx.codes.UNAUTHORIZED
     if (
-        there.host != reachable(host)
+        (host and there.host != reachable(host))
         or (port and there.port != port)
         or keyed != bool(session.settings.serving.api_key)
     ):

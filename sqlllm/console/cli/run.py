@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -16,17 +17,37 @@ from sqlllm.console.interrupts import interruptible
 from sqlllm.console.script import needs_ray
 from sqlllm.dialect import parse
 from sqlllm.errors import OptionError, ScriptErrors
-from sqlllm.session import Session
+from sqlllm.session import Observer, Session
 from sqlllm.settings import Settings
+
+
+def by_address(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags of where Spark and Ray are."""
+    master = click.option("--master", metavar="URL", help="Of Spark: spark://HOST:PORT, local[4], or sc://HOST:PORT.")
+    ray = click.option("--ray_address", metavar="HOST:PORT", help="Of a Ray cluster.")
+    return master(ray(command))
+
+
+def session_at(master: str | None, ray_address: str | None, observer: Observer | None = None) -> Session:
+    """A session on the clusters that the flags name; where they name none, on those of the settings."""
+    settings = Settings.load()
+    if master:
+        is_server = master.startswith("sc://")
+        settings.spark.remote = master if is_server else ""
+        settings.spark.master = settings.spark.master if is_server else master
+    if ray_address:
+        settings.ray.address = ray_address
+    return Session(settings, observer=observer)
 
 
 @click.command("run")
 @click.argument("script", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
+@by_address
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a variable or a setting first.")
 @click.option(
     "--format", "form", type=click.Choice(render.FORMATS), default="table", help="How to show the last table."
 )
-def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
+def command(script: Path, master: str | None, ray_address: str | None, assignments: tuple[str, ...], form: str) -> None:
     """Run SCRIPT (`-` reads standard input) and show its last table.
 
     Exits with 1 if the script or the machine is at fault, with 130 after Ctrl-C.
@@ -40,7 +61,7 @@ def command(script: Path, assignments: tuple[str, ...], form: str) -> None:
     # Py4J logs the stack of what Ctrl-C interrupts, to the root logger.
     logging.getLogger().addFilter(lambda record: "py4j" not in record.pathname)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # a polite kill is as Ctrl-C
-    session = Session(Settings.load(), observer=observer)
+    session = session_at(master, ray_address, observer)
     try:
         with interruptible(session), watched(session, observer.active):
             for assignment in assignments:

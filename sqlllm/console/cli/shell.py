@@ -9,15 +9,14 @@ import click
 from rich.console import Console
 
 from sqlllm.errors import PackageError
-from sqlllm.session import Session
-from sqlllm.settings import Settings
 
-from .run import assign
+from .run import assign, by_address, session_at
 
 
 @click.command("shell")
+@by_address
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="Set a variable or a setting first.")
-def command(assignments: tuple[str, ...]) -> None:
+def command(master: str | None, ray_address: str | None, assignments: tuple[str, ...]) -> None:
     """Statements at a prompt: history, completion with Tab, multi-line until `;`, Ctrl-C stops one.
 
     `\\d` lists tables, `\\m` models, `\\r` runs, `\\?` all short cuts.
@@ -28,7 +27,7 @@ def command(assignments: tuple[str, ...]) -> None:
         raise PackageError.from_import_error(error, package="prompt_toolkit", extra="console") from error
     # Py4J logs the stack of what Ctrl-C interrupts, to the root logger.
     logging.getLogger().addFilter(lambda record: "py4j" not in record.pathname)
-    session = Session(Settings.load())
+    session = session_at(master, ray_address)
     try:
         for assignment in assignments:
             assign(session, assignment)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import OptionError, SQLLLMError
+from sqlllm.errors import OptionError, SetupError, SQLLLMError
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.runs import STOPPED, RunRecord, why
 
@@ -63,6 +64,7 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
         with queries.errors_at(table.place):
             if frame is not None:
                 frame.write.parquet(str(record.data))
+                check_seen(session, record.data)
         if held_out and measured is not None:
             with queries.errors_at(held_out.place):
                 measured.write.parquet(str(record.eval_data))
@@ -81,6 +83,15 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     if spec.output_table:
         return session.name_table(made.frame, spec.output_table, run.place)
     return Result(made.frame, place=run.place)
+
+
+def check_seen(session: Session, table: Path) -> None:
+    """SetupError if Spark's workers have written a table where this machine does not see it."""
+    if not session.settings.spark.is_here and not any(table.glob("*.parquet")):
+        raise SetupError(
+            f"Spark's workers wrote the training table to disks of their own: nothing is in {table} here",
+            cure="Mount one folder at one path on all machines, and set SQLLLM_HOME to a folder in it.",
+        )
 
 
 def train(session: Session, record: RunRecord, *, resume: bool = False) -> RunRecord:
