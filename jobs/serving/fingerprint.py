@@ -11,6 +11,7 @@ import orjson
 
 from sqlllm.version import __version__
 
+from .engines import get_engine
 from .spec import ModelSpec
 
 _WHOLE = 64 * 2**20  # bytes; a larger file is sampled
@@ -62,5 +63,7 @@ def _add(digest: hashlib.blake2b, file: Path) -> None:
 
 
 def _versions(engine: str) -> list[str]:
-    """Of this package, and of the package that the engine is called after, if there is one."""
-    return [__version__, *(version(name) for name in packages_distributions().get(engine, []))]
+    """Of this package, and of those of the engine: the one that it is called after, if it names no others."""
+    names = getattr(get_engine(engine), "packages", (engine,))
+    found = packages_distributions()
+    return [__version__, *(version(one) for name in names for one in found.get(name, []))]

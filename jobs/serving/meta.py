@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from .engines import gguf_header
 from .spec import ModelSpec
 
 
 def meta(spec: ModelSpec) -> dict[str, Any]:
     """As far as the model's folder and the engine's options tell it; what they do not tell is None."""
-    config = _read(Path(spec.model_path) / "config.json") if spec.model_path else {}
-    template = Path(spec.model_path) / "chat_template.jinja"
+    config, template = _told(spec.model_path) if spec.model_path else ({}, False)
     told = spec.engine_options.get("max_model_len") or config.get("max_position_embeddings")
     return {
         "model_name": spec.name,
@@ -22,10 +23,24 @@ def meta(spec: ModelSpec) -> dict[str, Any]:
         "architectures": config.get("architectures"),
         "max_model_len": int(told) if told else None,
         "support_stream": True,
-        "support_chat_template": template.is_file()
-        or "chat_template" in _read(Path(spec.model_path) / "tokenizer_config.json"),
+        "support_chat_template": template,
         "message_format": True,
     }
+
+
+@lru_cache
+def _told(path: str) -> tuple[dict[str, Any], bool]:
+    """The model's configuration in Hugging Face's words, and whether it has a chat template."""
+    folder = Path(path)
+    if (file := gguf_header.find(folder)) and file.is_file():
+        header = gguf_header.read(file)
+        config = {
+            "architectures": [header.get("general.architecture")],
+            "max_position_embeddings": gguf_header.context(header),
+        }
+        return config, "tokenizer.chat_template" in header
+    tokenizer = _read(folder / "tokenizer_config.json")
+    return _read(folder / "config.json"), (folder / "chat_template.jinja").is_file() or "chat_template" in tokenizer
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 from sqlllm.errors import SQLLLMError
 
 from .applications import REASON
-from .engines import ROUTES, Counts, Generates, Media, Model, get_engine, routes
+from .engines import ROUTES, Counts, Generates, Media, Model, Tokenizes, get_engine, routes
 from .engines.tokens import PlainTokens, tokenize
 from .fingerprint import fingerprint
 from .meta import meta
@@ -71,7 +71,7 @@ class ModelServer:
         with self._counted():
             try:
                 if route == "tokenize":
-                    answer = await asyncio.to_thread(tokenize, self._spec.model_path, parse_body(body))
+                    answer = await self._tokenize(parse_body(body))
                 elif task := TASKS.get(route):
                     self._check(task.route)
                     answer = await task.run(self.model, parse_body(body))
@@ -122,6 +122,12 @@ class ModelServer:
     async def identity(self) -> tuple[str, dict[str, Any]]:
         """What the model's answers follow from, as a digest; the spec, as it is shown, its routes and its `meta`."""
         return self._fingerprint, {"spec": self._spec.shown(), "routes": self._routes, "meta": meta(self._spec)}
+
+    async def _tokenize(self, request: dict[str, Any]) -> bytes:
+        """By the model itself, if it does; else by the tokenizer in its folder."""
+        if isinstance(self.model, Tokenizes):
+            return await self.model.tokenize(request)
+        return await asyncio.to_thread(tokenize, self._spec.model_path, request)
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation; a token is four bytes for a model that does not count."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -246,21 +245,27 @@ def test_fewer_bits_in_a_gguf_file(quantization: str, far: float, model: Path, t
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("llama_cpp") is None, reason="needs the extra llama-cpp")
 def test_llama_cpp_says_what_transformers_says(model: Path, tmp_path: Path) -> None:
-    from llama_cpp import Llama
+    import httpx
+    import xllamacpp
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    to = convert(tmp_path / "model.gguf", modelNameOrPath=model, format="gguf")
-    llama = Llama(str(to), n_ctx=256, verbose=False, n_threads=1)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(convert(tmp_path / "model.gguf", modelNameOrPath=model, format="gguf"))
+    params.n_ctx, params.cpuparams.n_threads, params.verbosity = 256, 1, 1
+    params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    server = xllamacpp.Server(params)
     tokenizer, ours = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
     for prompt in PROMPTS:
         inputs = tokenizer(prompt, return_tensors="pt")
-        assert llama.tokenize(prompt.encode(), special=True) == inputs["input_ids"][0].tolist()
+        asked = {"content": prompt, "add_special": True, "parse_special": True}
+        tokens = httpx.post(f"{server.listening_address}/tokenize", json=asked).json()["tokens"]
+        assert tokens == inputs["input_ids"][0].tolist()
         answer = ours.generate(**inputs, max_new_tokens=24, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         expected = tokenizer.decode(answer, skip_special_tokens=True)
-        said = llama(prompt, max_tokens=24, temperature=0.0)["choices"][0]["text"]
-        assert said == expected
+        said = server.handle_completions({"prompt": prompt, "max_tokens": 24, "temperature": 0.0})
+        assert said["choices"][0]["text"] == expected
 
 
 @pytest.mark.slow

@@ -19,27 +19,74 @@ from sqlllm.jobs.serving.engines.remote import http as remote_http
 from .provider import Provider, serve
 
 ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
-ENGINES = [*ENGINES_WITH_WEIGHTS, "oracle", "remote"]
+ENGINES = [*ENGINES_WITH_WEIGHTS, "llama_cpp", "oracle", "remote", "claude"]
 CONTEXT = 512
 
 
+# Exact to the bit, as far as llama.cpp can be.
+LLAMA_CPP = {"cache_type_k": "f32", "cache_type_v": "f32", "flash_attn": "false"}
+
+
+@pytest.fixture(scope="session")
+def tiny_gguf(tiny_model: Path) -> Path:
+    """The tiny model as a GGUF file."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from sqlllm.jobs.conversion import gguf_file
+
+    file = tiny_model.with_suffix(".gguf")
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+    gguf_file.write(model, tokenizer, file)
+    return file
+
+
+@pytest.fixture(scope="session")
+def anthropic_api(tiny_gguf: Path) -> str:
+    """The address of somebody else's server of Anthropic's protocol, with the tiny model: llama.cpp's own."""
+    import xllamacpp
+
+    from sqlllm.jobs.serving.engines.llama_cpp import LlamaCpp
+
+    params = xllamacpp.CommonParams()
+    params.model.path, params.n_ctx, params.n_parallel = str(tiny_gguf), 4 * CONTEXT, 4
+    params.cpuparams.n_threads, params.n_threads_http, params.verbosity = 1, 32, 1
+    for name, value in LlamaCpp.parse(LLAMA_CPP).items():
+        setattr(params, name, value)
+    server = xllamacpp.Server(params)
+    _KEPT.append(server)
+    return str(server.listening_address)
+
+
+_KEPT: list[Any] = []  # servers that end with the run
+
+
 @pytest.fixture(scope="session", params=ENGINES)
-def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> str:
+def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> Iterator[str]:
     """The name of the tiny model on one engine."""
-    name = f"tiny_{request.param}"
-    path, options = str(tiny_model), {}
-    if request.param == "oracle":
+    kind = request.param
+    name, engine = f"tiny_{kind}", kind
+    path, options, cpus = str(tiny_model), {}, 1.0
+    if kind == "llama_cpp":
+        path, options, cpus = str(request.getfixturevalue("tiny_gguf")), LLAMA_CPP, 0.1
+    if kind == "oracle":
         table = tiny_model.parent / "answers.csv"
         with table.open("w", newline="") as file:
             csv.writer(file).writerows([("prompt", "answer"), *((text, oracle_says(text)) for text in prompts())])
         path, options = str(table), {"max_model_len": str(CONTEXT)}
-    if request.param == "remote":  # at our own gateway, with another model behind it
+    if kind == "remote":  # at our own gateway, with another model behind it
         behind = ModelSpec(name="tiny_transformers", engine="transformers", model_path=path)
         serving.deploy(behind)
         options = {"provider": "sqlllm", "base_url": f"{serving.endpoint}/v1", "model": behind.name}
         path = "saas/sqlllm/tiny_transformers"
-    serving.deploy(ModelSpec(name=name, engine=request.param, model_path=path, engine_options=options))
-    return name
+    if kind == "claude":
+        address = request.getfixturevalue("anthropic_api")
+        options = {"provider": "claude", "base_url": address, "api_key": "sk-none", "model": "tiny"}
+        path, engine = "saas/claude/tiny", "remote"
+    spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, cpus_per_worker=cpus)
+    serving.deploy(spec)
+    yield name
+    if kind in ("llama_cpp", "claude"):  # no other test asks for it
+        serving.undeploy(name)
 
 
 @pytest.fixture
@@ -81,6 +128,17 @@ class Reference:
 
     def completion(self, text: str, max_tokens: int = CONTEXT) -> Expected:
         return self._generate(self.tokenizer(text)["input_ids"], max_tokens)
+
+    def logprobs(self, text: str, tokens: int) -> list[float]:
+        """Of the first tokens of the answer."""
+        import torch
+
+        messages = [{"role": "user", "content": text}]
+        prompt = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        ids = self.model.generate(torch.tensor([prompt]), max_new_tokens=tokens, do_sample=False)
+        with torch.inference_mode():
+            scores = self.model(ids).logits[0].log_softmax(-1)
+        return [float(scores[at - 1, ids[0, at]]) for at in range(len(prompt), ids.shape[1])]
 
     def _generate(self, prompt: list[int], max_tokens: int) -> Expected:
         import torch

@@ -121,6 +121,14 @@ def routes(model: Model) -> list[str]:
 
 
 @runtime_checkable
+class Tokenizes(Protocol):
+    """A model that has its tokenizer with it, and not in a folder."""
+
+    async def tokenize(self, request: dict[str, Any]) -> bytes:
+        """The tokens of `prompt` or of `messages`, in vLLM's shape."""
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A model that counts what it is asked."""
 
@@ -133,7 +141,8 @@ class Engine(Protocol):
 
     name: ClassVar[str]
     generates: ClassVar[bool]  # whether its models continue any text: then a first token shows that one works
-    # An engine whose models cannot be held to a JSON schema also says `constrains = False`.
+    # An engine whose models cannot be held to a JSON schema also says `constrains = False`; one whose package is not
+    # called as it is itself says which `packages` its answers follow from.
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
@@ -152,6 +161,9 @@ class Engine(Protocol):
         """Load the model, in the worker; a failure is a ModelError with the engine's own reason."""
 
 
+_GGUF = 'A GGUF file is for llama.cpp: inferBackend="llama_cpp".'
+
+
 def check_folder(spec: ModelSpec) -> None:
     """Refuse what is no model folder in Hugging Face's layout."""
     folder = Path(spec.model_path)
@@ -160,7 +172,9 @@ def check_folder(spec: ModelSpec) -> None:
     wrong = "has no config.json" if folder.is_dir() else "does not exist"
     raise ModelError(
         f"the model folder {folder} {wrong}",
-        cure="localModelDir is a folder in Hugging Face's layout: config.json, weights and tokenizer.",
+        cure=_GGUF
+        if folder.suffix == ".gguf" or any(folder.glob("*.gguf"))
+        else "localModelDir is a folder in Hugging Face's layout: config.json, weights and tokenizer.",
     )
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
 
 from sqlllm.errors import ModelError
 
-from ..protocol import RequestError
 from ..spec import ModelSpec
 from .encoding import Encoder, load_encoder
 from .requests import parse_fields
+from .vectors import EmbeddingRequest, vectors
 
 if TYPE_CHECKING:
     import torch
@@ -29,18 +27,6 @@ _POOLING = {
 }
 
 
-class EmbeddingRequest(BaseModel):
-    """The fields of a request for embeddings."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    model: str
-    input: str | list[str]
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = Field(None, ge=1)
-    truncate_prompt_tokens: int | None = Field(None, ge=-1, le=-1, description="-1: cut what is too long")
-
-
 class EmbeddingModel:
     """An encoder behind `/v1/embeddings`."""
 
@@ -50,30 +36,10 @@ class EmbeddingModel:
     async def embeddings(self, request: dict[str, Any]) -> bytes:
         """A vector for each input, in order."""
         typed = parse_fields(request, EmbeddingRequest)
-        texts = [typed.input] if isinstance(typed.input, str) else typed.input
-        if not texts:
-            raise RequestError("input is empty", param="input")
-        size = self._encoder.model.config.hidden_size
-        if typed.dimensions not in (None, size):
-            raise RequestError(f"the model's vectors have {size} dimensions, and no others", param="dimensions")
-        vectors, tokens = await self._encoder.run(texts, self._pool, typed.truncate_prompt_tokens is not None)
-        data = [
-            {
-                "object": "embedding",
-                "index": index,
-                "embedding": vector
-                if typed.encoding_format == "float"
-                else b64encode(vector.astype("<f4").tobytes()).decode(),
-            }
-            for index, vector in enumerate(vectors)
-        ]
-        answer = {
-            "object": "list",
-            "data": data,
-            "model": self._name,
-            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-        }
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        texts = typed.texts
+        typed.check_size(self._encoder.model.config.hidden_size)
+        rows, tokens = await self._encoder.run(texts, self._pool, typed.truncate_prompt_tokens is not None)
+        return vectors(self._name, typed, rows, tokens)
 
     async def check_health(self) -> None:
         """Nothing of it can die alone."""

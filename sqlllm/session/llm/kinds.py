@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlllm.errors import OptionError, suggest
+from sqlllm.jobs.serving.engines import gguf_header
 from sqlllm.jobs.serving.engines.folders import TASKS, task
 
 PREFIX = "custom/"
@@ -34,8 +35,9 @@ _ELSEWHERE = {
     "custom/tokenizer": "A model's tokens are counted by explain llm, with the model deployed.",
     "qa": "Embed with custom/bge, rank with custom/bge_rerank, and ask a chat model.",
 }
+_LLAMA_CPP = ("llama_cpp", "custom/llama_cpp", "ray/llama_cpp")  # a GGUF file, whatever it holds
 _ON_TRANSFORMERS = ("embed", "rerank", "transcribe", "speak")
-NAMES = ("custom/auto", *(PREFIX + name for name in _TASKS), *_BARE)
+NAMES = ("custom/auto", _LLAMA_CPP[0], *(PREFIX + name for name in _TASKS), *_BARE)
 
 
 def engine(kind: str, folder: str) -> str | None:
@@ -43,7 +45,8 @@ def engine(kind: str, folder: str) -> str | None:
 
     Raises: OptionError for an unknown type, or for a folder, if it can be seen from here, that holds another.
     """
-    if kind in ("", "custom/auto"):
+    file = gguf_header.find(Path(folder)) if folder else None
+    if kind in ("", "custom/auto", *_LLAMA_CPP):
         expected = None
     elif kind in _ELSEWHERE:
         raise OptionError(f"{kind} is no model that is served", cure=_ELSEWHERE[kind], key="pretrainedModelType")
@@ -52,11 +55,16 @@ def engine(kind: str, folder: str) -> str | None:
         if expected is None:
             cure = suggest(kind, NAMES, what="types") + " custom/auto goes by what the folder holds."
             raise OptionError(f"unknown pretrainedModelType {kind}", cure=cure, key="pretrainedModelType")
-    found = task(Path(folder)) if kind and folder and Path(folder).is_dir() else expected
+    if file and file.is_file():
+        found = gguf_header.kind(gguf_header.read(file))
+    else:
+        found = task(Path(folder)) if kind and folder and Path(folder).is_dir() else expected
     if expected and found and expected != found:
         raise OptionError(
             f"{kind} {TASKS[expected]}, but the model in {folder} {TASKS[found]}",
             cure='Name another folder in localModelDir, or write pretrainedModelType="custom/auto".',
             key="pretrainedModelType",
         )
+    if file or kind in _LLAMA_CPP:
+        return "llama_cpp"
     return "transformers" if found in _ON_TRANSFORMERS else None

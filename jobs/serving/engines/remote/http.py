@@ -22,6 +22,7 @@ _FIRST_DELAY = 0.5  # seconds; doubles with each try
 _LONGEST_DELAY = 60.0  # a provider that asks for more patience has an error instead
 _TOO_LONG = (
     "context length",
+    "context size",
     "context window",
     "maximum context",
     "prompt is too long",
