@@ -47,6 +47,8 @@ def cut_weights(folder: Path) -> None:
         ("vllm", {"hf_overrides": '{"rope_theta": 5}'}, {"rope_theta": 5}),
         ("transformers", {"max_batch_size": "8"}, 8),
         ("transformers", {"dtype": "bfloat16"}, "bfloat16"),
+        ("llama_cpp", {"n_ctx": "512"}, 512),
+        ("llama_cpp", {"rope_freq_scale": "1"}, 1.0),
     ],
 )
 def test_options_are_typed_by_the_engine_s_own_arguments(engine: str, options: dict[str, str], value: object) -> None:
@@ -62,6 +64,12 @@ def test_options_are_typed_by_the_engine_s_own_arguments(engine: str, options: d
         ("transformers", {"dtyp": "float32"}, "backend.dtyp", "Did you mean dtype?"),
         ("transformers", {"max_batch_size": "many"}, "backend.max_batch_size", "valid integer"),
         ("transformers", {"dtype": "float99"}, "backend.dtype", "float16"),
+        ("llama_cpp", {"n_gpu_layer": "1"}, "backend.n_gpu_layer", "Did you mean n_gpu_layers?"),
+        ("llama_cpp", {"n_parallel": "0"}, "backend.n_parallel", "at least 1"),
+        ("llama_cpp", {"n_batch": "many"}, "backend.n_batch", "no int"),
+        ("llama_cpp", {"type_k": "f31"}, "backend.type_k", "q8_0"),
+        ("llama_cpp", {"split_mode": "half"}, "backend.split_mode", "layer"),
+        ("llama_cpp", {"chat_format": "llama-2"}, "backend.chat_template", "Jinja"),
     ],
 )
 def test_a_wrong_option_is_named(engine: str, options: dict[str, str], key: str, words: str) -> None:

@@ -55,6 +55,7 @@ def engine(kind: str, folder: str) -> str | None:
         if expected is None:
             cure = suggest(kind, NAMES, what="types") + " custom/auto goes by what the folder holds."
             raise OptionError(f"unknown pretrainedModelType {kind}", cure=cure, key="pretrainedModelType")
+    found: str | None
     if file and file.is_file():
         found = gguf_header.kind(gguf_header.read(file))
     else:
