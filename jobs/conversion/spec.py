@@ -21,7 +21,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16")
 FORMATS = ("hf", "gguf")
 HF_QUANTIZATIONS = ("nf4", "fp4", "int8")
 GGUF_QUANTIZATIONS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
-_BITS = {"4": "nf4", "8": "int8", "true": "nf4", "false": "", "none": ""}  # Byzer's spellings
+SPELLINGS = {"4": "nf4", "8": "int8", "true": "nf4", "false": "", "none": ""}  # Byzer's spellings
 _CALIBRATED = ("awq", "gptq")
 
 ALIASES = {
@@ -197,7 +197,7 @@ def _choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> None
 def _quantization(values: Mapping[str, str]) -> str:
     text = values.get("quantization", "").lower()
     gguf = values.get("format") == "gguf"
-    name = ("q4_0" if text == "4" else "q8_0" if text == "8" else text) if gguf else _BITS.get(text, text)
+    name = ("q4_0" if text == "4" else "q8_0" if text == "8" else text) if gguf else SPELLINGS.get(text, text)
     known = GGUF_QUANTIZATIONS if gguf else HF_QUANTIZATIONS
     if not name or name in known:
         return name

@@ -19,7 +19,7 @@ from sqlllm.jobs.serving.engines.remote import http as remote_http
 from .provider import Provider, serve
 
 ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
-ENGINES = [*ENGINES_WITH_WEIGHTS, "llama_cpp", "oracle", "remote", "claude"]
+ENGINES = [*ENGINES_WITH_WEIGHTS, "deepspeed", "llama_cpp", "oracle", "remote", "claude"]
 CONTEXT = 512
 
 
@@ -66,6 +66,8 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
     kind = request.param
     name, engine = f"tiny_{kind}", kind
     path, options, cpus = str(tiny_model), {}, 1.0
+    if kind == "deepspeed":
+        cpus = 0.1
     if kind == "llama_cpp":
         path, options, cpus = str(request.getfixturevalue("tiny_gguf")), LLAMA_CPP, 0.1
     if kind == "oracle":
@@ -85,7 +87,7 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
     spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, cpus_per_worker=cpus)
     serving.deploy(spec)
     yield name
-    if kind in ("llama_cpp", "claude"):  # no other test asks for it
+    if kind in ("deepspeed", "llama_cpp", "claude"):  # no other test asks for it
         serving.undeploy(name)
 
 

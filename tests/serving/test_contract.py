@@ -28,12 +28,14 @@ GAPS = {
     "ranges": {"claude": "llama.cpp's server of this protocol takes any temperature"},
     "logprobs": {
         "transformers": "it gives no log probabilities",
+        "deepspeed": "it generates as transformers does",
         "oracle": "it has none",
         "remote": _BEHIND,
         "claude": _NO_PROTOCOL,
     },
     "schema": {
         "transformers": "it holds no answer to a schema",
+        "deepspeed": "it generates as transformers does",
         "oracle": "its answers are fixed",
         "remote": _BEHIND,
         "claude": "llama.cpp's server of this protocol reads no output_config",

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, cast, runtime_checkable
+
+from pydantic import BaseModel, ValidationError
 
 from sqlllm.errors import ModelError, OptionError, suggest
 
@@ -161,6 +163,7 @@ class Engine(Protocol):
         """Load the model, in the worker; a failure is a ModelError with the engine's own reason."""
 
 
+Parsed = TypeVar("Parsed", bound=BaseModel)
 _GGUF = 'A GGUF file is for llama.cpp: inferBackend="llama_cpp".'
 
 
@@ -190,6 +193,23 @@ def get_engine(name: str) -> type[Engine]:
 @cache
 def _entry_points() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group="sqlllm.engines")}
+
+
+def parse_options(kind: type[Parsed], options: Mapping[str, str], engine: str) -> Parsed:
+    """The options as fields of `kind`; one that it does not have, or a wrong value, is an OptionError."""
+    fields = kind.model_fields
+    values = {}
+    for key, text in options.items():
+        if key not in fields:
+            cure = suggest(key, list(fields), what=f"options of {engine}")
+            raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
+        values[key] = parse_value(text, str(fields[key].annotation))
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = f"backend.{first['loc'][0]}"
+        raise OptionError(f"{key}: {first['msg'].removeprefix('Value error, ')}", key=key) from None
 
 
 def parse_value(text: str, annotation: str) -> Any:

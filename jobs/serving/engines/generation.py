@@ -175,7 +175,8 @@ class Batcher:
         """Greedy: the sampler leaves one token to choose from. Progress ends the rows, so there is no end token."""
         from transformers import GenerationConfig
 
-        return GenerationConfig(max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=self._pad)  # type: ignore[no-untyped-call]
+        one: dict[str, Any] = {"do_sample": False, "num_beams": 1}
+        return GenerationConfig(max_new_tokens=max_new_tokens, pad_token_id=self._pad, **one)  # type: ignore[no-untyped-call]
 
     def _decode(self, tokens: list[int]) -> str:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=True)

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from zlib import crc32
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from sqlllm.errors import ModelError, OptionError, suggest
+from sqlllm.errors import ModelError
 
 from ..protocol import (
     CONTEXT_LENGTH_EXCEEDED,
@@ -30,7 +30,7 @@ from ..protocol import (
     usage,
 )
 from ..spec import ModelSpec
-from . import parse_value
+from . import parse_options
 from .oracle_answers import find_function, find_key, in_words, read_table
 from .requests import Request, parse_request
 from .tokens import PlainTokens, TokenizerTokens, Tokens
@@ -70,20 +70,9 @@ class Oracle:
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
         """The fields of `Options`."""
-        fields = Options.model_fields
-        values = {}
-        for key, text in options.items():
-            if key not in fields:
-                cure = suggest(key, list(fields), what="options of oracle")
-                raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
-            values[key] = parse_value(text, str(fields[key].annotation))
-        try:
-            find_key(values.get("key"))
-            return Options(**values).model_dump()
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = f"backend.{first['loc'][0]}"
-            raise OptionError(f"{key}: {first['msg']}", key=key) from None
+        found = parse_options(Options, options, "oracle")
+        find_key(found.key)
+        return found.model_dump()
 
     @staticmethod
     def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:

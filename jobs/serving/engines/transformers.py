@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sqlllm.errors import ModelError, OptionError, PackageError, suggest
+from sqlllm.errors import ModelError, PackageError, suggest
 
+from ...conversion.spec import HF_QUANTIZATIONS, SPELLINGS
 from ..protocol import (
     CONTEXT_LENGTH_EXCEEDED,
     SSE_DONE,
@@ -27,7 +28,7 @@ from ..protocol import (
     usage,
 )
 from ..spec import ModelSpec
-from . import Model, check_folder, parse_value
+from . import Model, check_folder, parse_options
 from .folders import TASKS, task
 from .requests import Request, parse_request
 from .tokens import TokenizerTokens
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .sampling import Sampling
 
 _GIB = 2**30
+_BITS = {**SPELLINGS, "int4": "nf4"}
 
 
 class Options(BaseModel):
@@ -52,10 +54,23 @@ class Options(BaseModel):
     kv_cache_memory_bytes: int = Field(_GIB, ge=2**20, description="memory that a batch's KV cache may take")
     attn_implementation: str | None = Field(None, description="attention of transformers: eager, sdpa, ...")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+    quantization: str = Field("", description="fewer bits for the linear layers, as it loads: 4 (nf4), fp4 or 8 (int8)")
     pooling: str | None = Field(
         None, pattern="^(mean|cls|max|last)$", description="of an embedding model; default: as its folder says, or mean"
     )
     normalize: bool | None = Field(None, description="vectors of length 1; default: as the folder says, or true")
+
+    @field_validator("quantization")
+    @classmethod
+    def _bits(cls, text: str) -> str:
+        """The format's name, of Byzer-LLM's spellings too."""
+        name = _BITS.get(text.lower(), text.lower())
+        if name not in ("", *HF_QUANTIZATIONS):
+            raise ValueError(
+                f"{text!r} is unknown. {suggest(text, (*HF_QUANTIZATIONS, '4', '8'), what='quantizations')} "
+                "A folder that is AWQ or GPTQ already loads without this option"
+            )
+        return name
 
 
 class Transformers:
@@ -68,19 +83,7 @@ class Transformers:
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
         """The fields of `Options`."""
-        fields = Options.model_fields
-        values = {}
-        for key, text in options.items():
-            if key not in fields:
-                cure = suggest(key, list(fields), what="options of transformers")
-                raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
-            values[key] = parse_value(text, str(fields[key].annotation))
-        try:
-            return Options(**values).model_dump()
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = f"backend.{first['loc'][0]}"
-            raise OptionError(f"{key}: {first['msg']}", key=key) from None
+        return parse_options(Options, options, "transformers").model_dump()
 
     @staticmethod
     def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:  # noqa: ARG004
@@ -96,12 +99,22 @@ class Transformers:
     async def load(spec: ModelSpec, options: dict[str, Any], gpus: float) -> Model:
         """Load weights and tokenizer in a thread."""
         try:
-            import torch
+            import torch  # noqa: F401
             import transformers  # noqa: F401
         except ImportError as error:
             raise PackageError.from_import_error(error, package="transformers", extra="ray") from error
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        return await asyncio.to_thread(_loader(spec), spec, Options(**options), "cuda" if gpus else "cpu")
+        set_threads()
+        typed, loader = Options(**options), _loader(spec)
+        if typed.quantization and loader is not read:
+            raise ModelError("quantization is for models that write text", cure="Leave quantization out.")
+        return await asyncio.to_thread(loader, spec, typed, "cuda" if gpus else "cpu")
+
+
+def set_threads() -> None:
+    """As many as the server gave to this worker."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
 class TransformersModel:
@@ -272,11 +285,13 @@ def _loader(spec: ModelSpec) -> Callable[[ModelSpec, Options, str], Model]:
             f"the model in {spec.model_path} {TASKS[kind]}, which the engine transformers does not do yet",
             cure="It serves models that write text, make vectors of texts or rank them.",
         )
-    return _load
+    return read
 
 
-def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:
-    """Read a model folder, or an adapter's folder and its base model's."""
+def read(
+    spec: ModelSpec, options: Options, device: str, wrap: Callable[[Any], Any] = lambda model: model
+) -> TransformersModel:
+    """Read a model folder, or an adapter's folder and its base model's. `wrap` has the last word on the model."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
@@ -289,6 +304,7 @@ def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:
         if not folder.is_dir():
             raise ModelError(f"the adapter's base model {folder} is not a folder here")
     arguments = {"trust_remote_code": options.trust_remote_code, "local_files_only": True}
+    bits = _fewer_bits(folder, adapter, options, device)
     try:
         own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
         tokenizer = AutoTokenizer.from_pretrained(adapter if own else folder, **arguments)
@@ -299,6 +315,7 @@ def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:
             dtype=options.dtype,
             attn_implementation=options.attn_implementation,
             output_loading_info=True,
+            **bits,
             **arguments,
         )  # type: ignore[misc]
         if loading["missing_keys"]:  # transformers would go on with random weights
@@ -308,7 +325,7 @@ def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-        model = model.to(device).eval()
+        model = wrap((model if bits else model.to(device)).eval())
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
         words = " ".join(str(error).strip().partition("\n\n")[0].split())
         raise ModelError(f"{type(error).__name__}: {words}") from error
@@ -320,3 +337,29 @@ def _load(spec: ModelSpec, options: Options, device: str) -> TransformersModel:
         model, tokenizer, max_batch_size=options.max_batch_size, kv_cache_memory_bytes=options.kv_cache_memory_bytes
     )
     return TransformersModel(spec.name, tokenizer, batcher, context, defaults)
+
+
+def _fewer_bits(folder: Path, adapter: Path | None, options: Options, device: str) -> dict[str, Any]:
+    """How `from_pretrained` is to load fewer bits than are saved, or a folder that has few already; else nothing."""
+    saved = orjson.loads((folder / "config.json").read_bytes())
+    place = {"device_map": {"": device}}  # such a model cannot be moved afterwards
+    if already := (saved.get("quantization_config") or {}).get("quant_method"):
+        if options.quantization:
+            raise ModelError(
+                f"the weights in {folder} are quantised already: {already}", cure="Leave quantization out."
+            )
+        return place
+    if not options.quantization:
+        return {}
+    if adapter is not None:
+        raise ModelError(
+            f"{adapter} is an adapter, which cannot be merged into fewer bits without a loss",
+            cure='Merge it first (action="merge"), then deploy the result with quantization.',
+        )
+    import torch
+
+    from ...conversion import bits
+
+    told = saved.get("dtype") or saved.get("torch_dtype") or "float32"
+    dtype = getattr(torch, told if options.dtype == "auto" else options.dtype)
+    return {**place, "quantization_config": bits.config(options.quantization, dtype)}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,13 +27,12 @@ from . import check_folder, parse_value
 from .ranking import RerankRequest, ranking
 from .requests import parse_fields
 from .tokens import TokenizerTokens
+from .vllm_arguments import arguments, quantizations
 from .vllm_reasons import reason
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-# Set by this package or by Ray.
-_RESERVED = {"model", "served_model_name", "distributed_executor_backend"}
 _GIB = 2**30
 # What answers which of vLLM's tasks.
 _ROUTES = {
@@ -55,15 +51,21 @@ class VLLM:
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
         """Arguments of vLLM's `AsyncEngineArgs`, as the installed version spells them."""
-        known = _arguments()
+        known = arguments()
         values = {}
         for key, text in options.items():
             if key not in known:
                 cure = suggest(key, sorted(known), what="options of vLLM")
                 raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
             values[key] = parse_value(text, known[key])
-        if isinstance(values.get("quantization"), str):  # AWQ and GPTQ, as scripts write them
-            values["quantization"] = values["quantization"].lower()
+        if (method := options.get("quantization", "").lower()) and method not in ("none", "false"):
+            if method not in (methods := quantizations()):  # 4 and 8 are bitsandbytes'
+                cure = suggest(method, methods, what="methods of vLLM")
+                cure += ' Fewer bits as a model loads: quantization="4" or "8" with inferBackend="transformers".'
+                raise OptionError(f"backend.quantization: {method} is unknown", key="backend.quantization", cure=cure)
+            values["quantization"] = method  # AWQ and GPTQ, as scripts write them
+        else:
+            values.pop("quantization", None)
         return values
 
     @staticmethod
@@ -270,23 +272,6 @@ def _refusal(response: Any) -> RequestError:
     error = response.error
     code = CONTEXT_LENGTH_EXCEEDED if "context length" in error.message else None
     return RequestError(error.message, status=int(error.code), param=error.param, code=code)
-
-
-@cache
-def _arguments() -> dict[str, str]:
-    """The names and annotations of vLLM's engine arguments, read from its source: importing vLLM takes 10 s."""
-    found = find_spec("vllm")
-    if found is None or found.origin is None:
-        raise PackageError("vllm is not installed.", cure="Run: pip install 'sqlllm[vllm]', or use another engine.")
-    tree = ast.parse((Path(found.origin).parent / "engine" / "arg_utils.py").read_text())
-    return {
-        field.target.id: ast.unparse(field.annotation)
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs")
-        for field in node.body
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if not field.target.id.startswith("_") and field.target.id not in _RESERVED
-    }
 
 
 def _cpu_defaults(spec: ModelSpec) -> dict[str, Any]:

@@ -127,11 +127,14 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
 
 
 def _engine_options(options: dict[str, str]) -> dict[str, str]:
-    found = {key: value for key, value in options.items() if key.startswith("backend.")}
-    for key in _BARE.keys() & options:
-        if (name := f"backend.{_BARE[key]}") in found:
-            raise OptionError(f"{key} and {name} are one option", cure="Leave one of them out.", key=key)
-        found[name] = options[key]
+    found: dict[str, str] = {}
+    for key, value in options.items():
+        bare = key.removeprefix("backend.")
+        if key != bare or key in _BARE:
+            name = f"backend.{_BARE.get(bare, bare)}"
+            if name in found:
+                raise OptionError(f"{key} is {name}, which is there already", cure="Leave one out.", key=key)
+            found[name] = value
     return found
 
 

@@ -1,0 +1,46 @@
+"""The options that the installed vLLM has, read from its source: importing it takes 10 s."""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlllm.errors import PackageError
+
+# Set by this package or by Ray.
+_RESERVED = {"model", "served_model_name", "distributed_executor_backend"}
+
+
+@cache
+def arguments() -> dict[str, str]:
+    """The names and annotations of vLLM's engine arguments."""
+    return {
+        field.target.id: ast.unparse(field.annotation)
+        for node in _source("engine/arg_utils.py").body
+        if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs")
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if not field.target.id.startswith("_") and field.target.id not in _RESERVED
+    }
+
+
+@cache
+def quantizations() -> list[str]:
+    """vLLM's names of the ways in which weights are quantised."""
+    return [
+        name.value
+        for node in _source("model_executor/layers/quantization/__init__.py").body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "QuantizationMethods"
+        for name in ast.walk(node.value)
+        if isinstance(name, ast.Constant) and isinstance(name.value, str)
+    ]
+
+
+def _source(file: str) -> ast.Module:
+    """A file of the installed vLLM."""
+    found = find_spec("vllm")
+    if found is None or found.origin is None:
+        raise PackageError("vllm is not installed.", cure="Run: pip install 'sqlllm[vllm]', or use another engine.")
+    return ast.parse((Path(found.origin).parent / file).read_text())
