@@ -1,0 +1,57 @@
+"""What the pages about engines say, against the engines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sqlllm.jobs.serving.engines import deepspeed, get_engine, llama_cpp, oracle, transformers
+from sqlllm.jobs.serving.engines.llama_cpp_model import LlamaCppModel
+from sqlllm.jobs.serving.engines.oracle import OracleModel
+from sqlllm.jobs.serving.engines.remote.openai import OpenAIModel
+from sqlllm.jobs.serving.engines.transformers import TransformersModel
+from sqlllm.jobs.serving.engines.transformers_embed import EmbeddingModel
+from sqlllm.jobs.serving.engines.transformers_rank import RankingModel
+from sqlllm.jobs.serving.engines.vllm import VLLMModel
+
+DOCS = Path(__file__).parents[2] / "docs" / "serving"
+MODELS: dict[str, tuple[type, ...]] = {
+    "vllm": (VLLMModel,),
+    "transformers": (TransformersModel, EmbeddingModel, RankingModel),
+    "llama_cpp": (LlamaCppModel,),
+    "deepspeed": (TransformersModel,),
+    "oracle": (OracleModel,),
+    "remote": (OpenAIModel,),
+}
+OPTIONS: dict[str, Any] = {
+    "transformers": transformers.Options.model_fields,
+    "llama-cpp": llama_cpp.NAMES,
+    "oracle": oracle.Options.model_fields,
+    "deepspeed": deepspeed.Options.model_fields.keys() - transformers.Options.model_fields,
+}
+
+
+def test_the_table_of_engines() -> None:
+    found = {}
+    for line in (DOCS / "index.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("| [") and len(cells) == 7:
+            name = re.findall(r"`(?:ray/)?(\w+)`", cells[1])[0]
+            found[name] = [cell == "yes" for cell in cells[3:]]
+    expected = {
+        name: [
+            *(any(hasattr(kind, route) for kind in kinds) for route in ("chat", "embeddings", "rerank")),
+            getattr(get_engine(name), "constrains", True),
+        ]
+        for name, kinds in MODELS.items()
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("page", OPTIONS)
+def test_every_option_is_on_its_engine_s_page(page: str) -> None:
+    words = set(re.findall(r"\w+", (DOCS / f"{page}.md").read_text()))
+    assert not set(OPTIONS[page]) - words
