@@ -29,7 +29,11 @@ def run(file: Path, asks: Any, **options: str) -> Any:
 
     async def with_model() -> Any:
         spec = ModelSpec(name="m", engine="llama_cpp", model_path=str(file))
-        return await asks(await LlamaCpp.load(spec, LlamaCpp.parse(LLAMA_CPP | options), 0))
+        model = await LlamaCpp.load(spec, LlamaCpp.parse(LLAMA_CPP | options), 0)
+        try:
+            return await asks(model)
+        finally:
+            await model.close()
 
     return asyncio.run(with_model())
 

@@ -60,7 +60,7 @@ class LlamaCppModel:
 
     def __init__(self, name: str, server: Any, key: str, embeds: bool, has_template: bool) -> None:
         self._name = name
-        self._server = server  # ends with this object
+        self._server = server  # ends with its last reference
         self.routes = frozenset({"embeddings"} if embeds else {"chat", "chat_batch", "completions"})
         shared: dict[str, Any] = {
             "base_url": server.listening_address,
@@ -155,6 +155,12 @@ class LlamaCppModel:
     async def check_health(self) -> None:
         """Raise if the server does not answer."""
         (await self._aside.get("/health", timeout=30)).raise_for_status()
+
+    async def close(self) -> None:
+        """Close the connections and end the server."""
+        await self._client.aclose()
+        await self._aside.aclose()
+        del self._server
 
     async def _chat(self, typed: LlamaRequest, messages: object) -> tuple[dict[str, Any], dict[str, int]]:
         """The choice that answers a conversation, and its usage."""
