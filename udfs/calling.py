@@ -135,7 +135,9 @@ class Caller:
 
     async def _shorten(self, model: str, messages: list[list[Message]], params: bytes, choices: list[Choice]) -> None:
         """Ask again for what was too long, cut at the end of its last turn until it fits."""
-        while cut := [index for index in _failed(choices, _TOO_LONG) if len(messages[index][-1]["content"]) > 1]:
+        while cut := [
+            index for index in _failed(choices, _TOO_LONG) if _is_longer_text(messages[index][-1]["content"])
+        ]:
             for index in cut:
                 *before, last = messages[index]
                 text = last["content"]
@@ -143,6 +145,11 @@ class Caller:
             others = await self._complete(model, [messages[index] for index in cut], params)
             for index, choice in zip(cut, others, strict=True):
                 choices[index] = {**choice, "truncated": True}
+
+
+def _is_longer_text(content: object) -> bool:
+    """Whether some of it can be left out; not of images and sounds."""
+    return isinstance(content, str) and len(content) > 1
 
 
 def _failed(choices: Sequence[Choice], code: str = "") -> list[int]:

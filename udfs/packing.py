@@ -19,7 +19,7 @@ Ask = Callable[[list[list[Message]], bytes], Awaitable[list[Choice]]]
 """Asks the model: conversations and the other fields of the request to a choice for each conversation."""
 
 # Fields that mean one answer.
-_ALONE = frozenset({"stop", "stop_token_ids", "response_format", "min_tokens", "ignore_eos", "task"})
+_ALONE = frozenset({"stop", "stop_token_ids", "response_format", "min_tokens", "ignore_eos", "task", "voice", "size"})
 _OVERHEAD = 8  # tokens of an array around an answer
 
 
@@ -58,7 +58,8 @@ def _groups(conversations: Sequence[list[Message]], rows: int) -> list[list[int]
     """Places of conversations that differ in their last text alone, at most `rows` together."""
     by_head: defaultdict[bytes, list[int]] = defaultdict(list)
     for place, messages in enumerate(conversations):
-        by_head[orjson.dumps(messages[:-1])].append(place)
+        alike = messages if isinstance(messages[-1]["content"], list) else messages[:-1]  # images and sounds go alone
+        by_head[orjson.dumps(alike)].append(place)
     return [places[start : start + rows] for places in by_head.values() for start in range(0, len(places), rows)]
 
 

@@ -2,7 +2,8 @@
 
 An answer has Byzer-LLM's fields: `output`, `input`, `metadata`, `history` (with the new turns). With
 `"embedding", "true"` the output is a vector, and with `"rerank", '["a", "b"]'` the order of these texts; both without
-a history.
+a history. An `image` is shown to the model, an `audio` is played to it: base64, a `data:` URL, or for an image the
+address of one; a JSON array of several.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from sqlllm.errors import nearest
 
 Message = dict[str, Any]
 Choice = dict[str, Any]
-_MARKS = ("cached", "joined", "truncated", "model")  # of a choice: how it differs from a plain call of the model
+_MARKS = (
+    "cached",
+    "joined",
+    "truncated",
+    "model",
+    "media_type",
+)  # of a choice: how it differs from a plain call of the model
 
 
 class RequestError(ValueError):
@@ -62,6 +69,18 @@ def _texts(text: str) -> list[str]:
     return list(values)
 
 
+def _form(text: str) -> Any:
+    """A JSON object, as chat has it, or the name of a form, as speech does."""
+    return orjson.loads(text) if text.startswith("{") else text
+
+
+def _task_name(text: str) -> str:
+    if text not in MEDIA_TASKS:
+        raise ValueError(text)
+    return text
+
+
+MEDIA_TASKS = ("transcribe", "speak", "draw")  # of a model that has chat, too: a provider's
 # Our key -> (OpenAI's or vLLM's field, how its text is read).
 PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "temperature": ("temperature", float),
@@ -80,9 +99,38 @@ PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "frequency_penalty": ("frequency_penalty", float),
     "repetition_penalty": ("repetition_penalty", float),
     "ignore_eos": ("ignore_eos", _boolean),
-    "response_format": ("response_format", orjson.loads),
+    "response_format": ("response_format", _form),
+    # Of models that hear, speak or draw; the last ones are Byzer-LLM's and diffusers' words.
+    "task": ("task", _task_name),
+    "language": ("language", str),
+    "timestamp_granularities": ("timestamp_granularities", orjson.loads),
+    "voice": ("voice", str),
+    "speed": ("speed", float),
+    "size": ("size", str),
+    "quality": ("quality", str),
+    "width": ("width", int),
+    "height": ("height", int),
+    "negative_prompt": ("negative_prompt", str),
+    "num_inference_steps": ("num_inference_steps", int),
+    "sampling_steps": ("num_inference_steps", int),
+    "guidance_scale": ("guidance_scale", float),
+    "cfg_scale": ("guidance_scale", float),
 }
-TEXTS = ("instruction", "query", "history", "system_msg", "user_role", "assistant_role", "embedding", "rerank")
+TEXTS = (
+    "instruction",
+    "query",
+    "history",
+    "system_msg",
+    "user_role",
+    "assistant_role",
+    "embedding",
+    "rerank",
+    "image",
+    "audio",
+)
+# What a file's base64 begins with. Where nothing fits the model, which looks into it, may know better.
+_IMAGES = {"iVBORw0": "png", "R0lGOD": "gif", "UklGR": "webp"}
+_SOUNDS = {"ZkxhQ": "flac", "T2dnUw": "ogg", "SUQz": "mp3", "//": "mp3"}
 _KNOWN = {*PARAMS, *TEXTS}
 
 
@@ -97,12 +145,12 @@ def parse(request: str) -> Conversation | None:
     if "error" in fields:  # an earlier turn failed: its reason is this turn's reason
         raise RequestError(str(fields["error"].get("kind")), str(fields["error"].get("message")))
     asked = [fields.pop(key) for key in ("query", "instruction") if key in fields]
-    if not asked:
+    if not asked and "audio" not in fields:
         raise RequestError("invalid_request", "llm_param needs the key instruction")
-    prompt = next((text for text in asked if text is not None), None)
-    if prompt is None or fields.get("rerank", "") is None:
+    prompt = next((text for text in asked if text is not None), None if asked else "")
+    if prompt is None or any(fields.get(key, "") is None for key in ("rerank", "image", "audio")):
         return None
-    if not isinstance(prompt, str) or not prompt.strip():
+    if not isinstance(prompt, str) or not (prompt.strip() or fields.get("audio")):
         raise RequestError("empty_prompt", "the instruction is empty")
     if fields.get("embedding", "false") != "false" or "rerank" in fields:
         return _task(prompt, fields)
@@ -114,8 +162,36 @@ def parse(request: str) -> Conversation | None:
     messages = _history(fields.pop("history", None), roles)
     if system := fields.pop("system_msg", None):
         messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
-    messages.append({"role": "user", "content": prompt})
+    parts = [*_media(fields, "image", _image), *_media(fields, "audio", _sound)]
+    if parts and prompt.strip():
+        parts.append({"type": "text", "text": prompt})
+    messages.append({"role": "user", "content": parts or prompt})
     return Conversation(prompt, messages, _params(fields))
+
+
+def _media(fields: dict[str, Any], key: str, part: Callable[[str], Message]) -> list[Message]:
+    """The parts of a message for what stands under a key."""
+    try:
+        given = _texts(fields.pop(key)) if key in fields else []
+        if not all(given):
+            raise ValueError
+    except (ValueError, TypeError, AttributeError):
+        said = f"{key} is base64, a data: URL, an address, or a JSON array of these"
+        raise RequestError("invalid_request", said) from None
+    return [part(one) for one in given]
+
+
+def _image(given: str) -> Message:
+    if not given.startswith(("data:", "http://", "https://")):
+        kind = next((kind for start, kind in _IMAGES.items() if given.startswith(start)), "jpeg")
+        given = f"data:image/{kind};base64,{given}"
+    return {"type": "image_url", "image_url": {"url": given}}
+
+
+def _sound(given: str) -> Message:
+    data = given.partition(";base64,")[2] if given.startswith("data:") else given
+    kind = next((kind for start, kind in _SOUNDS.items() if data.startswith(start)), "wav")
+    return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
 
 
 def _task(prompt: str, fields: dict[str, Any]) -> Conversation:
@@ -193,7 +269,7 @@ def answer(conversation: Conversation, choice: Choice, *, milliseconds: float) -
     elif conversation.task == "rerank":
         texts = [message["content"] for message in conversation.messages[1:]]
         told["output"] = [{**found, "text": texts[found["index"]]} for found in output]
-    elif not conversation.task:
+    elif not conversation.task and "media_type" not in choice:
         told["history"] = [*conversation.messages, {"role": "assistant", "content": output}]
     return orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 

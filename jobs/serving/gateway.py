@@ -36,6 +36,7 @@ from .tasks import TASKS
 from .usage import QUERY_HEADER, Account, Query, Report, UsageFile
 
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
+_LARGEST_FILE = 25 * 2**20  # bytes, as OpenAI has it
 _NO_CALL = "tokenize"  # of a model: it does not count against a quota
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
@@ -54,10 +55,17 @@ async def _form(request: Request) -> bytes:
     fields: dict[str, Any] = {}
     async with request.form() as form:
         for name, value in form.multi_items():
-            if isinstance(value, str):
+            if name.endswith("[]"):  # a list comes as several fields
+                fields.setdefault(name.removesuffix("[]"), []).append(value)
+            elif isinstance(value, str):
                 fields[name] = value
             else:
-                fields[name] = b64encode(await value.read()).decode()
+                content = await value.read(_LARGEST_FILE + 1)
+                if len(content) > _LARGEST_FILE:
+                    raise RequestError(
+                        "the file is larger than 25 MiB; send it in parts, or as MP3", status=413, param=name
+                    )
+                fields[name] = b64encode(content).decode()
     if not fields.get("file"):
         raise RequestError("file is missing: send a form with a sound file and a model", param="file")
     return orjson.dumps(fields)
@@ -323,7 +331,8 @@ class Gateway:
         body = await request.body()
         fields = parse_body(body)
         if (task := fields.get("task")) is not None and f"{task}_batch" not in TASKS:
-            raise RequestError(f"unknown task {task}; known: embed, rerank, or none for a chat", param="task")
+            known = ", ".join(name.removesuffix("_batch") for name in TASKS)
+            raise RequestError(f"unknown task {task}; known: {known}, or none for a chat", param="task")
         model = await self._models.find(fields.get("model"), caller)
         if not model.fingerprint:
             await self._models.identify(fields["model"], model)

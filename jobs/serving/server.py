@@ -19,7 +19,7 @@ from .fingerprint import fingerprint
 from .meta import meta
 from .protocol import JSON, UNSUPPORTED, RequestError, parse_body
 from .spec import ModelSpec
-from .tasks import TASKS
+from .tasks import TASKS, meant
 
 
 class LoadError(Exception):
@@ -68,6 +68,7 @@ class ModelServer:
 
     async def ask(self, route: str, body: bytes) -> tuple[int, bytes, str]:
         """Answer one of `ROUTES` or `TASKS`: HTTP status, body and media type."""
+        route = meant(route, self._routes)
         with self._counted():
             try:
                 if route == "tokenize":

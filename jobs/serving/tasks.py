@@ -1,4 +1,4 @@
-"""What a batch may ask for instead of chat: vectors of texts, or texts in the order of their fit to a query.
+"""What a batch may ask for instead of chat: vectors of texts, texts in the order of their fit to a query, or media.
 
 A batch of conversations is the shape that is kept, joined, limited and counted; with the field `task` each of them is
 `[user: the text]` or `[user: the query, document: a text, ...]`, and its choice's content a vector (base64 of
@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from . import media
 from .protocol import RequestError, batch_response, conversations, failed_choice, usage
 
 _OF_ALL = frozenset({403, 404, 500, 503})  # statuses that every text would get
@@ -81,8 +82,24 @@ async def _rerank(model: Any, request: dict[str, Any]) -> bytes:
     return batch_response(request["model"], list(await asyncio.gather(*map(ask, range(len(batch)), batch))))
 
 
-TASKS = {"embed_batch": Task("embeddings", _embed), "rerank_batch": Task("rerank", _rerank)}
+TASKS = {
+    "embed_batch": Task("embeddings", _embed),
+    "rerank_batch": Task("rerank", _rerank),
+    "transcribe_batch": Task("transcriptions", media.batch(media.transcribe)),
+    "speak_batch": Task("speech", media.batch(media.speak)),
+    "draw_batch": Task("images", media.batch(media.draw)),
+}
 """By the name that a request has for it, and `_batch`."""
+
+
+def meant(route: str, routes: list[str]) -> str:
+    """What a batch of chat means to a model that has no chat but can hear, speak or draw; else the same."""
+    if route != "chat_batch" or "chat_batch" in routes:
+        return route
+    return next(
+        (name for name in ("transcribe_batch", "speak_batch", "draw_batch") if TASKS[name].route in routes), route
+    )
+
 
 _WRONG = RequestError("each conversation is a user's text, and for rerank documents after it", param="messages")
 

@@ -170,7 +170,7 @@ _GGUF = 'A GGUF file is for llama.cpp: inferBackend="llama_cpp".'
 def check_folder(spec: ModelSpec) -> None:
     """Refuse what is no model folder in Hugging Face's layout."""
     folder = Path(spec.model_path)
-    if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
+    if any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "model_index.json")):
         return
     wrong = "has no config.json" if folder.is_dir() else "does not exist"
     raise ModelError(

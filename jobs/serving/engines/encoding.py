@@ -8,11 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-
-from sqlllm.errors import ModelError
-
 from ..protocol import CONTEXT_LENGTH_EXCEEDED, RequestError
+from .loading import arguments, reasons, weights
 
 if TYPE_CHECKING:
     import torch
@@ -75,23 +72,9 @@ def load_encoder(kind: Any, folder: Path, options: Options, device: str, context
     """The model in `folder`, read by the transformers class `kind`; ModelError if it does not load."""
     from transformers import AutoTokenizer
 
-    arguments: dict[str, Any] = {"trust_remote_code": options.trust_remote_code, "local_files_only": True}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **arguments)
-        model, loading = kind.from_pretrained(
-            folder,
-            dtype=options.dtype,
-            attn_implementation=options.attn_implementation,
-            output_loading_info=True,
-            **arguments,
-        )
-        missing = sorted(key for key in loading["missing_keys"] if "pooler" not in key)  # no pooling here reads it
-        if missing:  # transformers would go on with random weights
-            raise ModelError(f"{folder} lacks the weights {missing[0]} and {len(missing) - 1} more")
-        model = model.to(device).eval()
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
-        words = " ".join(str(error).strip().partition("\n\n")[0].split())
-        raise ModelError(f"{type(error).__name__}: {words}") from error
+    with reasons():
+        tokenizer = AutoTokenizer.from_pretrained(folder, **arguments(options))
+    model = weights(kind, folder, options, device, unused="pooler")  # no pooling here reads it
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     config = model.config.get_text_config()

@@ -26,8 +26,17 @@ logger = logging.getLogger(__name__)
 class Answer:
     """One prompt and its answer: written by the generating thread, read in the event loop as pieces of text."""
 
-    def __init__(self, prompt: list[int], max_tokens: int, sampling: Sampling, stop: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        prompt: list[int],
+        max_tokens: int,
+        sampling: Sampling,
+        stop: tuple[str, ...] = (),
+        inputs: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        """`inputs` are of images: a value for each token of the prompt, or one for each image or part of one."""
         self.prompt = prompt
+        self.inputs = inputs or {}
         self.max_tokens = max_tokens
         self.sampling = sampling
         self.stop = stop
@@ -41,6 +50,12 @@ class Answer:
         self._held = ""  # text that may turn out to be the start of a stop string
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
+
+    @property
+    def kind(self) -> list[tuple[str, Any]]:
+        """What those have in common that can share a batch: their inputs can be laid behind each other."""
+        length = len(self.prompt)
+        return [(name, None if _is_by_token(value, length) else value.shape[1:]) for name, value in self.inputs.items()]
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """The pieces; raises what ended the generation, if anything did."""
@@ -139,7 +154,7 @@ class Batcher:
         while self._waiting and len(batch) < self._max_rows:
             answer = self._waiting[0]
             wider = max(width, len(answer.prompt) + answer.max_tokens)
-            if batch and wider * (len(batch) + 1) > self._max_tokens:
+            if batch and (wider * (len(batch) + 1) > self._max_tokens or answer.kind != batch[0].kind):
                 break
             width = wider
             batch.append(self._waiting.popleft())
@@ -169,7 +184,24 @@ class Batcher:
                     generation_config=self._config(max(answer.max_tokens for answer in live)),
                     logits_processor=samplers,
                     stopping_criteria=[Progress(live, self._ends, self._decode)],
+                    **self._inputs(live, width),
                 )
+
+    def _inputs(self, live: list[Answer], width: int) -> dict[str, torch.Tensor]:
+        """The inputs of images, those of all rows together."""
+        import torch
+
+        found = {}
+        for name in live[0].inputs:
+            values = [answer.inputs[name] for answer in live]
+            if _is_by_token(values[0], len(live[0].prompt)):
+                pad = torch.nn.functional.pad
+                values = [
+                    pad(value, (width - len(answer.prompt), 0)) for value, answer in zip(values, live, strict=True)
+                ]
+            value = torch.cat(values).to(self._model.device)
+            found[name] = value.to(self._model.dtype) if value.is_floating_point() else value
+        return found
 
     def _config(self, max_new_tokens: int) -> Any:
         """Greedy: the sampler leaves one token to choose from. Progress ends the rows, so there is no end token."""
@@ -203,6 +235,11 @@ class Progress(StoppingCriteria):
                 answer.flush(self._decode)
                 answer.put(None)  # at once: its neighbours may go on for long
         return torch.tensor(self._done, device=input_ids.device)
+
+
+def _is_by_token(value: torch.Tensor, length: int) -> bool:
+    """Whether it has a value for each token of the prompt."""
+    return tuple(value.shape) == (1, length)
 
 
 def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -29,7 +30,7 @@ from ..protocol import (
 )
 from ..spec import ModelSpec
 from . import Model, check_folder, parse_options
-from .folders import TASKS, task
+from .folders import task
 from .requests import Request, parse_request
 from .tokens import TokenizerTokens
 
@@ -59,6 +60,8 @@ class Options(BaseModel):
         None, pattern="^(mean|cls|max|last)$", description="of an embedding model; default: as its folder says, or mean"
     )
     normalize: bool | None = Field(None, description="vectors of length 1; default: as the folder says, or true")
+    allowed_media_domains: list[str] = Field([], description="hosts that images may be fetched from; *: any")
+    max_audio_seconds: float = Field(3600, gt=0, description="of the longest sound that is written down")
 
     @field_validator("quantization")
     @classmethod
@@ -130,7 +133,7 @@ class TransformersModel:
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
         typed = parse_request(request, Request)
-        (answer,) = await self._answer([self._chat_answer(typed, typed.messages)])
+        (answer,) = await self._answer([await self._chat_answer(typed, typed.messages)])
         counts = usage(len(answer.prompt), answer.tokens)
         choices = [{"index": 0, **_chat_choice(answer)}]
         return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, choices, usage=counts))
@@ -144,7 +147,7 @@ class TransformersModel:
         results: list[Answer | RequestError] = []
         for messages in batch:
             try:
-                results.append(self._chat_answer(typed, messages))
+                results.append(await self._chat_answer(typed, messages))
             except RequestError as error:
                 results.append(error)
         await self._answer([result for result in results if isinstance(result, Answer)])
@@ -171,7 +174,8 @@ class TransformersModel:
         """Server-sent events, one per piece of text."""
         typed = parse_request(request, Request)
         if route == "chat":
-            answer, kind, id = self._chat_answer(typed, typed.messages), "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
+            answer = await self._chat_answer(typed, typed.messages)
+            kind, id = "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
         else:
             prompts = self._prompts(typed)
             if len(prompts) != 1:
@@ -217,7 +221,7 @@ class TransformersModel:
                 answer.cancelled = True
         return answers
 
-    def _chat_answer(self, request: Request, messages: object) -> Answer:
+    async def _chat_answer(self, request: Request, messages: object) -> Answer:
         checked = check_messages(messages)
         if self._tokenizer.chat_template is None:
             raise RequestError("the model's tokenizer has no chat template; use /v1/completions")
@@ -239,7 +243,7 @@ class TransformersModel:
             prompt = [prompt]  # type: ignore[assignment]
         return [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]  # type: ignore[misc]
 
-    def _plain_answer(self, request: Request, prompt: list[int]) -> Answer:
+    def _plain_answer(self, request: Request, prompt: list[int], inputs: dict[str, Any] | None = None) -> Answer:
         from .generation import Answer
 
         asked = request.max_completion_tokens or request.max_tokens
@@ -252,7 +256,7 @@ class TransformersModel:
                 code=CONTEXT_LENGTH_EXCEEDED,
             )
         limit = asked or min(room, self._defaults.get("max_new_tokens") or room)
-        return Answer(prompt, limit, self._sampling(request), request.stops)
+        return Answer(prompt, limit, self._sampling(request), request.stops, inputs)
 
     def _sampling(self, request: Request) -> Sampling:
         from .sampling import Sampling
@@ -272,20 +276,11 @@ def _chat_choice(answer: Answer) -> dict[str, Any]:
 def _loader(spec: ModelSpec) -> Callable[[ModelSpec, Options, str], Model]:
     """What loads the model in this folder, by its task."""
     kind = task(Path(spec.model_path))
-    if kind == "rerank":
-        from . import transformers_rank
-
-        return transformers_rank.load
-    if kind == "embed":
-        from . import transformers_embed
-
-        return transformers_embed.load
-    if kind != "chat":
-        raise ModelError(
-            f"the model in {spec.model_path} {TASKS[kind]}, which the engine transformers does not do yet",
-            cure="It serves models that write text, make vectors of texts or rank them.",
-        )
-    return read
+    if kind == "chat":
+        return read
+    module = import_module(f".transformers_{'rank' if kind == 'rerank' else kind}", __package__)
+    load: Callable[[ModelSpec, Options, str], Model] = module.load
+    return load
 
 
 def read(
@@ -293,9 +288,7 @@ def read(
 ) -> TransformersModel:
     """Read a model folder, or an adapter's folder and its base model's. `wrap` has the last word on the model."""
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-
-    from .generation import Batcher
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = Path(spec.model_path)
     adapter = folder if not (folder / "config.json").is_file() else None
@@ -329,6 +322,18 @@ def read(
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
         words = " ".join(str(error).strip().partition("\n\n")[0].split())
         raise ModelError(f"{type(error).__name__}: {words}") from error
+    return ready(TransformersModel, spec, options, model, tokenizer)
+
+
+M = TypeVar("M", bound=TransformersModel)
+
+
+def ready(kind: type[M], spec: ModelSpec, options: Options, model: Any, tokenizer: Any) -> M:
+    """A loaded model that generates, of this kind."""
+    from transformers import GenerationConfig
+
+    from .generation import Batcher
+
     defaults = model.generation_config.to_diff_dict()
     # What is left in it would be applied a second time by `generate`.
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)  # type: ignore[no-untyped-call]
@@ -336,7 +341,7 @@ def read(
     batcher = Batcher(
         model, tokenizer, max_batch_size=options.max_batch_size, kv_cache_memory_bytes=options.kv_cache_memory_bytes
     )
-    return TransformersModel(spec.name, tokenizer, batcher, context, defaults)
+    return kind(spec.name, tokenizer, batcher, context, defaults)
 
 
 def _fewer_bits(folder: Path, adapter: Path | None, options: Options, device: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ _ELSEWHERE = {
     "qa": "Embed with custom/bge, rank with custom/bge_rerank, and ask a chat model.",
 }
 _LLAMA_CPP = ("llama_cpp", "custom/llama_cpp", "ray/llama_cpp")  # a GGUF file, whatever it holds
-_ON_TRANSFORMERS = ("embed", "rerank", "transcribe", "speak")
+_ON_TRANSFORMERS = ("embed", "rerank", "transcribe", "speak", "draw")
 NAMES = ("custom/auto", _LLAMA_CPP[0], *(PREFIX + name for name in _TASKS), *_BARE)
 
 
