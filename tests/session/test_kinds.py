@@ -22,6 +22,9 @@ _ARCHITECTURES = {
 
 def folder(at: Path, task: str) -> str:
     """A folder as far as its type is read."""
+    if task == "draw":
+        (at / "model_index.json").write_text("{}")
+        return str(at)
     (at / "config.json").write_text(json.dumps({"architectures": [_ARCHITECTURES[task]]}))
     return str(at)
 
@@ -40,6 +43,7 @@ def folder(at: Path, task: str) -> str:
         ("custom/qwen_vl_chat", "see", None),
         ("bark", "speak", "transformers"),
         ("whisper", "transcribe", "transformers"),
+        ("custom/stable_diffusion", "draw", "transformers"),
     ],
 )
 def test_a_type_that_the_folder_bears_out(kind: str, task: str, engine: str | None, tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def test_own_role_names_are_translated() -> None:
         ("stopping_sequences", "a,b", "stop", ["a", "b"]),
         ("ignore_eos", "true", "ignore_eos", True),
         ("response_format", '{"type": "json_object"}', "response_format", {"type": "json_object"}),
+        ("response_format", "wav", "response_format", "wav"),
+        ("cfg_scale", "7.5", "guidance_scale", 7.5),
+        ("task", "speak", "task", "speak"),
     ],
 )
 def test_parameters(key: str, text: str, field: str, value: object) -> None:
@@ -120,3 +123,34 @@ def test_a_failure_says_kind_message_and_attempts() -> None:
     assert json.loads(failure(RequestError("timeout", "late", 3))) == {
         "error": {"kind": "timeout", "message": "late", "attempts": 3}
     }
+
+
+def test_images_and_sounds_are_parts_before_the_text() -> None:
+    png, url = "iVBORw0KGgo=", "https://example.com/a.jpg"
+    conversation = parse(ask(instruction="what?", image=json.dumps([png, url]), audio="data:audio/mp3;base64,SUQzBA=="))
+    assert conversation is not None
+    assert conversation.messages[-1]["content"] == [
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}},
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "input_audio", "input_audio": {"data": "SUQzBA==", "format": "mp3"}},
+        {"type": "text", "text": "what?"},
+    ]
+    alone = parse(ask(audio="UklGRg=="))
+    assert alone is not None
+    assert [part["type"] for part in alone.messages[-1]["content"]] == ["input_audio"]
+    assert parse(ask(instruction="what?", image=None)) is None
+
+
+@pytest.mark.parametrize("fields", [{"image": ""}, {"image": "[1]"}, {"audio": "[]x"}, {"task": "sing"}])
+def test_what_is_no_image_sound_or_task_is_refused(fields: dict[str, str]) -> None:
+    with pytest.raises(RequestError) as raised:
+        parse(ask(instruction="what?", **fields))
+    assert raised.value.message.startswith(tuple(fields))
+
+
+def test_what_is_said_or_drawn_has_no_history() -> None:
+    conversation = parse(ask(instruction="hi"))
+    assert conversation is not None
+    choice = {"message": {"content": "UklGRg=="}, "media_type": "audio/wav"}
+    told = json.loads(answer(conversation, choice, milliseconds=1))
+    assert (told["output"], told["metadata"]["media_type"], "history" in told) == ("UklGRg==", "audio/wav", False)
