@@ -97,7 +97,7 @@ def meant(route: str, routes: list[str]) -> str:
     if route != "chat_batch" or "chat_batch" in routes:
         return route
     return next(
-        (name for name in ("transcribe_batch", "speak_batch", "draw_batch") if TASKS[name].route in routes), route
+        (name for name in ("speak_batch", "transcribe_batch", "draw_batch") if TASKS[name].route in routes), route
     )
 
 
