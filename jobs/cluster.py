@@ -231,10 +231,21 @@ def _join(where: str) -> None:
     from ray._private.worker import print_to_stdstream
     from ray.exceptions import AuthenticationError
 
-    host, _, port = where.rpartition("://")[2].rpartition(":")
+    if "://" in where:  # Ray Client, which neither Ray Train nor Ray Serve is made for
+        raise SetupError(
+            f"a Ray cluster is joined at HOST:PORT, not at {where}",
+            cure="Write the address of its head, with port 6379 as a rule, on a machine that is a node of it.",
+        )
+    host, _, port = where.rpartition(":")
     try:
         if host:  # Ray itself would wait for minutes for a cluster that is not there
             socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f"no Ray cluster answers at {where}: {error}",
+            cure="Correct ray.address (or RAY_ADDRESS), or leave it empty to run Ray in this process.",
+        ) from error
+    try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
         # It tells of nodes that have left on standard output, which is the script's; there is no setting.
         worker.print_to_stdstream = lambda data, ignore_prefix: print_to_stdstream(
@@ -247,8 +258,8 @@ def _join(where: str) -> None:
         ) from error
     except (OSError, RuntimeError, ValueError) as error:
         raise SetupError(
-            f"no Ray cluster answers at {where}: {error}",
-            cure="Correct ray.address (or RAY_ADDRESS), or leave it empty to run Ray in this process.",
+            f"the Ray cluster at {where} cannot be joined: {error}",
+            cure="This machine has to be a node of it (`ray start --address=...`), with the same Python and Ray.",
         ) from error
 
 

@@ -12,6 +12,7 @@ from sqlllm.console.cli import nodes
 from sqlllm.console.cli.findings import BROKEN, OK
 from sqlllm.console.cli.run import session_at
 from sqlllm.errors import SetupError
+from sqlllm.jobs import cluster
 from sqlllm.session.llm.finetune import check_seen
 from sqlllm.session.spark import start_spark
 from sqlllm.settings import Settings, SparkSettings
@@ -51,6 +52,11 @@ def test_no_spark_at_the_address(settings: SparkSettings) -> None:
         start_spark(settings)
     assert "--master" in caught.value.cure
     assert "abc" not in str(caught.value)
+
+
+def test_ray_client_is_refused() -> None:
+    with pytest.raises(SetupError, match=r"joined at HOST:PORT, not at ray://10\.0\.0\.1:10001"):
+        cluster._join("ray://10.0.0.1:10001")
 
 
 def test_a_table_that_is_written_elsewhere(tmp_path: Path) -> None:
