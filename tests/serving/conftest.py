@@ -30,13 +30,17 @@ LLAMA_CPP = {"cache_type_k": "f32", "cache_type_v": "f32", "flash_attn": "false"
 @pytest.fixture(scope="session")
 def tiny_gguf(tiny_model: Path) -> Path:
     """The tiny model as a GGUF file."""
+    return make_gguf(tiny_model)
+
+
+def make_gguf(folder: Path) -> Path:
+    """A model's folder as a GGUF file beside it."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from sqlllm.jobs.conversion import gguf_file
 
-    file = tiny_model.with_suffix(".gguf")
-    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
-    gguf_file.write(model, tokenizer, file)
+    file = folder.with_suffix(".gguf")
+    gguf_file.write(AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), file)
     return file
 
 

@@ -18,8 +18,9 @@ from sqlllm.jobs.serving.engines.llama_cpp import LlamaCpp
 from sqlllm.jobs.serving.meta import meta
 from sqlllm.jobs.serving.protocol import RequestError
 from sqlllm.session.llm import kinds
+from tests.tiny import make_tiny_model
 
-from .conftest import CONTEXT, LLAMA_CPP, Reference, user
+from .conftest import CONTEXT, LLAMA_CPP, Reference, make_gguf, user
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
 
@@ -153,17 +154,18 @@ def test_completions_have_log_probabilities_and_schemas(tiny_gguf: Path, tiny_mo
 
 
 @pytest.mark.slow
-def test_a_closed_stream_ends_its_answer(tiny_gguf: Path) -> None:
-    async def ask(model: Any) -> list[bytes]:
-        async def first() -> bytes:
-            stream = model.stream("chat", {"model": "m", "messages": user("x"), "ignore_eos": True})
-            event = await anext(stream)
-            await stream.aclose()
-            return event
+def test_a_closed_stream_ends_its_answer(tmp_path: Path) -> None:
+    file = make_gguf(make_tiny_model(tmp_path / "long", context=16_384))  # seconds, if it went on
 
-        return [await first() for _ in range(12)]  # a slot is not free until its answer has ended
+    async def ask(model: Any) -> int:
+        stream = model.stream("chat", {"model": "m", "messages": user("x"), "ignore_eos": True})
+        await anext(stream)
+        await stream.aclose()
+        while (slot := (await model._aside.get("/slots")).json()[0])["is_processing"]:
+            await asyncio.sleep(0.01)
+        return int(slot["n_prompt_tokens"])  # with those of the answer so far
 
-    assert len(run(tiny_gguf, ask, n_parallel="1")) == 12
+    assert run(file, ask, n_parallel="1", n_ctx="16384") < 8000
 
 
 @pytest.mark.slow
@@ -200,6 +202,9 @@ def test_a_file_that_does_not_load_says_why(serving: Serving, tiny_gguf: Path, t
     with pytest.raises(ModelError, match="not within the file bounds") as caught:
         serving.deploy(spec)
     assert len(str(caught.value).splitlines()) <= 3
+    long = spec.model_copy(update={"model_path": str(tiny_gguf), "engine_options": {"n_ctx": "513"}})
+    with pytest.raises(ModelError, match=r"n_ctx=513 is more than the 512"):
+        serving.deploy(long)
     layers = spec.model_copy(update={"model_path": str(tiny_gguf), "engine_options": {"n_gpu_layers": "4"}})
     with pytest.raises(ModelError, match="layers are to be on a GPU"):
         serving.deploy(layers)

@@ -126,7 +126,10 @@ def _load(spec: ModelSpec, file: Path, options: dict[str, Any], gpus: float) -> 
     library = _xllamacpp()
     metadata = gguf_header.read(file)
     embeds = options.get("embedding", gguf_header.kind(metadata) == "embed")
-    context = options.get("n_ctx") or min(gguf_header.context(metadata) or _CONTEXT, _CONTEXT)
+    trained = gguf_header.context(metadata) or _CONTEXT
+    context = options.get("n_ctx") or min(trained, _CONTEXT)
+    if context > trained:  # llama.cpp would cut it, and say so in its log
+        raise ModelError(f"n_ctx={context} is more than the {trained} tokens that the model was trained on")
     slots = options.get("n_parallel", 1 if embeds else 4)
     threads = int(os.environ.get("OMP_NUM_THREADS", "1")) if not gpus else None
     _check_gpu(library, options, gpus)
