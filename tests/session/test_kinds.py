@@ -9,6 +9,7 @@ import pytest
 
 from sqlllm.errors import OptionError
 from sqlllm.session.llm import kinds
+from sqlllm.session.llm.infer import check, engine_options
 
 _ARCHITECTURES = {
     "chat": "LlamaForCausalLM",
@@ -53,6 +54,21 @@ def test_a_type_that_the_folder_bears_out(kind: str, task: str, engine: str | No
 def test_a_folder_on_another_machine_is_taken_at_its_word() -> None:
     assert kinds.engine("custom/bge", "/on/the/worker") == "transformers"
     assert kinds.engine("custom/llama2", "/on/the/worker") is None
+    assert kinds.engine("custom/llama2", "/on/the/worker/model.gguf") == "llama_cpp"
+    assert kinds.engine("llama_cpp", "/on/the/worker") == "llama_cpp"
+
+
+def test_engine_options_as_byzer_llm_writes_them() -> None:
+    given = {"quatization": "4", "backend.dtype": "float32", "num_gpu_layers": "0", "udfName": "chat"}
+    check(given)
+    assert engine_options(given) == {
+        "backend.quantization": "4",
+        "backend.dtype": "float32",
+        "backend.num_gpu_layers": "0",
+    }
+    assert engine_options({"backend.quatization": "8"}) == {"backend.quantization": "8"}
+    with pytest.raises(OptionError, match=r"is backend\.quantization, which is there already"):
+        engine_options({"quatization": "4", "backend.quantization": "8"})
 
 
 @pytest.mark.parametrize(

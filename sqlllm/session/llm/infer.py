@@ -116,7 +116,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         "load_balance": wanted.load_balance,
         "autoscale": {name: options[key] for name in Autoscale.model_fields if (key := f"autoscale.{name}") in options}
         or None,
-        "engine_options": _engine_options(options),
+        "engine_options": engine_options(options),
     }
     try:
         spec = ModelSpec.parse(**{key: value for key, value in values.items() if value is not None})
@@ -126,7 +126,8 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     return spec.model_copy(update={"gpus_per_worker": setup.resources(session, options).gpus})
 
 
-def _engine_options(options: dict[str, str]) -> dict[str, str]:
+def engine_options(options: dict[str, str]) -> dict[str, str]:
+    """Those of the engine, each as `backend.NAME`; OptionError for one that is there in two spellings."""
     found: dict[str, str] = {}
     for key, value in options.items():
         bare = key.removeprefix("backend.")
