@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from sqlllm.errors import ModelError
 from sqlllm.jobs.conversion import bits
-from sqlllm.jobs.serving import ModelSpec
+from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.jobs.serving.engines import get_engine
 from tests.tiny import make_tiny_encoder
 
-from .conftest import user
+from .conftest import Reference, user
 
 pytestmark = pytest.mark.slow
 LINEAR = 2 * 7  # matrices of the tiny model's layers
@@ -67,3 +69,39 @@ def test_deepspeed_refuses_what_it_does_not_do(tiny_model: Path, tmp_path: Path)
         load("deepspeed", tiny_model, replace_with_kernel_inject="true")
     with pytest.raises(ModelError, match="makes vectors of texts; the engine deepspeed is for"):
         load("deepspeed", make_tiny_encoder(tmp_path / "encoder"))
+
+
+def test_vllm_takes_a_folder_in_8_bits(serving: Serving, tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "w8a8"
+    shutil.copytree(tiny_model, folder)
+    in_8_bits(folder)
+    serving.deploy(ModelSpec(name="w8a8", engine="vllm", model_path=str(folder), cpus_per_worker=0.1))
+    body = {"model": "w8a8", "messages": user("say 3"), "temperature": 0, "max_tokens": 20}
+    answer = httpx.post(f"{serving.endpoint}/v1/chat/completions", json=body, timeout=120).json()
+    serving.undeploy("w8a8")
+    # These few tokens are so far ahead of the others that 8 bits do not change them.
+    assert answer["choices"][0]["message"]["content"] == Reference(tiny_model).chat("say 3", 20).text
+
+
+def in_8_bits(folder: Path) -> None:
+    """The layers' matrices as int8 with a scale for each row, as compressed-tensors has it."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / "model.safetensors")
+    for name in [name for name in weights if name.endswith("proj.weight")]:
+        scale = weights[name].abs().amax(1, keepdim=True) / 127
+        weights[name], weights[f"{name}_scale"] = (weights[name] / scale).round().to(torch.int8), scale
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    shared = {"num_bits": 8, "type": "int", "symmetric": True}
+    group = {
+        "targets": ["Linear"],
+        "weights": {**shared, "strategy": "channel", "dynamic": False},
+        "input_activations": {**shared, "strategy": "token", "dynamic": True},
+    }
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors", "format": "int-quantized", "quantization_status": "compressed",
+        "ignore": ["lm_head"], "config_groups": {"group_0": group},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
