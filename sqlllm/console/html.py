@@ -6,6 +6,7 @@ Whatever a table holds is text: every value is escaped, and no script ever sees 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -88,6 +89,8 @@ def _chart(view: View) -> str:
 def _cell(value: Any, kind: str) -> str:
     if value is None:
         return '<td class="null">NULL</td>'
+    if isinstance(value, (bytes, bytearray)) and (image := _image(bytes(value))):
+        return f'<td class="t">{image}</td>'
     text = cell(value)
     if len(text) <= SHORT and "\n" not in text:
         return f'<td class="{kind}">{escape(text)}</td>'
@@ -99,6 +102,17 @@ def _cell(value: Any, kind: str) -> str:
         f'<td class="{kind}"><details><summary>{escape(first)}…</summary>'
         f"<pre{kept}>{escape(whole[:LONGEST])}{cut}</pre></details></td>"
     )
+
+
+_IMAGES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}  # by their first bytes
+
+
+def _image(value: bytes) -> str:
+    """An image, if the bytes are one that is not too large for the page."""
+    kind = next((kind for first, kind in _IMAGES.items() if value.startswith(first)), "")
+    if not kind or len(value) > BUDGET // 4:
+        return ""
+    return f'<img alt="{len(value):,} bytes" src="data:image/{kind};base64,{b64encode(value).decode()}">'
 
 
 def _pretty(text: str) -> str:

@@ -91,6 +91,12 @@ def test_json_is_read_on_a_click_with_its_lines() -> None:
     assert "\n  &quot;b&quot;: &quot;&lt;x&gt;&quot;" in shown
 
 
+def test_bytes_of_an_image_are_seen() -> None:
+    page = html.table(view((b"\x89PNG<script>",), (bytearray(b"\x00\xff"),), kinds=("binary",)))
+    assert '<img alt="12 bytes" src="data:image/png;base64,iVBORzxzY3JpcHQ+">' in page
+    assert ">00ff</td>" in page
+
+
 def test_long_tables_are_a_bounded_page_that_says_so() -> None:
     page = html.table(view(*[("y" * 10_000,)] * 1000))
     assert len(page) < html.BUDGET + 50_000
