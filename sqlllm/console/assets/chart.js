@@ -1,7 +1,7 @@
 function (root, table) {
   const panel = root.querySelector(".chart"), chosen = {};
   if (!panel) return;
-  const W = 640, H = 300, L = 64, R = 16, T = 14, B = 56, MOST = 40;
+  const W = 640, H = 300, L = 64, R = 16, T = 26, B = 56, MOST = 40;
   const COLOURS = ["#4285f4", "#f4a142", "#2e8b57", "#d9433b", "#8e63ce", "#00a3a3", "#b8860b", "#888888"];
   const columns = table.names.map((name, index) => ({ name, index, number: table.numbers[index] }));
   const numbers = columns.filter((column) => column.number);
@@ -38,7 +38,7 @@ function (root, table) {
       made.append(svg("text", { x: at, y: H - B + 16, ...turned }, short(text, 14)));
     }
     made.append(svg("text", { class: "label", x: W - R, y: H - 2, "text-anchor": "end" }, short(x, 60)));
-    made.append(svg("text", { class: "label", x: 2, y: T - 3 }, short(label, 40)));
+    made.append(svg("text", { class: "label", x: 2, y: 11 }, short(label, 40)));
     return made;
   }
   function bars(pairs, x, y) {
@@ -110,13 +110,12 @@ function (root, table) {
     chosen[key] = options[0];
   }
   function fit() {
-    const plane = ["line", "scatter", "histogram"].includes(chosen.kind);
+    const plane = ["line", "scatter", "histogram"].includes(chosen.kind), before = chosen.x;
     panel.querySelector("label.y").hidden = chosen.kind === "histogram";
-    if (plane && !chosen.x.number) {
-      chosen.x = numbers[0];
-      panel.querySelector("select[name=x]").selectedIndex = chosen.x.index;
-    }
+    if (plane && !before.number) chosen.x = numbers.find((column) => column !== chosen.y) || numbers[0];
+    panel.querySelector("select[name=x]").selectedIndex = chosen.x.index;
     draw();
+    chosen.x = before;
   }
   panel.ontoggle = () => {
     if (!panel.open || chosen.kind) return;
