@@ -92,7 +92,7 @@ def test_a_table_is_exported_and_drawn_without_a_second_run(page: Page) -> None:
         assert drawing.locator(shape).count() == count, kind
     output.locator("select[name=kind]").select_option("pie")
     assert drawing.locator("path").count() == 3
-    assert "--%visualize\n--%input=cities\npie:\n  x: n\n  y: n" in output.locator(".chart code").inner_text()
+    assert "--%visualize\n--%input=cities\npie:\n  x: city\n  y: n" in output.locator(".chart code").inner_text()
 
 
 def test_an_error_is_underlined(page: Page) -> None:
