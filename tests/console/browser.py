@@ -86,11 +86,10 @@ def opened(address: str, name: str = "") -> Iterator[Page]:
         page.goto(address if not name else address.replace("/?", f"/lab/tree/{FOLDER}/{name}.ipynb?"))
         page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
         page.get_by_text("SQLLLM | Idle").wait_for()
-        files = page.locator(".jp-FileBrowser")
-        files.wait_for()
-        page.locator(".jp-Notebook").click()
-        page.keyboard.press("Control+b")
-        files.wait_for(state="hidden")
+        files = page.locator("#filebrowser")
+        if files.is_visible():  # which it is on wide screens
+            page.keyboard.press("Control+b")
+            files.wait_for(state="hidden")
         try:
             yield page
         finally:
