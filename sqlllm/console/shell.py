@@ -91,6 +91,7 @@ class Shell:
                 if result is not None and result.columns and not self._observer.streamed:
                     self._observer.step("computing the table")
                     render.show(result, "table", self._out, self._observer.stop)
+                    self._session.tell_usage()  # of the table that was shown
         except KeyboardInterrupt:
             self._observer.stop()
             self._err.print("stopped")

@@ -26,8 +26,9 @@ PICTURES = Path(__file__).parents[2] / "docs" / "console"
 ANSWERS = """select id, concat('{"answer": "', repeat('due on 2 May 2020, ', 12), '"}') as answer,
   if(id % 3 = 0, null, id / 7) as score
 from range(120) as answers;"""
-# What the quickstart does, on a table of four rows: only the way counts here.
-TRAIN = """select concat('the number ', id) as instruction, string(id) as output from range(64) as lessons;
+# What the quickstart does, on a small table: only the way counts here. The answers are long, to be seen as they come.
+TRAIN = """select concat('number ', id) as instruction, repeat(concat(id % 10, ' '), 50) as output
+from range(64) as lessons;
 
 run lessons as LLM.`` where action="finetune" and name="short" and `sft.int.max_steps`="40"
 and `sft.int.logging_steps`="1" and `sft.int.num_hidden_layers`="1" as trained;"""
@@ -40,8 +41,7 @@ from range(40) as answers;"""
 CHAT = """--%chat
 --%model=answer
 --%max_tokens=120
---%temperature=1
-the number 7"""
+number 7"""
 
 
 def chromium() -> str | None:

@@ -73,7 +73,7 @@ class Board(Observer):
             now = time.monotonic()
             self._done += [(line, now - began) for line, began in self._running if now - began >= _QUIET]
             self._running.clear()
-        if self._shown:
+        if self._shown or self._used:
             self._show()
 
     def show(self, result: Result | None) -> None:

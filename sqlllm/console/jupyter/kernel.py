@@ -62,6 +62,7 @@ class SqlllmKernel(Kernel):
             with interruptible(self._session):
                 result = run_script(self._session, code, f"cell {self.execution_count}")
                 self._board.show(result)
+                self._session.tell_usage()  # of the table that was shown
             state = ""
             return self._ok()
         except SQLLLMError as error:
