@@ -97,18 +97,6 @@ def test_a_table_of_sounds_is_written_down(session: Session, client: openai.Open
     assert str(srt).count(" --> ") == len(told.segments or ())
 
 
-def test_byzers_json_is_understood(session: Session, client: openai.OpenAI) -> None:
-    asked = json.dumps({"audio": f"data:audio/wav;base64,{sound(1)}"})
-    spoken = json.dumps({"input": "hello there", "response_format": "wav"})
-    (row,) = rows_of(
-        session,
-        f"""select llm_result(ear(llm_param(map("instruction", '{asked}')))) as heard,
-        llm_result(mouth(llm_param(map("instruction", '{spoken}')))) as said from range(1) as t;""",
-    )
-    assert {"text", "segments", "language"} <= json.loads(str(row["heard"])).keys()
-    assert base64.b64decode(str(row["said"]))[:4] == b"RIFF"
-
-
 def test_a_bad_row_is_an_error_of_its_own(session: Session) -> None:
     rows = rows_of(
         session,

@@ -159,7 +159,7 @@ class WhisperModel:
                 asked["prompt_ids"] = self._tokenizer.get_prompt_ids(kind.prompt, return_tensors="pt")
             except ValueError as error:
                 raise RequestError(f"prompt: {error}", param="prompt") from None
-            asked["prompt_ids"] = asked["prompt_ids"][-self._model.config.max_target_positions // 2 :]
+            asked["prompt_ids"] = asked["prompt_ids"][1 - self._model.config.max_target_positions // 2 :]
         if self._names:
             asked |= {"language": kind.language, "task": "transcribe"}
         return asked
