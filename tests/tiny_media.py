@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.tiny import _tokenizer
 
@@ -184,65 +185,100 @@ def make_tiny_bark(folder: str | Path) -> Path:
 
 VISION_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part['text'] }}{% endif %}"
+    "{% if part['type'] == 'image' %}IMAGE{% else %}{{ part['text'] }}{% endif %}"
     "{% endfor %}<|end|>{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 
 
-def make_tiny_vision(folder: str | Path) -> Path:
-    """Write a folder with a random Qwen2-VL: patches of 4 x 4 pixels, four of which are a token; 512 tokens."""
+def make_tiny_vision(folder: str | Path, kind: str = "qwen2_vl") -> Path:
+    """Write a folder with a random Qwen2-VL, LLaVA (`llava`) or Idefics3 (`idefics3`); 512 tokens.
+
+    Qwen2-VL's patches have 4 x 4 pixels, four of them are a token.
+    """
     import copy
 
     import torch
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    import transformers
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     folder = Path(folder)
     tokenizer = copy.deepcopy(_tokenizer(640))
-    marks = ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
-    tokenizer.add_special_tokens({"extra_special_tokens": marks}, replace_extra_special_tokens=False)
     tokenizer.chat_template = None
-    start, end, image, video = tokenizer.convert_tokens_to_ids(marks)
-    config = Qwen2VLConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 1,
-            "max_position_embeddings": 512,
-            "initializer_range": 0.2,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]},
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": None,
-        },
-        vision_config={
-            "depth": 1,
-            "embed_dim": 16,
-            "num_heads": 2,
-            "mlp_ratio": 2,
-            "patch_size": 4,
-            "hidden_size": 32,
-            "initializer_range": 0.2,
-        },
-        vision_start_token_id=start,
-        vision_end_token_id=end,
-        image_token_id=image,
-        video_token_id=video,
-    )
+    marks = {
+        "qwen2_vl": ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"],
+        "llava": ["<image>"],
+        "idefics3": ["<image>", "<fake_token_around_image>", "<end_of_utterance>", "<global-img>"],
+    }[kind]
+    tokenizer.add_special_tokens({"extra_special_tokens": marks}, replace_extra_special_tokens=False)
+    ids = tokenizer.convert_tokens_to_ids(marks)
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 512,
+        "initializer_range": 0.2,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+    }
+    vision = {"initializer_range": 0.2, "num_attention_heads": 2, "hidden_size": 16, "intermediate_size": 16}
+    vision |= {"num_hidden_layers": 2, "image_size": 16, "patch_size": 4}
+    config: Any
+    processor: Any
+    if kind == "qwen2_vl":
+        rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+        names = ("vision_start_token_id", "vision_end_token_id", "image_token_id", "video_token_id")
+        config = transformers.Qwen2VLConfig(
+            text_config={**text, "rope_parameters": rope},
+            vision_config={
+                "depth": 1,
+                "embed_dim": 16,
+                "num_heads": 2,
+                "mlp_ratio": 2,
+                "patch_size": 4,
+                "hidden_size": 32,
+            },
+            **dict(zip(names, ids, strict=True)),
+        )
+        processor = Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 64, "longest_edge": 1024})
+        template = VISION_TEMPLATE.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
+    elif kind == "llava":
+        config = transformers.LlavaConfig(
+            text_config={**text, "model_type": "llama"},
+            vision_config={**vision, "model_type": "clip_vision_model", "projection_dim": 16},
+            image_token_id=ids[0],
+        )
+        images = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+        template = VISION_TEMPLATE.replace("IMAGE", "<image>")
+        processor = transformers.LlavaProcessor(
+            images, tokenizer, patch_size=4, vision_feature_select_strategy="default", num_additional_image_tokens=1
+        )
+    else:
+        config = transformers.Idefics3Config(
+            text_config={**text, "model_type": "llama"},
+            vision_config=vision,
+            image_token_id=ids[0],
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        sizes = {"size": {"longest_edge": 32}, "max_image_size": {"longest_edge": 16}}
+        template = VISION_TEMPLATE.replace("IMAGE", "<image>")
+        processor = transformers.Idefics3Processor(Idefics3ImageProcessorPil(**sizes), tokenizer, image_seq_len=4)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = Qwen2VLForConditionalGeneration(config).float()
+        model = transformers.AutoModelForImageTextToText.from_config(config).float()
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=True)
     with torch.no_grad():  # as in tests.tiny: what is no text is never said
         silent = [token for token, text in enumerate(texts) if not text or not text.isprintable() or "\ufffd" in text]
         model.lm_head.weight[[token for token in silent if token != tokenizer.eos_token_id]] = 0.0
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / "chat_template.jinja").write_text(VISION_TEMPLATE)
-    Qwen2VLImageProcessorPil(patch_size=4, size={"shortest_edge": 64, "longest_edge": 1024}).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(template)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""Chat about images with transformers: Qwen-VL, LLaVA, Idefics, SmolVLM, Gemma and others, without torchvision."""
+"""Chat about images with transformers: Qwen-VL, LLaVA, Idefics and others, without torchvision."""
 
 from __future__ import annotations
 
@@ -128,5 +128,5 @@ def _processor(folder: Path, options: Options) -> Any:
     def attributes(_: type) -> list[str]:
         return [attribute for attribute in base.get_attributes() if "video" not in attribute]
 
-    images_only: Any = type(name, (base,), {"get_attributes": classmethod(attributes), "__init__": base.__init__})
+    images_only: Any = type(name, (base,), {"get_attributes": classmethod(attributes)})
     return images_only.from_pretrained(folder, **loading.arguments(options))
