@@ -38,11 +38,12 @@ def fingerprint(spec: ModelSpec) -> str:
 
 
 def _places(spec: ModelSpec) -> list[Path]:
-    """The model's folder or file, an adapter's base model, the module of a function that answers."""
+    """The model's folder or file, its base model, its adapters, the module of a function that answers."""
     places = [Path(spec.model_path)] if spec.model_path else []
     adapter = Path(spec.model_path, "adapter_config.json")
     if spec.model_path and adapter.is_file():
         places.append(Path(str(orjson.loads(adapter.read_bytes()).get("base_model_name_or_path"))))
+    places += map(Path, orjson.loads(spec.engine_options.get("lora_modules", "{}")).values())
     answers = spec.engine_options.get("function", "").partition(":")[0]
     if answers and (module := find_spec(answers)) is not None and module.origin is not None:
         places.append(Path(module.origin))

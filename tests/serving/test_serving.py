@@ -63,6 +63,7 @@ def test_options_are_typed_by_the_engine_s_own_arguments(engine: str, options: d
 @pytest.mark.parametrize(
     ("engine", "options", "key", "words"),
     [
+        ("vllm", {"lora_modules": "/models/french"}, "backend.lora_modules", "by name"),
         ("vllm", {"max_modl_len": "512"}, "backend.max_modl_len", "Did you mean max_model_len?"),
         ("vllm", {"served_model_name": "x"}, "backend.served_model_name", "Known options of vLLM"),
         ("transformers", {"dtyp": "float32"}, "backend.dtyp", "Did you mean dtype?"),
@@ -258,7 +259,7 @@ def test_a_full_queue_asks_for_patience(serving: Serving, tiny_model: Path) -> N
 
 
 @pytest.mark.slow
-def test_an_adapter_folder_is_merged_into_its_base(
+def test_an_adapter_folder_is_merged_into_its_base_or_shares_it_by_name(
     serving: Serving, http: httpx.Client, tiny_model: Path, tmp_path: Path
 ) -> None:
     import torch
@@ -281,3 +282,13 @@ def test_an_adapter_folder_is_merged_into_its_base(
     answer = http.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"]
     serving.undeploy("adapted")
     assert answer == changed
+
+    options = {"lora_modules": json.dumps({"french": str(tmp_path / "adapter")})}
+    serving.deploy(ModelSpec(name="adapted", engine="vllm", model_path=str(tiny_model), engine_options=options))
+    assert http.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"] == expected
+    batch = {**body, "messages": [user("hello")] * 2, "lora_name": "french"}
+    choices = http.post("/v1/chat/completions/batch", json=batch).json()["choices"]
+    assert [choice["message"]["content"] for choice in choices] == [changed] * 2
+    refused = http.post("/v1/chat/completions", json={**body, "lora_name": "german"}).json()["error"]
+    serving.undeploy("adapted")
+    assert refused["message"] == "there is no adapter german; known: french"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
@@ -23,17 +22,22 @@ from ..protocol import (
     usage,
 )
 from ..spec import ModelSpec
-from . import check_folder, parse_value
+from . import check_folder, parse_value, vllm_adapters
 from .ranking import RerankRequest, ranking
 from .requests import parse_fields
 from .tokens import TokenizerTokens
-from .vllm_arguments import arguments, quantizations
+from .vllm_arguments import arguments, cpu_defaults, quantizations
 from .vllm_reasons import reason
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-_GIB = 2**30
+_COUNTED = {
+    "prompt_tokens": "prompt_tokens",
+    "completion_tokens": "generation_tokens",
+    "prefix_tokens": "prefix_cache_queries",
+    "prefix_tokens_cached": "prefix_cache_hits",
+}
 # What answers which of vLLM's tasks.
 _ROUTES = {
     "generate": ("chat", "chat_batch", "completions"),
@@ -52,10 +56,13 @@ class VLLM:
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
         """Arguments of vLLM's `AsyncEngineArgs`, as the installed version spells them."""
         known = arguments()
-        values = {}
+        values: dict[str, Any] = {}
         for key, text in options.items():
+            if key == vllm_adapters.OPTION:
+                values[key] = vllm_adapters.parse(text)
+                continue
             if key not in known:
-                cure = suggest(key, sorted(known), what="options of vLLM")
+                cure = suggest(key, sorted([*known, vllm_adapters.OPTION]), what="options of vLLM")
                 raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
             values[key] = parse_value(text, known[key])
         if (method := options.get("quantization", "").lower()) and method not in ("none", "false"):
@@ -69,9 +76,10 @@ class VLLM:
         return values
 
     @staticmethod
-    def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:  # noqa: ARG004
-        """A model folder."""
+    def check(spec: ModelSpec, options: Mapping[str, Any]) -> None:
+        """A model folder, and those of its adapters."""
         check_folder(spec)
+        vllm_adapters.check(options.get(vllm_adapters.OPTION, {}))
 
     @staticmethod
     def resources(spec: ModelSpec, options: Mapping[str, Any], gpus: float) -> dict[str, Any]:
@@ -92,7 +100,7 @@ class VLLM:
                 cure='Merge it first (action="merge"), or use inferBackend="transformers".',
             )
         if not gpus:
-            options = _cpu_defaults(spec) | options
+            options = cpu_defaults(spec) | options
         elif gpus >= 1:
             options = {"tensor_parallel_size": int(gpus)} | options
         # Before vLLM is imported: it reads the environment then.
@@ -103,6 +111,11 @@ class VLLM:
             from ray.serve.llm.deployment import LLMServer
         except ImportError as error:
             raise PackageError.from_import_error(error, package="vllm", extra="vllm") from error
+
+        adapters: dict[str, str] = options.get(vllm_adapters.OPTION, {})
+        if adapters:
+            options = vllm_adapters.arguments(adapters) | options
+            del options[vllm_adapters.OPTION]
 
         class LocalFolder(CallbackBase):
             """The model lies in a folder: spare the task that downloads it (10 s)."""
@@ -124,13 +137,14 @@ class VLLM:
             await server.start()
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
             raise ModelError(reason(error)) from error
-        return VLLMModel(server, spec, await server.engine._engine_client.get_supported_tasks())
+        await vllm_adapters.load(server.engine, adapters)
+        return VLLMModel(server, spec, await server.engine._engine_client.get_supported_tasks(), adapters)
 
 
 class VLLMModel:
     """A running vLLM engine."""
 
-    def __init__(self, server: Any, spec: ModelSpec, tasks: Collection[str]) -> None:
+    def __init__(self, server: Any, spec: ModelSpec, tasks: Collection[str], adapters: Mapping[str, str]) -> None:
         from ray.llm._internal.serve.core.configs.openai_api_models import EmbeddingCompletionRequest, ScoreRequest
         from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
@@ -144,7 +158,7 @@ class VLLMModel:
                 return CompletionRequest.build_tok_params(self.model_copy(update={"max_tokens": 0}), model_config)
 
         self._server = server
-        self._name = spec.name
+        self._name, self._adapters = spec.name, adapters
         self._folder = spec.model_path
         self.routes = frozenset(route for task in tasks for route in _ROUTES.get(task, ()))
         self._requests: dict[str, type[BaseModel]] = {
@@ -211,6 +225,13 @@ class VLLMModel:
 
         return await asyncio.to_thread(count)
 
+    def counts(self) -> dict[str, int]:
+        """Tokens since it was loaded: of prompts and answers; of prompts, looked for and found in the prefix cache."""
+        from prometheus_client import REGISTRY
+
+        told = {sample.name: sample.value for metric in REGISTRY.collect() for sample in metric.samples}
+        return {name: int(told.get(f"vllm:{metric}_total", 0)) for name, metric in _COUNTED.items()}
+
     async def check_health(self) -> None:
         """Raise if the engine's process has died."""
         await self._server.check_health()
@@ -258,6 +279,7 @@ class VLLMModel:
 
         is_open = route == "completions" and request.get("max_tokens") is None
         kind = self._requests["open_completions" if is_open else route]
+        request = vllm_adapters.chosen(request, self._adapters)
         check_fields(request, kind.model_fields)
         try:
             return kind.model_validate(request)
@@ -272,16 +294,3 @@ def _refusal(response: Any) -> RequestError:
     error = response.error
     code = CONTEXT_LENGTH_EXCEEDED if "context length" in error.message else None
     return RequestError(error.message, status=int(error.code), param=error.param, code=code)
-
-
-def _cpu_defaults(spec: ModelSpec) -> dict[str, Any]:
-    """Defaults of vLLM that do not suit a CPU."""
-    # Binding threads to cores, vLLM's default, makes two models on one machine fight for the same cores.
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    options: dict[str, Any] = {"enforce_eager": True}  # compiling needs a C++ compiler and minutes
-    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
-        options["kv_cache_memory_bytes"] = _GIB
-    config = json.loads((Path(spec.model_path) / "config.json").read_bytes())
-    if (config.get("dtype") or config.get("torch_dtype")) == "float32":
-        options["dtype"] = "float32"  # as saved; vLLM's "auto" would round it to 16 bits
-    return options

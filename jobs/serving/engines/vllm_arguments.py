@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from sqlllm.errors import PackageError
 
+from ..spec import ModelSpec
+
+_GIB = 2**30
 # Set by this package or by Ray.
 _RESERVED = {"model", "served_model_name", "distributed_executor_backend"}
 
@@ -44,3 +50,16 @@ def _source(file: str) -> ast.Module:
     if found is None or found.origin is None:
         raise PackageError("vllm is not installed.", cure="Run: pip install 'sqlllm[vllm]', or use another engine.")
     return ast.parse((Path(found.origin).parent / file).read_text())
+
+
+def cpu_defaults(spec: ModelSpec) -> dict[str, Any]:
+    """Defaults of vLLM that do not suit a CPU."""
+    # Binding threads to cores, vLLM's default, makes two models on one machine fight for the same cores.
+    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    options: dict[str, Any] = {"enforce_eager": True}  # compiling needs a C++ compiler and minutes
+    if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
+        options["kv_cache_memory_bytes"] = _GIB
+    config = json.loads((Path(spec.model_path) / "config.json").read_bytes())
+    if (config.get("dtype") or config.get("torch_dtype")) == "float32":
+        options["dtype"] = "float32"  # as saved; vLLM's "auto" would round it to 16 bits
+    return options
