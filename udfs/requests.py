@@ -173,7 +173,8 @@ def parse(request: str) -> Conversation | None:
 def _media(fields: dict[str, Any], key: str, part: Callable[[str], Message]) -> list[Message]:
     """The parts of a message for what stands under a key."""
     try:
-        given = _texts(fields.pop(key)) if key in fields else []
+        # Base64 may come in lines, as Spark's own has been for a time.
+        given = ["".join(one.split()) for one in _texts(fields.pop(key))] if key in fields else []
         if not all(given):
             raise ValueError
     except (ValueError, TypeError, AttributeError):

@@ -135,9 +135,10 @@ def test_images_and_sounds_are_parts_before_the_text() -> None:
         {"type": "input_audio", "input_audio": {"data": "SUQzBA==", "format": "mp3"}},
         {"type": "text", "text": "what?"},
     ]
-    alone = parse(ask(audio="UklGRg=="))
+    alone = parse(ask(audio="Ukl\r\nGRg==\r\n"))
     assert alone is not None
-    assert [part["type"] for part in alone.messages[-1]["content"]] == ["input_audio"]
+    sound = {"data": "UklGRg==", "format": "wav"}
+    assert alone.messages[-1]["content"] == [{"type": "input_audio", "input_audio": sound}]
     assert parse(ask(instruction="what?", image=None)) is None
 
 

@@ -36,9 +36,10 @@ def require() -> None:
 
 
 def content(text: str, param: str) -> bytes:
-    """The bytes of base64, with or without `data:...;base64,` before it."""
+    """The bytes of base64, in lines or not, with or without `data:...;base64,` before it."""
+    data = text.partition(";base64,")[2] if text.startswith("data:") else text
     try:
-        return b64decode(text.partition(";base64,")[2] if text.startswith("data:") else text, validate=True)
+        return b64decode("".join(data.split()), validate=True)
     except (NotBase64, ValueError):
         raise RequestError(f"{param} is not base64", param=param) from None
 
