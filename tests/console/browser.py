@@ -157,10 +157,16 @@ def pictures() -> None:
         page.locator(".jp-Completer-item").first.wait_for()
         page.locator(".jp-Completer-docpanel").wait_for()
         picture(page, "completion")
+
+
+def tour() -> None:
     with whole("tour") as page:
         said = page.locator(".jp-CodeCell", has_text="--%chat")
         said.scroll_into_view_if_needed()
         picture(said, "chat")
+
+
+def quickstart() -> None:
     with whole("quickstart", live=("training", 1, re.compile(r"step [5-9]\d\d/1000"))):
         pass
 
@@ -195,5 +201,7 @@ def whole(name: str, live: tuple[str, int, re.Pattern[str]] | None = None) -> It
     shutil.rmtree(folder)
 
 
-if __name__ == "__main__":
-    pictures()
+if __name__ == "__main__":  # the notebooks that are named run to their end, else all: it takes some minutes
+    parts = {"welcome": welcome, "tour": tour, "quickstart": quickstart}
+    for part in sys.argv[1:] or parts:
+        parts[part]()
