@@ -136,8 +136,7 @@ def picture(shown: Locator | Page, name: str) -> None:
     shown.screenshot(path=PICTURES / f"{name}.png", animations="disabled", caret="hide")
 
 
-def pictures() -> None:
-    """Run the notebooks to their end, keep them as they ran, and take all pictures. It takes some minutes."""
+def welcome() -> None:
     with whole("welcome") as page:
         page.mouse.move(0, 0)
         page.locator(".jp-Notebook h1").scroll_into_view_if_needed()
@@ -155,7 +154,6 @@ def pictures() -> None:
         write(page, 3, "load csv.`orders.csv` where head")
         page.keyboard.press("Tab")
         page.locator(".jp-Completer-item").first.wait_for()
-        page.locator(".jp-Completer-docpanel").wait_for()
         picture(page, "completion")
 
 
