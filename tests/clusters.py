@@ -18,6 +18,7 @@ from typing import Self
 
 import pyspark
 
+from sqlllm.jobs.cluster import _ABSENT
 from sqlllm.jobs.reaper import marked
 
 SPARK = Path(pyspark.__file__).parent
@@ -84,6 +85,8 @@ class RayCluster(Cluster):
         (folder / "token").write_text("0" * 64)
         self.environment |= {
             "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(folder / "token"), "RAY_USAGE_STATS_ENABLED": "0",
+            # It starts sooner, as an embedded one does.
+            "PYTHONPATH": os.pathsep.join([str(_ABSENT), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }  # fmt: skip
 
     def launch(self) -> None:
@@ -101,7 +104,7 @@ class RayCluster(Cluster):
                 f"--dashboard-agent-listen-port={free_port()}",
                 *([f"--address={self.address}"] if number else head),
             ]  # fmt: skip
-            self.start(command, "Ray runtime started", tries=3)  # Ray allows 30 s, too few on a busy machine
+            self.start(command, "Ray runtime started", tries=5)  # Ray allows 30 s, too few on a busy machine
 
     def __exit__(self, *_: object) -> None:
         super().__exit__()
