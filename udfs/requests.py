@@ -173,7 +173,7 @@ def parse(request: str) -> Conversation | None:
 def _media(fields: dict[str, Any], key: str, part: Callable[[str], Message]) -> list[Message]:
     """The parts of a message for what stands under a key."""
     try:
-        # Base64 may come in lines, as Spark's own has been for a time.
+        # Base64 may come in lines, as that of Spark's base64().
         given = ["".join(one.split()) for one in _texts(fields.pop(key))] if key in fields else []
         if not all(given):
             raise ValueError
