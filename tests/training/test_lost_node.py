@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sqlllm.errors import TrainingError
+from sqlllm.jobs import cluster
 from sqlllm.jobs.runs import RunRecord, list_runs
 from sqlllm.jobs.training import checkpoints, launch
 
@@ -32,11 +33,11 @@ def main(home: str) -> None:
     from ray._private.state import available_resources_per_node
     from ray.cluster_utils import Cluster
 
-    from sqlllm.jobs import cluster
     from sqlllm.jobs.training import Progress, Resources, finetune
     from sqlllm.settings import RaySettings
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "_system_config": SWIFT})
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": SWIFT}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
     spare = [nodes.add_node(num_cpus=1) for _ in range(2)]
     cluster.start(RaySettings(address=nodes.address))
     lost: set[str] = set()
@@ -68,7 +69,11 @@ def test_a_run_goes_on_on_another_node_and_says_so_if_there_is_none(tmp_path: Pa
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     shown = subprocess.run(
         [sys.executable, "-W", "ignore", "-m", "tests.training.test_lost_node", str(tmp_path)],
-        env={**environment, "RAY_USAGE_STATS_ENABLED": "0"},
+        env=environment
+        | {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONPATH": os.pathsep.join([str(cluster._ABSENT), os.environ.get("PYTHONPATH", "")]),
+        },
         capture_output=True,
         text=True,
     )
