@@ -25,6 +25,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
 os.environ["SQLLLM_HOME"] = _HOME = tempfile.mkdtemp(prefix="sqlllm-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models on few cores: threads only get in each other's way
+# Spark lives for minutes here: Java's second compiler would cost more than what it makes faster.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 # What a shell starts in the background ignores Ctrl-C, and so would every process that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

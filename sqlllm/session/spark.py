@@ -21,6 +21,8 @@ from unittest import mock
 
 from sqlllm.errors import PackageError, SetupError
 
+from . import spark_archive
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -59,7 +61,7 @@ def find_java() -> tuple[str, int]:
     return java, major
 
 
-def start_spark(settings: SparkSettings) -> SparkSession:
+def start_spark(settings: SparkSettings, *, java_options: str | None = None) -> SparkSession:
     """A Spark session: Spark Connect at `remote`, else a driver in this process for `master`.
 
     Raises SetupError if Java is missing, if nothing answers at the address, or if Spark does not start.
@@ -79,7 +81,7 @@ def start_spark(settings: SparkSettings) -> SparkSession:
         builder = builder.remote(settings.remote)
     else:
         find_java()
-        options = options | _driver_options(settings)
+        options = options | _driver_options(settings, spark_archive.options() if java_options is None else java_options)
     for key, value in options.items():
         builder = builder.config(key, value)
     # The workers run this interpreter, so that they find the same packages.
@@ -98,12 +100,13 @@ def start_spark(settings: SparkSettings) -> SparkSession:
     return session
 
 
-def _driver_options(settings: SparkSettings) -> dict[str, str]:
+def _driver_options(settings: SparkSettings, java_options: str) -> dict[str, str]:
     warehouse = tempfile.mkdtemp(prefix="sqlllm-warehouse-")  # the catalogue of tables ends with the process, too
     atexit.register(shutil.rmtree, warehouse, ignore_errors=True)
     options = {
         "spark.master": settings.master,
         "spark.driver.memory": settings.driver_memory,
+        "spark.driver.defaultJavaOptions": java_options,
         "spark.log.level": "ERROR",
         "spark.ui.enabled": "false",  # no port to collide on; `set spark.ui.enabled` in spark-defaults.conf wins
         "spark.ui.showConsoleProgress": "false",

@@ -29,6 +29,7 @@ COMMANDS = {
     "stat": "the models, or the workers of one",
     "serve": "models behind OpenAI's API, without SQL",
     "engine": "scripts over HTTP, for schedulers and other tools",
+    "prepare": "make every later start of Spark faster",
     "doctor": "what this machine has, what is missing or broken, and the cure",
 }
 

@@ -50,6 +50,15 @@ def check_java() -> Finding:
     return Finding("java", OK, f"{major} at {path}")
 
 
+def check_start() -> Finding:
+    from sqlllm.session import spark_archive
+
+    if not spark_archive.PATH.exists():
+        detail = "Spark starts in twice the time that it could"
+        return Finding("spark start", MISSING, detail, "Run: sqlllm prepare", required=False)
+    return Finding("spark start", OK, str(spark_archive.PATH))
+
+
 def check_gpu() -> Finding:
     if not shutil.which("nvidia-smi"):
         return Finding("gpu", MISSING, "no NVIDIA driver; models run on the CPU", required=False)
@@ -98,7 +107,7 @@ def check_package(name: str) -> Finding:
 
 def findings() -> list[Finding]:
     """Everything, looked at side by side."""
-    checks: list[Callable[[], Finding]] = [check_python, check_java, check_gpu, check_sqlglot]
+    checks: list[Callable[[], Finding]] = [check_python, check_java, check_start, check_gpu, check_sqlglot]
     with ThreadPoolExecutor(max_workers=4) as pool:
         first = [pool.submit(check) for check in checks]
         packages = [pool.submit(check_package, name) for name in PACKAGES]
