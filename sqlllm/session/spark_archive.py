@@ -10,12 +10,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from sqlllm.errors import SetupError
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
 
 PATH = Path(sys.prefix, "share", "sqlllm", "spark.jsa")  # beside the pyspark that it is of
 
@@ -55,8 +52,8 @@ def make() -> int:
         spark = start_spark(SparkSettings(master="local[2]"), java_options=f"-XX:ArchiveClassesAtExit={new} {_SILENT}")
         with Session(Settings.load(allow={"folders": folder}), spark=spark) as session:
             session.run(_SCRIPT.replace(":{folder}", folder))
-        _call_python(spark)
-        gateway = spark.sparkContext._gateway  # type: ignore[attr-defined]
+        spark.range(10).mapInArrow(lambda batches: batches, "id bigint").collect()  # as a model's function is called
+        gateway: Any = spark.sparkContext._gateway  # type: ignore[attr-defined]
         spark.stop()
         gateway.shutdown()
         gateway.proc.stdin.close()
@@ -68,12 +65,3 @@ def make() -> int:
             raise SetupError("Java kept no classes: its start-up stays as it is", cure="Run `sqlllm doctor`.")
         new.replace(PATH)
     return PATH.stat().st_size
-
-
-def _call_python(spark: SparkSession) -> None:
-    """As a model's function is called."""
-    from pyspark.sql.functions import col
-    from pyspark.sql.pandas.functions import arrow_udf
-
-    same = arrow_udf(lambda column: column, "bigint")
-    spark.range(10).select(same(col("id"))).collect()
