@@ -53,7 +53,7 @@ def make() -> int:
         with Session(Settings.load(allow={"folders": folder}), spark=spark) as session:
             session.run(_SCRIPT.replace(":{folder}", folder))
         spark.range(10).mapInArrow(lambda batches: batches, "id bigint").collect()  # as a model's function is called
-        gateway: Any = spark.sparkContext._gateway  # type: ignore[attr-defined]
+        gateway: Any = spark.sparkContext._gateway
         spark.stop()
         gateway.shutdown()
         gateway.proc.stdin.close()
