@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Answers:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._under_way: dict[Key, asyncio.Future[Choice | None]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Statement] = {}
 
     async def choices(
         self, keys: Sequence[Key | None], ask: Ask, statement: Statement, account: Account
@@ -59,6 +59,12 @@ class Answers:
         )
         return [{"index": index, **work.found[index]} for index in range(len(keys))]
 
+    def cancel(self, statements: Collection[Statement]) -> None:
+        """Stop the calls of these statements; another that waits for their answers asks itself."""
+        for task, statement in self._tasks.items():
+            if statement in statements:
+                task.cancel()
+
     async def stored(self, keys: Sequence[Key]) -> int:
         """How many of the keys have an answer."""
         return len(await self._look_up(keys))
@@ -75,7 +81,7 @@ class Answers:
             mine.append(place)
             if key is not None:  # before the store is asked, so that nobody slips in between
                 self._under_way[key] = asyncio.get_running_loop().create_future()
-        await self._finished(self._own(work, mine), kept=any(work.keys[place] for place in mine))
+        await self._finished(work, mine)
         again = []
         for place, future in theirs:
             choice = await asyncio.shield(future)  # a reader that leaves must not take the answer from the others
@@ -85,15 +91,15 @@ class Answers:
                 work.found[place] = {**choice, "joined": True}
         return again
 
-    async def _finished(self, work: Coroutine[Any, Any, None], *, kept: bool) -> None:
-        """Do the work; if its answers are kept, to its end, even if who asked has gone: they are being paid for."""
-        if not kept:
-            await work
+    async def _finished(self, work: _Work, places: list[int]) -> None:
+        """Answer these; if answers are kept, all of them, even if who asked has gone: they are being paid for."""
+        if not any(work.keys[place] for place in places):
+            await self._own(work, places)
             return
         # A context of its own: Serve cancels the calls that were made in that of a request with the request.
-        task = asyncio.create_task(work, context=contextvars.Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = asyncio.create_task(self._own(work, places), context=contextvars.Context())
+        self._tasks[task] = work.statement
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:

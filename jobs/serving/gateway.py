@@ -6,6 +6,7 @@ for the model's name only, and passed on as they came.
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -207,6 +208,16 @@ class Gateway:
         account.reported(told)
         return Response(b"{}", media_type=JSON)
 
+    @app.post("/v1/usage/cancel")
+    async def cancel(self, request: Request, session: str) -> Response:
+        """Stop what the statements of a session have under way, and let them ask for no more."""
+        caller = self._access.caller(request.headers)
+        if not session:
+            raise RequestError("`session` is the id of a session", param="session")
+        stopped = self._limits.cancel(f"{caller.name}/{session}" if caller.name else session)
+        self._answers.cancel(stopped)
+        return Response(orjson.dumps({"cancelled": len(stopped)}), media_type=JSON)
+
     @app.get("/v1/usage")
     async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
         """Usage by statement and model: of the session with that id, or of all; changed after `since`."""
@@ -352,7 +363,12 @@ class Gateway:
             body = orjson.dumps({**batch.params, "messages": [batch.messages[place] for place in places]})
         try:
             handle = batch.model.for_turn({"messages": batch.messages[places[0]]})
-            status, answer, fingerprint = await handle.call.remote(batch.route, body)
+            called = handle.call.remote(batch.route, body)
+            try:
+                status, answer, fingerprint = await called
+            except asyncio.CancelledError:
+                called.cancel()
+                raise
         except FAILURES as error:
             raise unavailable(batch.name, error) from error
         if status != 200:

@@ -77,9 +77,12 @@ class Statement:
         self.used = time.monotonic()
         self._query, self._user, self._quota = query, user, user.quota
         self._rates = Rates(query.calls_per_minute, query.tokens_per_minute)
+        self.cancelled = False
 
     def allow(self, calls: int) -> int:
         """How many of so many calls may be made now; RequestError: 429 if it is too early, 403 if none are left."""
+        if self.cancelled:
+            raise RequestError("the statement was cancelled", status=403, kind="limit_error", code="cancelled")
         self.used = time.monotonic()
         accounts = self.accounts.values()
         usages = [account.usage for account in accounts]
@@ -160,6 +163,13 @@ class Limits:
             usage = Usage(name, model, query.user, query.statement, started=self._clock())
             statement.accounts[model] = Account(usage, query, self._file.save, self._clock)
         return statement, statement.accounts[model]
+
+    def cancel(self, beginning: str) -> list[Statement]:
+        """Let the statements make no more calls whose id begins so."""
+        found = [statement for name, statement in self._statements.items() if name.startswith(beginning)]
+        for statement in found:
+            statement.cancelled = True
+        return found
 
     async def _user(self, name: str) -> User:
         today = int(self._clock() // _DAY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -152,6 +153,12 @@ class Meter:
         except ModelError:
             return None
 
+    def cancel(self) -> None:
+        """Have the gateway stop what the statements so far have under way, if it can be reached."""
+        if self._statements and self._session.serves:
+            with suppress(ModelError):
+                _ask(self._session, "POST", "/v1/usage/cancel", {"session": f"{self._id}-"})
+
     def _untold(self, since: float) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
         """What is more than was told, and for each query and model the whole and when it changed."""
         total, found = Used(), dict[tuple[str, str], tuple[Used, float]]()
@@ -170,18 +177,22 @@ class Meter:
 
 def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """Usage as the gateway knows it; ModelError if it does not answer."""
-    key = session.settings.serving.api_key
-    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
     if not session.serving.endpoint:
         session.serving.start()
-    url = f"{session.serving.endpoint}/v1/usage"
+    found: list[dict[str, Any]] = _ask(session, "GET", "/v1/usage", parameters)["usage"]
+    return found
+
+
+def _ask(session: Session, method: str, path: str, parameters: dict[str, Any]) -> Any:
+    key = session.settings.serving.api_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    url = f"{session.serving.endpoint}{path}"
     try:
-        reply = httpx.get(url, params=parameters, headers=headers, timeout=30, trust_env=False)
+        reply = httpx.request(method, url, params=parameters, headers=headers, timeout=30, trust_env=False)
         reply.raise_for_status()
     except httpx.HTTPError as error:
         raise ModelError(f"the gateway does not say what was used: {error}") from error
-    found: list[dict[str, Any]] = reply.json()["usage"]
-    return found
+    return reply.json()
 
 
 def recorded(session: Session) -> list[dict[str, Any]]:

@@ -180,9 +180,13 @@ class Session:
             self.observer.used(used)
 
     def cancel(self) -> None:
-        """Stop Spark's jobs of this session. Call it from another thread than that of `run`, which then raises."""
+        """Stop Spark's jobs of this session, and its calls of models.
+
+        Call it from another thread than that of `run`, which then raises.
+        """
         if self.spark_runs:
             self.spark.interruptAll()
+        self.meter.cancel()
 
     def override(self, name: str, value: str) -> None:
         """Set a setting or a variable that scripts leave alone, as `--set` does."""

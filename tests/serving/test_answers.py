@@ -147,6 +147,29 @@ def test_what_was_begun_is_kept_when_its_client_has_gone(tmp_path: Path) -> None
     run(check())
 
 
+def test_a_cancelled_statement_s_calls_end_and_who_waited_for_them_asks(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        house.answering.clear()
+        first = asyncio.create_task(house.ask("ab", Query(id="session-1")))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(house.ask("b", Query(id="another-1")))
+        await asyncio.sleep(0.05)
+        cancelled = house.limits.cancel("session-")
+        assert len(cancelled) == 1
+        house.answers.cancel(cancelled)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        house.answering.set()
+        assert said(await second) == "b"
+        assert house.asked == [b"a", b"b", b"b"]
+        with pytest.raises(RequestError, match="cancelled"):
+            await house.ask("c", Query(id="session-1"))
+        assert said(await house.ask("c", Query(id="session-2"))) == "c"
+
+    run(check())
+
+
 def test_a_store_that_is_down_does_not_stop_the_answers(tmp_path: Path) -> None:
     class Down:
         async def get(self, keys: list[Key]) -> dict[Key, bytes]:
