@@ -21,6 +21,8 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +71,11 @@ def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
 
     if ray.is_initialized():
         return False
-    if where:
-        _join(where)
-    else:
-        _start_embedded(settings, dashboard)
+    with _own_sigterm():
+        if where:
+            _join(where)
+        else:
+            _start_embedded(settings, dashboard)
     return True
 
 
@@ -162,7 +165,6 @@ def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
     if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_token(folder))
     atexit.register(stop)  # does nothing after an earlier stop
-    on_terminate = signal.getsignal(signal.SIGTERM)
     path = os.environ.get("PYTHONPATH")
     os.environ[_MARK] = str(folder)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(_ABSENT), *([path] if path else [])])
@@ -187,9 +189,17 @@ def _start_embedded(settings: RaySettings, dashboard: bool) -> None:
         del os.environ[_MARK], os.environ["PYTHONPATH"]
         if path is not None:
             os.environ["PYTHONPATH"] = path
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep what this process does at SIGTERM: Ray's handler prints a C++ stack trace and exits with 15."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
         if threading.current_thread() is threading.main_thread():
-            # Ray's handler prints a C++ stack trace.
-            signal.signal(signal.SIGTERM, on_terminate)
+            signal.signal(signal.SIGTERM, handler)
 
 
 def _init(settings: RaySettings, folder: Path, dashboard: bool) -> None:

@@ -10,6 +10,7 @@ import httpx
 import orjson
 
 from sqlllm.errors import LimitError, ModelError
+from sqlllm.lines import lines
 
 from .requests import Choice, Conversation
 from .transport import BUSY, FIRST_DELAY, LONGEST_DELAY, QUERY_HEADER, UNAVAILABLE, Endpoint, reason_of, retry_after
@@ -49,7 +50,7 @@ def _events(endpoint: Endpoint, client: httpx.Client, body: bytes) -> Iterator[d
         try:
             with client.stream("POST", "/v1/chat/completions", content=body) as response:
                 if response.status_code == 200:
-                    for line in response.iter_lines():
+                    for line in lines(response.iter_bytes()):
                         if line.startswith("data: {"):
                             yield orjson.loads(line.removeprefix("data: "))
                     return

@@ -74,16 +74,19 @@ class Meter:
         """The function is no longer there."""
         self._endpoints.pop(name, None)
 
-    def begin(self, text: str) -> str:
-        """Begin a statement of SQL: its calls are counted under the id that this gives; empty if it calls no model."""
-        called = {name.lower() for name in _CALL.findall(text)}
+    def begin(self, text: str, *, calls: str = "") -> str:
+        """Begin a statement: its calls are counted under the id that this gives; empty if it calls no model.
+
+        `text` is SQL, which says what it calls, or of something else, which `calls` one model.
+        """
+        called = {name.lower() for name in ([calls] if calls else _CALL.findall(text))}
         endpoints = {name: endpoint for name, endpoint in self._endpoints.items() if name.lower() in called}
         if not endpoints:
             return ""
         from sqlllm.udfs import model
 
         query = self._query(text)
-        limit = planner.limit(text)
+        limit = 0 if calls else planner.limit(text)
         for name, endpoint in endpoints.items():
             fitted = replace(self._fitted(endpoint, query), first=limit and max(limit, _FEWEST))
             model.register(self._session.spark, name, fitted)

@@ -126,6 +126,8 @@ def test_ctrl_c_stops_a_million_rows_over_a_model_and_leaves_nothing_running(
 def test_errors_and_short_cuts(shell: pexpect.spawn[str], home: Path) -> None:
     shell.send("selec 1;\r")
     shell.expect("Did you mean select")
+    shell.send("select id * 7 as seven from range(2) as t;\r")
+    shell.expect("seven")
     shell.send("\\d\r")
     shell.expect("isTemporary")
     shell.send("\\d t\r")

@@ -145,18 +145,6 @@ def test_a_rate_is_kept_by_waiting(session: Session, setting: Any) -> None:
     assert counts(session, "e", rows=40) == (40, 0, 0)
 
 
-def test_a_model_that_is_deployed_anew_does_not_answer_from_before(session: Session, tmp_path: Path) -> None:
-    assert counts(session, "f", rows=40)[0] == 40
-    (tmp_path / "other.jsonl").write_text('{"prompt": "f 1", "answer": "other"}')
-    session.run(DEPLOY.format(table=tmp_path / "other.jsonl"))
-    result = session.run(
-        """select known(llm_param(map("instruction", "f 1"))) as q from range(1) as x;
-        select llm_result(q) as said, get_json_object(q[0], '$.metadata.cached') as cached from x as y;"""
-    )
-    assert result is not None
-    assert result.rows() == [("other", None)]
-
-
 def test_a_chat_is_told_as_it_comes_and_goes_on(
     session: Session, listener: Listener, setting: Any, tmp_path: Path
 ) -> None:
@@ -207,3 +195,15 @@ def test_a_chat_is_told_as_it_comes_and_goes_on(
     assert told.rows()[0].statement.startswith("--%chat --%model=known")
     setting(max_calls="1", calls_per_minute="100000")
     assert session.run(chat + "e 7") is not None  # a limit is one statement's
+
+
+def test_a_model_that_is_deployed_anew_does_not_answer_from_before(session: Session, tmp_path: Path) -> None:
+    assert counts(session, "f", rows=40)[0] == 40
+    (tmp_path / "other.jsonl").write_text('{"prompt": "f 1", "answer": "other"}')
+    session.run(DEPLOY.format(table=tmp_path / "other.jsonl"))
+    result = session.run(
+        """select known(llm_param(map("instruction", "f 1"))) as q from range(1) as x;
+        select llm_result(q) as said, get_json_object(q[0], '$.metadata.cached') as cached from x as y;"""
+    )
+    assert result is not None
+    assert result.rows() == [("other", None)]

@@ -37,7 +37,7 @@ def trained(spec: FinetuneSpec, run: RunRecord, base: Path) -> tuple[Path, list[
 def test_held_out_rows_are_measured_and_the_best_model_is_kept(base: Path, make_run: MakeRun) -> None:
     options = {
         "sft__float__val_size": 0.25, "sft__int__eval_steps": 4, "sft__int__max_steps": 24,
-        "sft__float__learning_rate": 0.1, "sft__str__lr_scheduler_type": "constant",
+        "sft__float__learning_rate": 30.0, "sft__str__lr_scheduler_type": "constant",
     }  # fmt: skip
     spec, run = make_run(SUMS, localModelDir=base, **FAST, **options)
     folder, lines, figures = trained(spec, run, base)

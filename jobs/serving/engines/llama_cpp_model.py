@@ -10,6 +10,8 @@ import httpx
 import orjson
 from pydantic import Field
 
+from sqlllm.lines import alines
+
 from ..protocol import (
     CONTEXT_LENGTH_EXCEEDED,
     SSE_DONE,
@@ -237,7 +239,7 @@ class LlamaCppModel:
                 if reply.status_code != 200:
                     await reply.aread()
                     raise self._refusal(reply)
-                async for line in reply.aiter_lines():
+                async for line in alines(reply.aiter_bytes()):
                     name, _, data = line.partition(": ")
                     if name == "error":
                         raise RequestError(orjson.loads(data)["message"], status=500)

@@ -50,6 +50,7 @@ def chat(session: Session, cell: Cell) -> Result:
         if before is not None:
             question = F.call_function("llm_stack", F.col("q"), question)
         frame = before if before is not None else session.spark.range(1)
+        session.meter.begin(cell.place.text, calls=model)
         answers = session.keep(frame.select(F.call_function(model, question).alias("q")))
     session.name_table(answers, output, cell.place)
     text = F.call_function("llm_response_predict", F.col("q")).alias("content")

@@ -12,6 +12,7 @@ import httpx
 import orjson
 
 from sqlllm.errors import OptionError
+from sqlllm.lines import alines
 
 from ...limits import Rate
 from ...protocol import CONTEXT_LENGTH_EXCEEDED, RequestError
@@ -85,7 +86,7 @@ class Api:
     async def stream(self, url: str, body: Any, **more: Any) -> AsyncIterator[AsyncIterator[str]]:
         """The lines of a streamed answer; RequestError if it breaks off."""
         async with self._opened(url, body, **more) as response:
-            yield self._unbroken(response.aiter_lines())
+            yield self._unbroken(alines(response.aiter_bytes()))
 
     @asynccontextmanager
     async def stream_bytes(self, url: str, body: Any, **more: Any) -> AsyncIterator[AsyncIterator[bytes]]:
