@@ -264,5 +264,5 @@ def test_the_command_serves_until_it_is_ended(serving: Serving) -> None:
             answer = client.post("/run/script", data=asked, headers={"Authorization": f"Bearer {key}"})
         assert answer.json() == [{"key": "llm.in_flight", "value": "3"}]
         command.terminate()
-        assert command.wait(60) == 130
-        assert command.stderr.read() == "stopped\n"
+        assert command.wait(60) == 0  # a server that is asked to end has done its work
+        assert command.stderr.read() == ""

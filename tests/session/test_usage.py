@@ -146,10 +146,10 @@ def test_a_rate_is_kept_by_waiting(session: Session, setting: Any) -> None:
 
 
 def test_a_chat_is_told_as_it_comes_and_goes_on(
-    session: Session, listener: Listener, setting: Any, tmp_path: Path
+    session: Session, listener: Listener, setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "dot.png").write_bytes(b"\x89PNG")
-    session.settings.allow.folders = str(tmp_path)
+    monkeypatch.setattr(session.settings.allow, "folders", str(tmp_path))
     chat = "--%chat\n--%model=known\n"
     shown = session.run(f"{chat}--%output=first\ne 4")
     assert shown is not None
