@@ -192,7 +192,8 @@ def whole(name: str, live: tuple[str, int, re.Pattern[str]] | None = None) -> It
         while any(
             cell["cell_type"] == "code" and not cell["outputs"] for cell in json.loads(file.read_text())["cells"]
         ):
-            page.wait_for_timeout(200)
+            page.keyboard.press("Control+s")  # the last outputs may have come after the save
+            page.wait_for_timeout(1000)
         kept = file.read_text().replace(str(folder / ".home"), "~/.sqlllm").replace(str(folder), "~")
         if name != "welcome":  # which a reader runs first
             (NOTEBOOKS / f"{name}.ipynb").write_text(kept)
