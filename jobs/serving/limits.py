@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LIMIT_REACHED = "limit_reached"
 _DAY = 86_400  # seconds
+_PAUSE = 10.0  # seconds; a busy machine takes some to end the Python of a cancelled task
 _IDLE = 3600.0  # seconds after which a statement is looked up in the file again
 
 
@@ -77,13 +78,14 @@ class Statement:
         self.used = time.monotonic()
         self._query, self._user, self._quota = query, user, user.quota
         self._rates = Rates(query.calls_per_minute, query.tokens_per_minute)
-        self.cancelled = False
+        self._resumes = 0.0
 
     def allow(self, calls: int) -> int:
         """How many of so many calls may be made now; RequestError: 429 if it is too early, 403 if none are left."""
-        if self.cancelled:
-            raise RequestError("the statement was cancelled", status=403, kind="limit_error", code="cancelled")
         self.used = time.monotonic()
+        if (seconds := self._resumes - self.used) > 0:
+            message = "the statement was cancelled just now"
+            raise RequestError(message, status=429, code="rate_limited", retry_after=seconds)
         accounts = self.accounts.values()
         usages = [account.usage for account in accounts]
         under_way = sum(account.reserved for account in accounts)
@@ -113,6 +115,10 @@ class Statement:
         self._rates.take(calls=allowed)
         user.rates.take(calls=allowed)
         return allowed
+
+    def pause(self) -> None:
+        """Let no call be made until Spark has ended who asks; later its table may be read again."""
+        self._resumes = time.monotonic() + _PAUSE
 
     def spent(self, account: Account, choices: list[dict[str, object]]) -> None:
         """Count answered calls."""
@@ -165,10 +171,10 @@ class Limits:
         return statement, statement.accounts[model]
 
     def cancel(self, beginning: str) -> list[Statement]:
-        """Let the statements make no more calls whose id begins so."""
+        """Pause the statements whose id begins so."""
         found = [statement for name, statement in self._statements.items() if name.startswith(beginning)]
         for statement in found:
-            statement.cancelled = True
+            statement.pause()
         return found
 
     async def _user(self, name: str) -> User:

@@ -36,7 +36,7 @@ select text, count(*) as n, count(distinct id) as ids, sum(id) as total from j g
 
 def options() -> str:
     """The JVM's options that use the file, if there is one."""
-    return f"-XX:SharedArchiveFile={PATH} {_SILENT}" if PATH.exists() else ""
+    return f'"-XX:SharedArchiveFile={PATH}" {_SILENT}' if PATH.exists() else ""
 
 
 def make() -> int:
@@ -49,7 +49,9 @@ def make() -> int:
     PATH.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sqlllm-", dir=PATH.parent) as folder:
         new = Path(folder, PATH.name)
-        spark = start_spark(SparkSettings(master="local[2]"), java_options=f"-XX:ArchiveClassesAtExit={new} {_SILENT}")
+        spark = start_spark(
+            SparkSettings(master="local[2]"), java_options=f'"-XX:ArchiveClassesAtExit={new}" {_SILENT}'
+        )
         with Session(Settings.load(allow={"folders": folder}), spark=spark) as session:
             session.run(_SCRIPT.replace(":{folder}", folder))
         spark.range(10).mapInArrow(lambda batches: batches, "id bigint").collect()  # as a model's function is called

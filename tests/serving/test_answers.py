@@ -147,7 +147,11 @@ def test_what_was_begun_is_kept_when_its_client_has_gone(tmp_path: Path) -> None
     run(check())
 
 
-def test_a_cancelled_statement_s_calls_end_and_who_waited_for_them_asks(tmp_path: Path) -> None:
+def test_a_cancelled_statement_s_calls_end_and_who_waited_for_them_asks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sqlllm.jobs.serving.limits._PAUSE", 1.0)
+
     async def check() -> None:
         house = House(tmp_path)
         house.answering.clear()
@@ -163,8 +167,11 @@ def test_a_cancelled_statement_s_calls_end_and_who_waited_for_them_asks(tmp_path
         house.answering.set()
         assert said(await second) == "b"
         assert house.asked == [b"a", b"b", b"b"]
-        with pytest.raises(RequestError, match="cancelled"):
+        with pytest.raises(RequestError, match="cancelled just now") as raised:
             await house.ask("c", Query(id="session-1"))
+        assert raised.value.retry_after is not None
+        await asyncio.sleep(raised.value.retry_after)
+        assert said(await house.ask("a", Query(id="session-1"))) == "a"  # its table may be read again
         assert said(await house.ask("c", Query(id="session-2"))) == "c"
 
     run(check())

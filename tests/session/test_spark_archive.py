@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,12 +27,12 @@ def test_spark_uses_it(spark: SparkSession) -> None:
 
 
 def test_one_that_does_not_fit_is_left_aside_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spark_archive, "PATH", tmp_path / "spark.jsa")
+    monkeypatch.setattr(spark_archive, "PATH", tmp_path / "with a space.jsa")
     assert spark_archive.options() == ""
     spark_archive.PATH.write_text("of another Java")
     monkeypatch.delenv("JDK_JAVA_OPTIONS", raising=False)
     shown = subprocess.run(
-        [find_java()[0], *spark_archive.options().split(), "-version"], check=True, capture_output=True, text=True
+        [find_java()[0], *shlex.split(spark_archive.options()), "-version"], check=True, capture_output=True, text=True
     )
     assert shown.stdout == ""
     assert "archive" not in shown.stderr
