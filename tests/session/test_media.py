@@ -15,7 +15,7 @@ import pytest
 
 from sqlllm.session import Session
 from tests import tiny_media
-from tests.serving.test_media import picture, sound
+from tests.serving.media.made import picture, sound
 
 from .cases import rows_of
 
