@@ -34,7 +34,7 @@ BLOCKS = 500
 CHECK_BLOCK, CHECK_BLOCKS = 128, 63  # as vLLM has them on a CPU; as many tokens in all
 CHARACTERS = 4  # of a token, unless a tokenizer says otherwise
 BATCH = 32  # conversations that travel together, as llm.batch_size has it
-IN_FLIGHT = 32  # batches under way: four tasks, each with as many as llm.in_flight says
+IN_FLIGHT = 64  # batches under way: four tasks, each with as many as llm.in_flight says
 INSTRUCTION = "Below is what is known of a film and what a critic wrote about it. Say whether the critic recommends it."
 
 

@@ -10,7 +10,7 @@ One run, the same distinct prompts, 32 answer tokens, vLLM on this machine:
 
 A model of about 1 M parameters shows the overhead, one of about 100 M (raw and sql) what is left of it when the engine
 works. Each way is a process of its own with a time limit; loading the model is not timed. 8,192 prompts for the small
-model and 256 for the large one; `--scale` takes that share of both.
+model and 512 for the large one; `--scale` takes that share of both.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.tiny import make_tiny_model
 
 from . import report
 
-ROWS, LARGE_ROWS = 8192, 256
+ROWS, LARGE_ROWS = 8192, 512
 TOKENS = 32
 CONTEXT = 512
 ROW_BY_ROW = 256  # rows are enough for the slow way

@@ -99,7 +99,7 @@ class LLMSettings(_Group):
     rows_per_prompt: int = Field(
         1, ge=1, le=64, description="rows whose prompts may travel as one, when the model can answer with an array"
     )
-    in_flight: int = Field(8, ge=1, le=1024, description="requests under way at once, per Spark task")
+    in_flight: int = Field(16, ge=1, le=1024, description="requests under way at once, per Spark task")
     timeout: float = Field(600, gt=0, description="seconds one request may take")
     retry_seconds: float = Field(
         120, ge=0, description="seconds a request is tried again after 502, 503, 504 or a broken connection"

@@ -38,7 +38,7 @@ class Endpoint:
     batch_size: int = 32
     rows_per_prompt: int = 1
     first: int = 0  # rows of a task that are asked before all others, then twice as many; 0: as many as there are
-    in_flight: int = 8
+    in_flight: int = 16
     timeout: float = 600.0
     retry_seconds: float = 120.0
     fails: bool = False  # with the first row that has no answer

@@ -109,6 +109,8 @@ class VLLM:
             from ray.llm._internal.common.callbacks.base import CallbackBase
             from ray.serve.llm import LLMConfig
             from ray.serve.llm.deployment import LLMServer
+
+            from .vllm_in_process import InProcess
         except ImportError as error:
             raise PackageError.from_import_error(error, package="vllm", extra="vllm") from error
 
@@ -132,7 +134,7 @@ class VLLM:
             experimental_configs={"stream_batching_interval_ms": 10},
             log_engine_metrics=False,
         )
-        server: Any = LLMServer.sync_init(config)
+        server: Any = LLMServer.sync_init(config, engine_cls=InProcess)
         try:
             await server.start()
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:

@@ -56,7 +56,10 @@ def cpu_defaults(spec: ModelSpec) -> dict[str, Any]:
     """Defaults of vLLM that do not suit a CPU."""
     # Binding threads to cores, vLLM's default, makes two models on one machine fight for the same cores.
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-    options: dict[str, Any] = {"enforce_eager": True}  # compiling needs a C++ compiler and minutes
+    options: dict[str, Any] = {
+        "enforce_eager": True,  # compiling needs a C++ compiler and minutes
+        "max_num_seqs": 256,  # as `vllm.LLM` has it; of a server vLLM expects half of that
+    }
     if "VLLM_CPU_KVCACHE_SPACE" not in os.environ:
         options["kv_cache_memory_bytes"] = _GIB
     config = json.loads((Path(spec.model_path) / "config.json").read_bytes())

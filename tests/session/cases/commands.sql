@@ -27,7 +27,7 @@ select sqlllm = '' as none, spark > '4' as new from v as t;
 !show "conf/spark.sql.shuffle.partitions"; !lastCommand named b;
 select key, value from a union all select key, 'x' from b as t;
 -- rows:
--- [{"key": "llm.in_flight", "value": "8"}, {"key": "spark.sql.shuffle.partitions", "value": "x"}]
+-- [{"key": "llm.in_flight", "value": "16"}, {"key": "spark.sql.shuffle.partitions", "value": "x"}]
 
 -- case: a secret setting is not shown
 -- with: serving.api_key=hunter2

@@ -1,0 +1,20 @@
+"""Ray's vLLM engine, with one process less where one is enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.llm._internal.serve.engines.vllm.vllm_engine import VLLMEngine
+from typing_extensions import override
+
+
+class InProcess(VLLMEngine):
+    """On a CPU the model runs in the engine's own process: vLLM starts another one for it, to bind its threads."""
+
+    @override
+    def _prepare_engine_config(self, callback_ctx: Any) -> Any:
+        engine, frontend, config = super()._prepare_engine_config(callback_ctx)
+        parallel = config.parallel_config
+        if parallel.distributed_executor_backend == "mp" and parallel.world_size == 1:
+            parallel.distributed_executor_backend = "uni"
+        return engine, frontend, config
