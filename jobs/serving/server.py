@@ -50,7 +50,7 @@ class ModelServer:
         if not gpus:
             share = (os.cpu_count() or 1) // self._spec.replicas
             os.environ["OMP_NUM_THREADS"] = threads or str(max(1, int(self._spec.cpus_per_worker), share))
-            # Threads that wait for work sleep: spinning, they take half of the CPU from Spark, the gateway and each other.
+            # Threads that wait for work sleep: spinning, they take half of the CPU from Spark and the gateway.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         engine = get_engine(self._spec.engine)
         reading = asyncio.create_task(asyncio.to_thread(fingerprint, self._spec))
