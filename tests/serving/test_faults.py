@@ -76,7 +76,7 @@ def test_a_request_whose_worker_dies_ends_in_one_clear_error(
 @pytest.mark.parametrize("model", ["vllm"], indirect=True)
 def test_a_killed_engine_is_replaced(serving: Serving, http: httpx.Client, model: str) -> None:
     worker = process_of(serving, model)
-    (engine,) = [child for child in worker.children(recursive=True) if "EngineCore" in " ".join(child.cmdline())]
+    (engine,) = [child for child in worker.children(recursive=True) if "VLLM::" in " ".join(child.cmdline())]
     engine.kill()
     body = {"model": model, "messages": user("hello"), "max_tokens": 4, "temperature": 0}
     seen = []
