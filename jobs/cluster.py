@@ -76,7 +76,17 @@ def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
             _join(where)
         else:
             _start_embedded(settings, dashboard)
+    _keep_off_standard_output()
     return True
+
+
+@cache  # once
+def _keep_off_standard_output() -> None:
+    """Ray tells there of workers that died and nodes that left; but it is the script's, and there is no setting."""
+    from ray._private import worker
+
+    tell = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, ignore_prefix: tell({**data, "is_err": True}, ignore_prefix)
 
 
 def _import_ray() -> None:
@@ -237,8 +247,6 @@ def _sweep() -> None:
 
 def _join(where: str) -> None:
     import ray
-    from ray._private import worker
-    from ray._private.worker import print_to_stdstream
     from ray.exceptions import AuthenticationError
 
     if "://" in where:  # Ray Client, which neither Ray Train nor Ray Serve is made for
@@ -257,10 +265,6 @@ def _join(where: str) -> None:
         ) from error
     try:
         ray.init(address=where, log_to_driver=False, logging_level=logging.ERROR)
-        # It tells of nodes that have left on standard output, which is the script's; there is no setting.
-        worker.print_to_stdstream = lambda data, ignore_prefix: print_to_stdstream(
-            {**data, "is_err": True}, ignore_prefix
-        )
     except AuthenticationError as error:
         raise SetupError(
             f"the Ray cluster at {where} asks for another token",

@@ -19,7 +19,7 @@ from .requests import Conversation, RequestError
 from .transport import Client, Endpoint
 
 _REMEMBERED = 8 * 2**20  # characters of requests whose answers a task remembers; with the answers a few times as much
-_BEHIND = 32  # times what is in flight: so many rows may wait for a slow one before them
+_BEHIND = 16  # times what is in flight: so many rows may wait for a slow one before them
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ import pytest
 
 from sqlllm.jobs import cluster
 from sqlllm.jobs.reaper import marked
+from sqlllm.jobs.serving import Serving
 from sqlllm.settings import RaySettings
 
 pytestmark = pytest.mark.slow
@@ -160,6 +161,16 @@ def test_a_ray_that_does_not_start_is_one_error(tries: list[str], words: str) ->
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.startswith(words)
+
+
+def test_what_ray_tells_of_a_dead_worker_is_not_on_standard_output(
+    serving: Serving, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ray._private import worker
+
+    worker.print_to_stdstream({"lines": ["A worker died"], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    out, err = capsys.readouterr()
+    assert (out, "A worker died" in err) == ("", True)
 
 
 def test_an_ended_script_leaves_its_folder_to_the_next_one(start_script: StartScript) -> None:
