@@ -108,9 +108,8 @@ class VLLM:
         try:
             from ray.llm._internal.common.callbacks.base import CallbackBase
             from ray.serve.llm import LLMConfig
-            from ray.serve.llm.deployment import LLMServer
 
-            from .vllm_in_process import InProcess
+            from .vllm_server import Engine, Server
         except ImportError as error:
             raise PackageError.from_import_error(error, package="vllm", extra="vllm") from error
 
@@ -134,7 +133,7 @@ class VLLM:
             experimental_configs={"stream_batching_interval_ms": 10},
             log_engine_metrics=False,
         )
-        server: Any = LLMServer.sync_init(config, engine_cls=InProcess)
+        server: Any = Server.sync_init(config, engine_cls=Engine)
         try:
             await server.start()
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
