@@ -14,6 +14,7 @@ class Server(LLMServer):
 
     @override
     async def _start_engine(self) -> None:
+        assert self.engine is not None
         await self.engine.start()
 
 
