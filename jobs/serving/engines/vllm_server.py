@@ -14,8 +14,8 @@ class Server(LLMServer):
 
     @override
     async def _start_engine(self) -> None:
-        assert self.engine is not None
-        await self.engine.start()
+        engine: Any = self.engine
+        await engine.start()
 
 
 class Engine(VLLMEngine):
