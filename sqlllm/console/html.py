@@ -88,7 +88,7 @@ def _chart(view: View) -> str:
 
 def _cell(value: Any, kind: str) -> str:
     if value is None:
-        return '<td class="null">NULL</td>'
+        return f'<td class="{kind} null">NULL</td>'
     if isinstance(value, (bytes, bytearray)) and (image := _image(bytes(value))):
         return f'<td class="t">{image}</td>'
     text = cell(value)

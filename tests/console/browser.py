@@ -60,7 +60,10 @@ def lab(folder: Path, **environment: str) -> Iterator[str]:
         server = subprocess.Popen(
             [*command, f"--port={port}", f"--token={TOKEN}", f"--folder={folder}"],
             env={**os.environ, "SQLLLM_HOME": str(folder / ".home"), "SQLLLM_SPARK__MASTER": "local[2]",
-                 "SQLLLM_SPARK__DRIVER_MEMORY": "1g", **environment},
+                 "SQLLLM_SPARK__DRIVER_MEMORY": "1g",
+                 # Else what another time had open, and the user's own colours, are there again.
+                 "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".workspaces"),
+                 "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), **environment},
             stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
         try:
@@ -143,8 +146,9 @@ def welcome() -> None:
         picture(page, "notebook")
         output = run(page, 3, ANSWERS)
         output.locator("td summary").first.click()
+        page.mouse.move(0, 0)
         picture(output, "table")
-        output = run(page, 3, "select id % 7 as day, cast(10 + 8 * sin(id / 3) as int) as tickets from range(60) as t;")
+        output = run(page, 3, "select id + 1 as day, cast(10 + 8 * sin(id / 3) as int) as tickets from range(30) as t;")
         done(page, 3)
         chart(output, "bar").wait_for()
         picture(output.locator(".panel.chart"), "chart")

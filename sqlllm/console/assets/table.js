@@ -20,7 +20,7 @@ function (root, size) {
   // What a cell holds, whole: null for NULL; JSON that is shown with its lines comes on one.
   function value(row, column) {
     const cell = row.cells[column], whole = cell.querySelector("pre");
-    if (cell.className === "null") return null;
+    if (cell.classList.contains("null")) return null;
     if (!whole) return cell.textContent;
     const text = whole.textContent;
     return whole.className === "json" ? text.replace(/("(?:[^"\\]|\\.)*")|\s*\n\s*/g, (_, string) => string || "") : text;
