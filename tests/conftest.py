@@ -1,4 +1,4 @@
-"""One Spark, one Ray and one set of served models for the whole run; each starts when a test first asks for it."""
+"""One Spark, one Ray and one set of served models per process; each starts when a test first asks for it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from sqlllm.jobs.serving import Serving
+
+pytest_plugins = ["tests.processes"]
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is fetched
 # Kept answers would make up for what is broken.

@@ -131,11 +131,14 @@ def wake(application: str, deadline: float) -> None:
 
 
 def delete(application: str, *, wait: bool) -> None:
-    """Remove an application; does nothing if it is not there."""
+    """Remove an application; does nothing if it is not there. `wait`: until it is gone."""
     from ray import serve
 
-    if application in statuses():
-        serve.delete(application, _blocking=wait)
+    if application not in statuses():
+        return
+    serve.delete(application, _blocking=False)
+    while wait and application in statuses():  # Serve itself would look once a second
+        time.sleep(_POLL_SECONDS)
 
 
 def _reason(messages: list[str]) -> str:

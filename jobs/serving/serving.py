@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _LOOPBACK = "127.0.0.1"
 _ROOM_SECONDS = 5.0
 _DRAIN_SECONDS = 120.0  # that a worker which is replaced may take for the answers it has begun
+# After which it first looks whether there are any; by then no router sends it more, and one that does tries another.
+_DRAIN_LOOP_SECONDS = 0.5
 _POLL_SECONDS = 0.05
 
 
@@ -238,6 +240,7 @@ class Serving:
             max_constructor_retry_count=1,
             max_surge_percent=100 if surge else 0,  # the new workers beside the old ones, or in their place
             graceful_shutdown_timeout_s=_DRAIN_SECONDS,
+            graceful_shutdown_wait_loop_s=_DRAIN_LOOP_SECONDS,
             **placement.scaling(spec),
             **placement.routing(spec),
             **_resources(spec),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import stat
@@ -93,7 +94,7 @@ def test_two_scripts_do_not_meet(start_script: StartScript) -> None:
     assert survivors(first_folder) == survivors(second_folder) == []
 
 
-def test_only_its_user_may_enter_and_nothing_is_printed(start_script: StartScript) -> None:
+def test_only_its_user_may_enter_and_nothing_is_printed_or_outlives_it(start_script: StartScript) -> None:
     script, folder = start_script("time.sleep(1000)")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
@@ -173,13 +174,19 @@ def test_what_ray_tells_of_a_dead_worker_is_not_on_standard_output(
     assert (out, "A worker died" in err) == ("", True)
 
 
-def test_an_ended_script_leaves_its_folder_to_the_next_one(start_script: StartScript) -> None:
-    script, folder = start_script("")
-    script.communicate()
-    assert folder.exists()  # with its logs
-    other, _ = start_script("")
+def test_an_ended_script_leaves_its_folder_to_the_next_one() -> None:
+    code = "import sys; from sqlllm.jobs import cluster; print(cluster._folder(), flush=True); sys.stdin.read()"
+    script = [sys.executable, "-c", code]
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdin is not None
+        assert first.stdout is not None
+        folder = Path(first.stdout.readline().strip())
+        with (folder / "lock").open() as lock:
+            first.stdin.close()
+            fcntl.flock(lock, fcntl.LOCK_EX)  # it has ended; what others start meanwhile leaves the folder alone
+            assert folder.exists()
+    subprocess.run(script, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
     assert not folder.exists()
-    other.communicate()
 
 
 def test_a_process_that_outlives_this_one_gets_no_token_of_its_ray(monkeypatch: pytest.MonkeyPatch) -> None:

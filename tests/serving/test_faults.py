@@ -23,9 +23,9 @@ from .test_life import oracle
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def mortal(serving: Serving) -> Iterator[str]:
-    """A model that dies, once, of a prompt that is a file's name."""
+    """A model that dies, once, of a prompt that is a file's name, and is replaced."""
     serving.deploy(oracle("mortal", "mortal"))
     yield "mortal"
     serving.undeploy("mortal")

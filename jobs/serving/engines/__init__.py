@@ -168,9 +168,11 @@ _GGUF = 'A GGUF file is for llama.cpp: inferBackend="llama_cpp".'
 
 
 def check_folder(spec: ModelSpec) -> None:
-    """Refuse what is no model folder in Hugging Face's layout."""
+    """Refuse what is no model folder in Hugging Face's layout, and weights that are cut short."""
     folder = Path(spec.model_path)
     if any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "model_index.json")):
+        for file in sorted(folder.glob("*.safetensors")):
+            _check_weights(file)
         return
     wrong = "has no config.json" if folder.is_dir() else "does not exist"
     raise ModelError(
@@ -179,6 +181,20 @@ def check_folder(spec: ModelSpec) -> None:
         if folder.suffix == ".gguf" or any(folder.glob("*.gguf"))
         else "localModelDir is a folder in Hugging Face's layout: config.json, weights and tokenizer.",
     )
+
+
+def _check_weights(file: Path) -> None:
+    """Refuse a file whose header does not describe it: before an engine starts, which may take minutes."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "np"):  # reads the header alone
+            pass
+    except SafetensorError as error:
+        raise ModelError(
+            f"{file} is cut short or damaged: {error}",
+            cure="Copy it again; after `git clone` also run `git lfs pull`.",
+        ) from None
 
 
 def get_engine(name: str) -> type[Engine]:
