@@ -1,8 +1,8 @@
 # `make demo` and `make test` set everything up themselves; `make` lists the recipes.
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes of the tests. Each has a Spark, a Ray and models: 5 GB. With 0 they are pytest's own.
-TESTERS ?= $(shell awk '/^MemTotal/ { print ($$2 > 12e6 ? 2 : 0) }' /proc/meminfo 2>/dev/null || echo 0)
+# Processes that share the tests; each has a Spark, a Ray and models. 0: pytest's own, as where there is little memory.
+PROCESSES ?= $(shell awk '/^MemTotal/ { print ($$2 > 12e6 ? 2 : 0) }' /proc/meminfo 2>/dev/null || echo 0)
 
 .PHONY: help setup demo test test-fast check format docs bench clean
 
@@ -17,10 +17,10 @@ demo: setup  ## train a model, deploy it and call it, all from one SQL script
 
 test: FOR = tests
 test: check  ## lint, types, import rules and every test
-	$(BIN)/python -m pytest -n $(TESTERS)
+	$(BIN)/python -m pytest -n $(PROCESSES)
 
 test-fast: setup  ## the tests that start neither Spark nor Ray nor a model
-	$(BIN)/python -m pytest -n $(TESTERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"
 
 check: setup  ## lint, types and import rules
 	$(BIN)/ruff check .
