@@ -54,7 +54,7 @@ def shell(home: Path, serving: Serving) -> Iterator[pexpect.spawn[str]]:
     child.expect("sqlllm>")
     yield child
     child.sendcontrol("d")
-    if child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=20):  # typed between two prompts it is lost
+    if child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=5):  # typed between two prompts it is lost
         child.sendcontrol("d")
         child.expect(pexpect.EOF)
     child.close()
