@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
 # Their tests share the tiny model on each engine: in one process, which serves it once.
@@ -49,7 +50,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> LoadScopeScheduling:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     """Gives a process that has nothing left to do the next file."""
     from xdist.scheduler import LoadScopeScheduling
 
@@ -59,4 +60,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config) -> LoadScopeScheduling:
             return "together" if file.removeprefix("tests/") in _TOGETHER else file
 
     config.option.loadscopereorder = False  # it would put the files with the most tests first
-    return Files(config)
+    return Files(config, log)
