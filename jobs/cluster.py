@@ -43,6 +43,10 @@ _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Else models and training stand back behind whatever else the machine does, such as Spark.
     "RAY_worker_niceness": "0",
+    # It makes the hashing in `datasets` flood the log.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Threads that wait asleep: on a busy machine the usual busy-waiting makes training ten times slower.
+    "OMP_WAIT_POLICY": "PASSIVE",
 }
 
 _ABSENT = Path(__file__).with_name("absent")  # modules that Ray's processes are to take for missing

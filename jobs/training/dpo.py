@@ -45,9 +45,11 @@ def build_trainer(
     held_out = _pairs(run.eval_data, run) if formats.files(run.eval_data) else None
     if held_out is None and spec.val_size is not None:
         rows, held_out = worker.split(rows, spec.val_size, seed=spec.training["seed"])
+    args = DPOConfig(**worker.arguments(spec, run, model, gpu=gpu))
+    worker.let_fsdp(args)
     trainer: Trainer = DPOTrainer(
         model=model,
-        args=DPOConfig(**worker.arguments(spec, run, model, gpu=gpu)),
+        args=args,
         train_dataset=rows.remove_columns("row"),
         eval_dataset=held_out.remove_columns("row") if held_out is not None else None,
         processing_class=tokenizer,

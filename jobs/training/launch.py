@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -111,7 +110,6 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
     try:
         from ray.exceptions import RayError
         from ray.train import TrainingFailedError
-        from ray.train.torch import TorchConfig
         from ray.train.v2.api.config import (
             FailureConfig,
             RunConfig,
@@ -132,7 +130,6 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
             "threads": os.environ.get("OMP_NUM_THREADS"),
             "gpu": resources.use_gpu,
         },
-        torch_config=TorchConfig(backend="nccl" if resources.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=resources.num_workers,
             use_gpu=resources.use_gpu,
@@ -146,19 +143,12 @@ def _fit(train: Train, config: dict[str, Any], run: RunRecord, resources: Resour
             worker_runtime_env={"env_vars": {"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}},
         ),
     )
-    handler = signal.getsignal(signal.SIGINT)
     try:
         trainer.fit()
-    except SystemExit:
-        # Ray Train's own Ctrl-C handler ends the workers and then asks for the end of the process.
-        raise KeyboardInterrupt from None
     except TrainingFailedError as error:
         raise _reason(error) from None
     except RayError as error:
         raise TrainingError(f"Ray failed: {_first_line(error)}", cure="Run `sqlllm doctor`.") from None
-    finally:
-        if signal.getsignal(signal.SIGINT) is not handler:
-            signal.signal(signal.SIGINT, handler)
 
 
 def _where_the_folder_is(train: Train) -> Train:

@@ -9,14 +9,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import rotate_checkpoints
 from typing_extensions import override
 
 from sqlllm.errors import TrainingError
 
-from . import checkpoints
+from . import checkpoints, ranks
 from .progress import Progress, memory, metrics_until
 
 
@@ -104,8 +103,7 @@ class Metrics(TrainerCallback):
 
     @override
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if torch.distributed.is_initialized():
-            torch.distributed.barrier()  # every worker writes a part of it
+        ranks.barrier()  # every worker writes a part of it
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir or "")

@@ -13,7 +13,7 @@ from sqlllm.jobs.conversion import zero
 from sqlllm.jobs.runs import RunRecord
 
 from . import pretrain_blocks as blocks
-from . import pretrain_deepspeed, scratch
+from . import pretrain_deepspeed, ranks, scratch
 from .checkpoints import written_whole
 from .pretrain_spec import PretrainSpec
 
@@ -25,16 +25,10 @@ if TYPE_CHECKING:
 
 def train(config: dict[str, Any]) -> None:
     """Pretrain as `config["spec"]` says, in the folder of `config["run"]`; runs in every Ray Train worker."""
-    import torch
-    from ray.train import get_context
-
     spec: PretrainSpec = config["spec"]
-    context = get_context()
-    if not config["gpu"]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(int(config["threads"] or max(1, cores // context.get_local_world_size())))
-    elif spec.training.setup_nccl_socket_ifname_by_ip:
+    if config["gpu"] and spec.training.setup_nccl_socket_ifname_by_ip:
         os.environ["NCCL_SOCKET_IFNAME"] = _interface()  # read at the first collective
+    ranks.setup(gpu=config["gpu"], threads=config["threads"])
     work(spec, config["run"], gpu=config["gpu"])
 
 

@@ -60,10 +60,10 @@ def finetune(
     try:
         with recorded(run):
             resources = resources or Resources()
-            if "fsdp_config" in spec.training and not resources.use_gpu:
+            if "fsdp_config" in spec.training and resources.num_workers == 1 and not resources.use_gpu:
                 raise OptionError(
-                    "FSDP shares weights out over GPUs, and this run has none",
-                    cure=f"Write `{spec.kind}.dict.deepspeed`, which runs on CPUs, too.",
+                    "FSDP shares weights out over workers, and this run has one",
+                    cure='Ask for more: !byzerllm setup "num_workers=2";',
                     key=f"{spec.kind}.dict.fsdp_config",
                 )
             known = dpo.FORMATS if spec.kind == "dpo" else formats.FORMATS

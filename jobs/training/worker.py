@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from sqlllm.errors import TrainingError
 from sqlllm.jobs.runs import RunRecord
 
-from . import checkpoints, formats, scratch, tokens
+from . import checkpoints, formats, ranks, scratch, tokens
 from .checkpoints import written_whole
 from .spec import FinetuneSpec
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from peft import LoraConfig
-    from transformers import PreTrainedModel, Trainer
+    from transformers import PreTrainedModel, Trainer, TrainingArguments
 
 
 def train(config: dict[str, Any]) -> None:
@@ -28,16 +27,15 @@ def train(config: dict[str, Any]) -> None:
     Goes on from the run's last whole checkpoint, if there is one.
     """
     import datasets
-    import torch
     from ray.train import get_context
 
     spec: FinetuneSpec = config["spec"]
     run: RunRecord = config["run"]
-    first = get_context().get_world_rank() == 0
+    context = get_context()
+    first = context.get_world_rank() == 0
     datasets.disable_progress_bars()
-    if not config["gpu"]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(int(config["threads"] or max(1, cores // get_context().get_local_world_size())))
+    group = context.get_world_size() > 1 or "deepspeed" in spec.training
+    ranks.setup(gpu=config["gpu"], threads=config["threads"], group=group)
     folder = run.folder / "finetune_model"
     checkpoint = checkpoints.last(folder)
     if first:
@@ -51,7 +49,7 @@ def train(config: dict[str, Any]) -> None:
                 scratch.build(
                     beside, texts, spec.llama, context=spec.training["max_length"], seed=spec.training["seed"]
                 )
-    torch.distributed.barrier()
+    ranks.barrier()
     if spec.kind == "dpo":
         from . import dpo
 
@@ -83,6 +81,7 @@ def build_trainer(
     tokenizer = load_tokenizer(base)
     model = load_model(spec, base, gpu=gpu)
     args = SFTConfig(**arguments(spec, run, model, gpu=gpu), completion_only_loss=True)
+    let_fsdp(args)
     rows, held_out = examples(spec, run, tokenizer)
     trainer = SFTTrainer(
         model=model,
@@ -188,6 +187,15 @@ def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu
     }
 
 
+def let_fsdp(args: TrainingArguments) -> None:
+    """Let FSDP run on CPUs, too: Accelerate takes its configuration on GPUs alone, else it trains without, unsaid."""
+    if args.fsdp and args.use_cpu:
+        from accelerate.state import PartialState  # type: ignore[import-untyped]
+        from accelerate.utils import DistributedType  # type: ignore[import-untyped]
+
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
 def adapter(spec: FinetuneSpec) -> LoraConfig | None:
     """PEFT's configuration, if an adapter learns."""
     from peft import LoraConfig
@@ -221,6 +229,8 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # gathers what is shared out
     if not first:
         return
+    for name in model.all_tied_weights_keys:
+        weights.pop(name, None)  # of FSDP it is a tensor of its own, no longer the other one
     tokenizer = trainer.processing_class
     if spec.method == "lora":
         with written_whole(folder / "adapter") as beside:

@@ -98,18 +98,25 @@ def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
     assert not (model / "config.json").exists()
 
 
-def test_two_workers_learn_what_one_learns(sums: tuple[RunRecord, list[Progress]], make_run: MakeRun) -> None:
+@pytest.mark.parametrize("fsdp", [False, True])
+def test_two_workers_learn_what_one_learns(
+    fsdp: bool, sums: tuple[RunRecord, list[Progress]], make_run: MakeRun
+) -> None:
     from safetensors.torch import load_file
 
     one, _ = sums
-    options = {**TINY, "sft__int__per_device_train_batch_size": 8}
+    options: dict[str, object] = {**TINY, "sft__int__per_device_train_batch_size": 8}
+    if fsdp:
+        options |= {"sft__dict__fsdp_config": "{}", "sft__int__save_total_limit": 1}
     two = finetune(*make_run(SUMS, **options), resources=Resources(num_workers=2))
+    assert (two.folder / "finetune_model" / "checkpoint-12" / "pytorch_model_fsdp.bin").exists() == fsdp
     # The same rows in each step, as the seed orders them, half of them in each worker.
     assert (two.epochs, two.tokens) == (one.epochs, one.tokens)
     assert two.loss == pytest.approx(one.loss, rel=1e-3)
     assert one.model is not None
     assert two.model is not None
     learned, again = (load_file(model / "model.safetensors") for model in (one.model, two.model))
+    assert learned.keys() == again.keys()
     assert max((learned[name] - again[name]).abs().max() for name in learned) < 1e-4
 
 

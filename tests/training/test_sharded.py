@@ -1,4 +1,4 @@
-"""DeepSpeed by option, two workers: the weights of plain training. In processes of their own, which it changes."""
+"""DeepSpeed and FSDP by option, two workers: the weights of plain training. In processes of their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sqlllm.jobs.runs import RunRecord
-from sqlllm.jobs.training import FinetuneSpec, worker
+from sqlllm.jobs.training import FinetuneSpec, checkpoints, worker
 
 from .conftest import SUMS, prepare
 
@@ -34,13 +34,29 @@ RUNS: dict[str, dict[str, Any]] = {
     "zero-3": {"sft__dict__deepspeed": json.dumps(ZERO).replace('"stage": 2', '"stage": 3')},
 }
 RUNS["zero-3-lora"] = RUNS["zero-3"] | LORA
+RUNS["fsdp"] = {"sft__dict__fsdp_config": "{}", "sft__int__save_steps": 2, "stop": 3}
+RUNS["fsdp-lora"] = {"sft__dict__fsdp_config": "{}"} | LORA
 
 
-def work(spec: FinetuneSpec, run: RunRecord, base: Path, *, first: bool = True) -> Path:
-    """What each worker does; gives the model's folder."""
-    trainer = worker.build_trainer(spec, run, base)
+def work(spec: FinetuneSpec, run: RunRecord, base: Path, *, stop: int | None = None, first: bool = True) -> Path:
+    """What each worker does; at step `stop` it ends as a killed one does. Gives the model's folder."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):
+        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == stop:
+                raise KeyboardInterrupt
+
+    checkpoint = checkpoints.last(run.folder / "finetune_model")
+    trainer = worker.build_trainer(spec, run, base, checkpoint=checkpoint)
     assert trainer.is_deepspeed_enabled == ("deepspeed" in spec.training)
-    worker.save(trainer, spec, run, worker.learn(trainer, None), first=first)
+    assert trainer.is_fsdp_enabled == ("fsdp_config" in spec.training)
+    trainer.add_callback(Stop())
+    seconds = worker.learn(trainer, checkpoint)
+    if trainer.is_fsdp_enabled:
+        weights: list[Any] = [*trainer.model.parameters()]
+        assert sum(weight.to_local().numel() for weight in weights) < 0.6 * sum(weight.numel() for weight in weights)
+    worker.save(trainer, spec, run, seconds, first=first)
     return run.folder / "finetune_model" / "final"
 
 
@@ -49,18 +65,31 @@ def main(home: str, base: str) -> None:
     import gc
 
     import torch.distributed as dist
-    from accelerate.state import AcceleratorState
+    from accelerate.state import AcceleratorState, GradientState
 
+    def afresh() -> None:
+        """As a new process finds it."""
+        dist.barrier()
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
+        for name in os.environ.keys() - environment.keys():  # Accelerate's ACCELERATE_USE_DEEPSPEED and _FSDP
+            del os.environ[name]
+        gc.collect()  # and with the trainer DeepSpeed's configuration, which Transformers looks for while it lives
+
+    environment = {**os.environ}
     dist.init_process_group("gloo")
     first = dist.get_rank() == 0
     for name, options in RUNS.items():
         given = {**options, "sft__int__per_device_train_batch_size": BATCH // 2}
+        stop = given.pop("stop", None)
         shared: list[Any] = [prepared(Path(home), Path(base), name, given) if first else None]
         dist.broadcast_object_list(shared)
+        if stop:
+            with pytest.raises(KeyboardInterrupt):
+                work(*shared[0], Path(base), stop=stop, first=first)
+            afresh()
         work(*shared[0], Path(base), first=first)
-        dist.barrier()
-        AcceleratorState._reset_state(reset_partial_state=True)
-        gc.collect()  # and with the trainer DeepSpeed's configuration, which Transformers looks for while it lives
+        afresh()
     dist.destroy_process_group()
 
 

@@ -178,7 +178,7 @@ def test_a_table_without_pairs(make_run: MakeRun) -> None:
     assert "preferences: prompt, chosen, rejected" in caught.value.cure
 
 
-def test_fsdp_is_for_gpus_and_its_options_reach_the_trainer(base: Path, make_run: MakeRun) -> None:
+def test_fsdp_is_for_several_workers_and_its_options_reach_the_trainer(base: Path, make_run: MakeRun) -> None:
     from trl import SFTConfig
 
     config = {"reshard_after_forward": False, "cpu_offload": True, "transformer_layer_cls_to_wrap": "LlamaDecoderLayer"}
@@ -189,9 +189,9 @@ def test_fsdp_is_for_gpus_and_its_options_reach_the_trainer(base: Path, make_run
         "fsdp_version": 2, "reshard_after_forward": False, "cpu_offload": True,
         "transformer_cls_names_to_wrap": "LlamaDecoderLayer",
     }  # fmt: skip
-    with pytest.raises(OptionError, match="FSDP shares weights out over GPUs, and this run has none") as caught:
+    with pytest.raises(OptionError, match="FSDP shares weights out over workers, and this run has one") as caught:
         finetune(spec, run)
-    assert "sft.dict.deepspeed" in caught.value.cure
+    assert "num_workers=2" in caught.value.cure
 
 
 def test_four_bits(base: Path, make_run: MakeRun) -> None:
