@@ -115,11 +115,11 @@ class _Controller(TrainController):
     @override
     async def run(self) -> None:
         try:
-            await super().run()
+            await super().run()  # type: ignore[no-untyped-call]
         except asyncio.CancelledError:
             self._controller_callback_manager.invoke_best_effort("before_controller_abort")
             if self._worker_group:
-                self._worker_group.abort()
+                self._worker_group.abort()  # type: ignore[no-untyped-call]
             raise
 
 
