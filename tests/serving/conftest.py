@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,23 +51,33 @@ def make_gguf(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def anthropic_api(tiny_gguf: Path) -> str:
-    """The address of somebody else's server of Anthropic's protocol, with the tiny model: llama.cpp's own."""
-    import xllamacpp
+def anthropic_api(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of somebody else's server of Anthropic's protocol, with the tiny model: vLLM's own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(tiny_model), "--served-model-name", "tiny"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
+    command += ["--kv-cache-memory-bytes", str(2**30), "--structured-outputs-config.disable_any_whitespace", "true"]
+    told = tmp_path_factory.mktemp("anthropic") / "log"
+    with told.open("w") as log, subprocess.Popen(command, env=os.environ | _ON_A_CPU, stdout=log, stderr=log) as server:
+        address = f"http://127.0.0.1:{port}"
+        while server.poll() is None:
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{address}/health").status_code == httpx.codes.OK:
+                    break
+            time.sleep(0.2)
+        assert server.poll() is None, told.read_text()
+        yield address
+        server.terminate()
 
-    from sqlllm.jobs.serving.engines.llama_cpp import LlamaCpp
 
-    params = xllamacpp.CommonParams()
-    params.model.path, params.n_ctx, params.n_parallel = str(tiny_gguf), 4 * CONTEXT, 4
-    params.cpuparams.n_threads, params.n_threads_http, params.verbosity = 1, 32, 1
-    for name, value in LlamaCpp.parse(LLAMA_CPP).items():
-        setattr(params, name, value)
-    server = xllamacpp.Server(params)
-    _KEPT.append(server)
-    return str(server.listening_address)
-
-
-_KEPT: list[Any] = []  # servers that end with the run
+# One process less, whose threads sleep while they wait.
+_ON_A_CPU = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "VLLM_NO_USAGE_STATS": "1",
+}
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -69,7 +85,9 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
     """The name of the tiny model on one engine."""
     kind = request.param
     name, engine = f"tiny_{kind}", kind
-    path, options, cpus = str(tiny_model), {}, 1.0
+    path, options, cpus, workers = str(tiny_model), dict[str, str](), 1.0, 1
+    if kind == "vllm":
+        cpus, workers = 0.5, 2
     if kind == "deepspeed":
         cpus = 0.1
     if kind == "llama_cpp":
@@ -88,7 +106,7 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
         address = request.getfixturevalue("anthropic_api")
         options = {"provider": "claude", "base_url": address, "api_key": "sk-none", "model": "tiny"}
         path, engine = "saas/claude/tiny", "remote"
-    spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, cpus_per_worker=cpus)
+    spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, cpus_per_worker=cpus, replicas=workers)
     serving.deploy(spec)
     yield name
     if kind in ("deepspeed", "llama_cpp", "claude"):  # no other test asks for it

@@ -25,7 +25,7 @@ GAPS = {
     "seed": {"oracle": "its answers are fixed", "claude": _NO_PROTOCOL},
     "penalty": {"oracle": "its answers are fixed", "claude": _NO_PROTOCOL},
     "completions": {"claude": _NO_PROTOCOL},
-    "ranges": {"claude": "llama.cpp's server of this protocol takes any temperature"},
+    "ranges": {"claude": "Anthropic's errors name no field"},
     "logprobs": {
         "transformers": "it gives no log probabilities",
         "deepspeed": "it generates as transformers does",
@@ -38,7 +38,6 @@ GAPS = {
         "deepspeed": "it generates as transformers does",
         "oracle": "its answers are fixed",
         "remote": _BEHIND,
-        "claude": "llama.cpp's server of this protocol reads no output_config",
     },
 }
 

@@ -152,9 +152,17 @@ def test_vllm_embeds_alike(serving: Serving, deploy: Callable[..., str], tiny_mo
     import numpy as np
     import torch
 
-    for one, text in zip(reply["data"], TEXTS, strict=True):
-        last = torch.nn.functional.normalize(states(tiny_model, text)[-1], dim=0)
-        assert np.frombuffer(base64.b64decode(one["embedding"]), "<f4") == pytest.approx(last.numpy(), abs=1e-3)
+    vectors = [torch.nn.functional.normalize(states(tiny_model, text)[-1], dim=0).numpy() for text in TEXTS]
+    for one, vector in zip(reply["data"], vectors, strict=True):
+        assert np.frombuffer(base64.b64decode(one["embedding"]), "<f4") == pytest.approx(vector, abs=1e-3)
+    fits = [float(vectors[0] @ vector) for vector in vectors[1:]]
+    body = {"model": name, "query": TEXTS[0], "documents": TEXTS[1:]}
+    ranked = httpx.post(f"{serving.endpoint}/v1/rerank", json=body, timeout=60).json()["results"]
+    assert [one["index"] for one in ranked] == sorted(range(3), key=lambda place: -fits[place])
+    assert [one["relevance_score"] for one in ranked] == pytest.approx(sorted(fits, reverse=True), abs=1e-3)
+    body = {"model": name, "text_1": TEXTS[0], "text_2": TEXTS[1:]}
+    scores = httpx.post(f"{serving.endpoint}/v1/score", json=body, timeout=60).json()["data"]
+    assert [one["score"] for one in scores] == pytest.approx(fits, abs=1e-3)
 
 
 def test_a_real_model_knows_its_neighbours(serving: Serving, deploy: Callable[..., str]) -> None:

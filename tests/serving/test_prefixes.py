@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from typing import Any
 
+import httpx
 import pytest
 
-from sqlllm.jobs.serving import ModelSpec
+from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.jobs.serving.placement import routing
 from sqlllm.jobs.serving.prefixes import Prefixes, keys_of
+
+from .conftest import Reference, user
 
 SYSTEM = {"role": "system", "content": "Answer in one word. " * 20}
 
@@ -70,3 +75,50 @@ def test_the_router_of_a_deployment(engine: str, more: dict[str, Any], router: s
     assert bool(found) == bool(router)
     if found:
         assert found["request_router_config"].request_router_class.endswith(router)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["vllm"], indirect=True)
+def test_prompts_of_one_beginning_meet_in_one_worker_s_cache(
+    serving: Serving, http: httpx.Client, model: str, reference: Reference
+) -> None:
+    foxes, reviews = "the quick brown fox jumps over the lazy dog " * 30, "select review, score from reviews " * 40
+    asked = []
+
+    def ask(text: str) -> None:
+        asked.append(expected := reference.chat(text, 8))
+        body = {"model": model, "messages": user(text), "temperature": 0, "max_tokens": 8}
+        assert http.post("/v1/chat/completions", json=body).json()["choices"][0]["message"]["content"] == expected.text
+
+    def requests() -> Counter[str]:
+        return Counter({load.worker: load.requests for load in serving.workers(model)})
+
+    at_first, counted = requests(), serving.counts(model)
+    body = {"model": model, "messages": user(f"{foxes} 0"), "temperature": 0, "max_tokens": 150, "stream": True}
+    with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        next(answer.iter_bytes())
+        ask(f"{reviews} 0")  # its worker is the other one, which has nothing to do
+        answer.read()
+    asked.append(reference.chat(f"{foxes} 0", 150))
+    begun = requests()
+    for number in range(1, 5):
+        ask(f"{foxes} {number}")
+    between = requests()
+    for number in range(1, 5):
+        ask(f"{reviews} {number}")
+    first, second = between - begun, requests() - between
+    assert sorted((begun - at_first).values()) == [1, 1]
+    assert [*first.values(), *second.values()] == [4, 4]
+    assert first.keys() != second.keys()
+
+    def counts() -> Counter[str]:
+        return Counter(serving.counts(model)) - Counter(counted)
+
+    deadline = time.monotonic() + 30  # vLLM counts a moment after it has answered
+    tokens = sum(one.completion_tokens for one in asked)
+    while counts()["completion_tokens"] < tokens and time.monotonic() < deadline:
+        continue
+    found = counts()
+    assert found["completion_tokens"] == tokens
+    assert found["prompt_tokens"] == sum(one.prompt_tokens for one in asked)
+    assert found["prefix_tokens_cached"] == 8 * 256  # two blocks of 128 tokens, of all but the first two prompts

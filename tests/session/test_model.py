@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-ENGINES = ["vllm", "transformers"]
+ENGINES = {"vllm": ' and num_workers="2" and cpus_per_worker="0.5"', "transformers": ""}  # as the tests of serving
 PROMPTS = [
     "What is the capital of France?",
     "select 1",
@@ -36,10 +36,10 @@ def session(spark: SparkSession, serving: Serving, tiny_model: Path) -> Iterator
     with Session(spark=spark) as session:
         session.__dict__["serving"] = serving
         session.override("model", str(tiny_model))
-        for engine in ENGINES:
+        for engine, more in ENGINES.items():
             result = session.run(
                 f'run command as LLM.`` where action="infer" and udfName="tiny_{engine}"'
-                f' and localModelDir="${{model}}" and infer_backend="{engine}";'
+                f' and localModelDir="${{model}}" and infer_backend="{engine}"{more};'
             )
             assert result is not None
             (row,) = result.rows()
@@ -49,7 +49,7 @@ def session(spark: SparkSession, serving: Serving, tiny_model: Path) -> Iterator
                 "RUNNING",
                 str(tiny_model),
             )
-            assert row.replicas == 1
+            assert row.replicas == (2 if more else 1)
             assert row.endpoint.startswith("http://127.0.0.1:")
         yield session
         session.__dict__.pop("serving")  # others use it
