@@ -55,9 +55,10 @@ def anthropic_api(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """The address of somebody else's server of Anthropic's protocol, with the tiny model: vLLM's own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(tiny_model), "--served-model-name", "tiny"]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
-    command += ["--kv-cache-memory-bytes", str(2**30), "--structured-outputs-config.disable_any_whitespace", "true"]
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(tiny_model)]
+    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(2**30)]
+    command += ["--structured-outputs-config.disable_any_whitespace", "true"]  # else a random model writes nothing else
     told = tmp_path_factory.mktemp("anthropic") / "log"
     with told.open("w") as log, subprocess.Popen(command, env=os.environ | _ON_A_CPU, stdout=log, stderr=log) as server:
         address = f"http://127.0.0.1:{port}"
@@ -106,7 +107,8 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
         address = request.getfixturevalue("anthropic_api")
         options = {"provider": "claude", "base_url": address, "api_key": "sk-none", "model": "tiny"}
         path, engine = "saas/claude/tiny", "remote"
-    spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, cpus_per_worker=cpus, replicas=workers)
+    share = {"replicas": workers, "cpus_per_worker": cpus}
+    spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, **share)
     serving.deploy(spec)
     yield name
     if kind in ("deepspeed", "llama_cpp", "claude"):  # no other test asks for it
