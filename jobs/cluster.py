@@ -21,11 +21,11 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlllm.errors import PackageError, SetupError
 
@@ -55,6 +55,7 @@ _MARK = "_SQLLLM_RAY"  # in the environment of all processes of an embedded Ray
 _PREFIX = f"/tmp/sqlllm-{os.getuid()}-"  # noqa: S108 (mkdtemp makes what follows private)
 _TRIES = 3  # Ray gives itself 30 s to start, which no setting changes: too few on a busy machine
 _reaper: subprocess.Popen[bytes] | None = None
+T = TypeVar("T")
 
 
 def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
@@ -155,6 +156,24 @@ def head() -> tuple[str, str]:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     found = next(node for node in nodes if node["Alive"] and HEAD in node["Resources"])
     return found["NodeID"], found["NodeManagerAddress"]
+
+
+def on_head(function: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives on the machine of Ray's head; its own errors."""
+    import ray
+    from ray.exceptions import RayTaskError
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node, _ = head()
+    if node == ray.get_runtime_context().get_node_id():
+        return function(*arguments)
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    task: Any = ray.remote(function).options(num_cpus=0, scheduling_strategy=there)
+    try:
+        found: T = ray.get(task.remote(*arguments))
+    except RayTaskError as error:
+        raise error.cause from None
+    return found
 
 
 def authorize(where: str) -> None:

@@ -8,6 +8,7 @@ configuration besides.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -21,6 +22,13 @@ from pydantic_settings import (
 )
 
 from .errors import OptionError, suggest
+
+_NAME = re.compile(r"""[^\s,"'\[\]]+""")
+
+
+def listed(text: str) -> list[str]:
+    """The names in `a, b`, or in `["a", "b"]`."""
+    return _NAME.findall(text)
 
 
 class _Group(BaseModel):
@@ -84,6 +92,15 @@ class ServingSettings(_Group):
         default_factory=dict, description="users by name, each with a key, models and a quota of his own"
     )
     load_timeout: float = Field(600, gt=0, description="seconds a model may take to load")
+    ssl_certfile: str = Field("", description="PEM file of the gateway's certificate; with one it speaks HTTPS alone")
+    ssl_keyfile: str = Field("", description="PEM file of that certificate's key")
+    allowed_origins: str = Field(
+        "",
+        description="whose pages may call the gateway from a browser: `https://a.com, https://b.com`, `*`, or none",
+    )
+    allowed_methods: str = Field("*", description="HTTP methods of those pages: `GET, POST`")
+    allowed_headers: str = Field("*", description="headers that those pages may send")
+    allow_credentials: bool = Field(False, description="whether those pages may send cookies and the like")
 
     @model_validator(mode="after")
     def _a_key_of_its_own(self) -> Self:

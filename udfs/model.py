@@ -39,7 +39,7 @@ def answer_batches(endpoint: Endpoint, batches: Iterator[pa.Array]) -> Iterator[
             arrays.append(array)
             yield array.flatten().to_pylist()
 
-    caller = client(endpoint.url, endpoint.api_key)
+    caller = client(endpoint.url, endpoint.api_key, endpoint.certificate)
     window = Window(caller, endpoint)
     try:
         for answers in window.answers(requests()):

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import orjson
 
+from sqlllm import tls
 from sqlllm.errors import LimitError, ModelError
 from sqlllm.lines import lines
 
@@ -27,8 +28,10 @@ def stream(endpoint: Endpoint, conversation: Conversation, on_piece: Callable[[s
     asked = {"model": endpoint.model, "messages": conversation.messages, "stream": True}
     body = orjson.dumps({**asked, "stream_options": {"include_usage": True}} | orjson.loads(conversation.params))
     text, choice = [], dict[str, Any](finish_reason=None, usage=None)
-    timeout = httpx.Timeout(endpoint.timeout, connect=10)
-    with httpx.Client(base_url=endpoint.url, headers=headers, timeout=timeout, trust_env=False) as client:
+    timeout, verify = httpx.Timeout(endpoint.timeout, connect=10), tls.context(endpoint.certificate)
+    with httpx.Client(
+        base_url=endpoint.url, headers=headers, timeout=timeout, verify=verify, trust_env=False
+    ) as client:
         for event in _events(endpoint, client, body):
             if error := event.get("error"):
                 raise ModelError(f"model {endpoint.model}: {error.get('message')}")

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import httpx
 import orjson
 
+from sqlllm import tls
 from sqlllm.errors import LimitError, ModelError
 
 from .requests import Choice, Message, RequestError
@@ -35,6 +36,7 @@ class Endpoint:
     url: str
     model: str
     api_key: str = field(default="", repr=False)
+    certificate: str = field(default="", repr=False)  # of the gateway, as PEM; empty without TLS
     batch_size: int = 32
     rows_per_prompt: int = 1
     first: int = 0  # rows of a task that are asked before all others, then twice as many; 0: as many as there are
@@ -60,7 +62,7 @@ class Reply:
 class Client:
     """A connection pool and the event loop it lives on, shared by all tasks of one Python worker."""
 
-    def __init__(self, url: str, api_key: str) -> None:
+    def __init__(self, url: str, api_key: str, certificate: str) -> None:
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, name="sqlllm-transport", daemon=True).start()
         headers = {"Content-Type": "application/json"}
@@ -71,6 +73,7 @@ class Client:
             base_url=url,
             headers=headers,
             limits=httpx.Limits(max_connections=None),
+            verify=tls.context(certificate),
             trust_env=False,  # a proxy for the internet is none for the gateway
         )
 
@@ -141,9 +144,9 @@ class Client:
 
 
 @cache
-def client(url: str, api_key: str) -> Client:
+def client(url: str, api_key: str, certificate: str) -> Client:
     """The client of a gateway in this process."""
-    return Client(url, api_key)
+    return Client(url, api_key, certificate)
 
 
 async def _sleep(seconds: float) -> None:

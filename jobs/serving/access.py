@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from .protocol import RequestError
 
 if TYPE_CHECKING:
@@ -40,8 +42,8 @@ class Caller:
 class Access:
     """The keys; without any, everybody may do everything."""
 
-    def __init__(self, api_key: str | None, users: Mapping[str, UserSettings]) -> None:
-        self._callers = [(api_key.encode(), Caller())] if api_key else []
+    def __init__(self, api_key: SecretStr | None, users: Mapping[str, UserSettings]) -> None:
+        self._callers = [(api_key.get_secret_value().encode(), Caller())] if api_key else []
         self._callers += [
             (user.key.get_secret_value().encode(), Caller(name, tuple(user.models))) for name, user in users.items()
         ]

@@ -7,12 +7,8 @@ for the model's name only, and passed on as they came.
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -21,26 +17,27 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from sqlllm.settings import QuotaSettings, StoreSettings, UserSettings
+from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 from sqlllm.version import __version__
 
-from . import messages, streams
+from . import incoming, messages, streams
 from .access import Access, Caller
 from .answers import Answers, Choice
 from .applications import recall
+from .cors import Cors
+from .incoming import Batch
 from .limits import Limits, Statement
 from .metrics import MEDIA_TYPE, Metrics, counted
-from .models import FAILURES, Model, Models, unavailable
+from .models import FAILURES, Models, unavailable
 from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body, usage
 from .store import Key, is_deterministic, keys, open_store
-from .tasks import TASKS
 from .usage import QUERY_HEADER, Account, Query, Report, UsageFile
 
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
-_LARGEST_FILE = 25 * 2**20  # bytes, as OpenAI has it
 _NO_CALL = "tokenize"  # of a model: it does not count against a quota
 
 app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
+app.add_middleware(Cors)
 
 
 @app.exception_handler(RequestError)
@@ -51,77 +48,16 @@ async def refuse(request: Request, error: RequestError) -> Response:
     return Response(body, error.status, headers, JSON)
 
 
-async def _form(request: Request) -> bytes:
-    """A multipart form as JSON; its file is base64."""
-    fields: dict[str, Any] = {}
-    async with request.form() as form:
-        for name, value in form.multi_items():
-            if name.endswith("[]"):  # a list comes as several fields
-                fields.setdefault(name.removesuffix("[]"), []).append(value)
-            elif isinstance(value, str):
-                fields[name] = value
-            else:
-                content = await value.read(_LARGEST_FILE + 1)
-                if len(content) > _LARGEST_FILE:
-                    raise RequestError(
-                        "the file is larger than 25 MiB; send it in parts, or as MP3", status=413, param=name
-                    )
-                fields[name] = b64encode(content).decode()
-    if not fields.get("file"):
-        raise RequestError("file is missing: send a form with a sound file and a model", param="file")
-    return orjson.dumps(fields)
-
-
-@lru_cache(maxsize=256)
-def _query(header: str) -> Query:
-    """The statement of a request; an anonymous one without the header."""
-    try:
-        return Query.model_validate_json(header)
-    except ValidationError as error:
-        raise RequestError(f"the header {QUERY_HEADER} is wrong: {error.errors()[0]['msg']}") from None
-
-
-def _statement(request: Request, caller: Caller) -> Query:
-    """The statement of a request; its user is the caller, whoever the header says it is."""
-    query = _query(request.headers.get(QUERY_HEADER, "{}"))
-    if not caller.name:
-        return query
-    return query.model_copy(update={"user": caller.name, "id": query.id and f"{caller.name}/{query.id}"})
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """A batch request: its conversations, not yet looked into, and its other fields."""
-
-    name: str
-    model: Model
-    fingerprint: str
-    body: bytes
-    messages: list[Any]
-    params: dict[str, Any]
-
-    @property
-    def route(self) -> str:
-        """`chat_batch`, or the like of a task."""
-        return f"{self.params.get('task') or 'chat'}_batch"
-
-
 @serve.ingress(app)
 class Gateway:
     """One replica of the gateway; keeps answers and usage in files of `folder`."""
 
-    def __init__(
-        self,
-        api_key: str | None,
-        folder: Path,
-        store: StoreSettings,
-        quota: QuotaSettings,
-        users: dict[str, UserSettings],
-    ) -> None:
-        self._access = Access(api_key, users)
+    def __init__(self, folder: Path, store: StoreSettings, quota: QuotaSettings, settings: ServingSettings) -> None:
+        self.settings = settings
+        self._access = Access(settings.api_key, settings.users)
         self._answers = Answers(open_store(store, folder))
         self._usage = UsageFile(folder)
-        self._limits = Limits(self._usage, quota, users)
+        self._limits = Limits(self._usage, quota, settings.users)
         self._metrics = Metrics()
         self._models = Models()
 
@@ -151,17 +87,17 @@ class Gateway:
         ]
         return Response(orjson.dumps({"object": "list", "data": data}), media_type=JSON)
 
-    @app.get("/v1/models/{name}")
+    @app.get("/v1/models/{name:path}")
     async def model(self, request: Request, name: str) -> Response:
         """One model, with what its workers are now; one that has none is not woken, and tells what it was last."""
         caller = self._access.caller(request.headers)
         await self._models.refresh(older_than=0)
         model = await self._models.find(name, caller)
-        kept = recall(name)
+        kept = recall(model.name)
         told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm", "workers": model.workers}
         told |= {"spec": kept.shown() if kept else None, "routes": None, "meta": None}
         if model.workers:
-            told |= await self._models.identify(name, model)
+            told |= await self._models.identify(model)
         return Response(orjson.dumps({**told, "fingerprint": model.fingerprint}), media_type=JSON)
 
     @app.post("/v1/chat/completions")
@@ -176,17 +112,18 @@ class Gateway:
         With `task` the choices are vectors or rankings; see `tasks`.
         """
         caller = self._access.caller(request.headers)
-        query = _statement(request, caller)
+        query = incoming.statement(request, caller)
         batch = await self._batch(request, caller)
-        statement, account = await self._limits.account(batch.model.priced(query, batch.name), batch.name)
+        model = batch.model
+        statement, account = await self._limits.account(model.priced(query), model.name)
 
         async def ask(places: list[int]) -> tuple[list[Choice], bool]:
             return await self._call(batch, places)
 
-        with self._metrics.request(batch.name, batch.route):
+        with self._metrics.request(model.name, batch.route):
             choices = await self._answers.choices(self._keys(batch, query.store), ask, statement, account)
-        self._metrics.choices(batch.name, choices)
-        return Response(batch_response(batch.name, choices), media_type=JSON)
+        self._metrics.choices(model.name, choices)
+        return Response(batch_response(model.name, choices), media_type=JSON)
 
     @app.post("/v1/chat/completions/batch/stored")
     async def stored(self, request: Request) -> Response:
@@ -203,7 +140,7 @@ class Gateway:
             told = Report.model_validate_json(await request.body())
         except ValidationError as error:
             raise RequestError(f"this is no report of a task: {error.errors()[0]['msg']}") from None
-        query = _query(request.headers.get(QUERY_HEADER, "{}"))
+        query = incoming.query(request.headers.get(QUERY_HEADER, "{}"))
         _, account = await self._limits.account(query, told.model)
         account.reported(told)
         return Response(b"{}", media_type=JSON)
@@ -254,7 +191,7 @@ class Gateway:
     async def transcriptions(self, request: Request) -> Response:
         """What is said in a sound file, which comes as a form."""
         self._access.caller(request.headers)  # before the file is read
-        return await self._forward(request, "transcriptions", await _form(request))
+        return await self._forward(request, "transcriptions", await incoming.form(request))
 
     @app.post("/v1/images/generations")
     async def images(self, request: Request) -> Response:
@@ -286,7 +223,7 @@ class Gateway:
         try:
             (count,) = await model.handle.count_tokens.remote([chat["messages"]])
         except FAILURES as error:
-            raise unavailable(chat["model"], error) from error
+            raise unavailable(model.name, error) from error
         return Response(orjson.dumps({"input_tokens": count}), media_type=JSON)
 
     async def _forward(
@@ -297,23 +234,22 @@ class Gateway:
         body = await request.body() if body is None else body
         fields = parse_body(body)
         model = await self._models.find(fields.get("model"), caller)
-        query = Query() if route == _NO_CALL else _statement(request, caller)
+        body = incoming.renamed(model, fields, body)
+        query = Query() if route == _NO_CALL else incoming.statement(request, caller)
         if query.id and not model.fingerprint:
-            await self._models.identify(fields["model"], model)  # which tells its price
-        spend = await self._spend(model.priced(query, fields["model"]), fields["model"])
-        with self._metrics.request(fields["model"], route) as counter:
+            await self._models.identify(model)  # which tells its price
+        spend = await self._spend(model.priced(query), model.name)
+        with self._metrics.request(model.name, route) as counter:
             if fields.get("stream") and route in ("chat", "completions"):
-                events = streams.events(model.for_turn(fields), fields["model"], route, body)
+                events = streams.events(model.for_turn(fields), model.name, route, body)
                 events = streams.counted(events, len(body), spend, counter)
                 first = await anext(events)  # until then a refusal can still have its own status
                 counter.streams = True
-                return StreamingResponse(
-                    streams.whole(first, events, wrap, fields["model"]), media_type="text/event-stream"
-                )
+                return StreamingResponse(streams.whole(first, events, wrap, model.name), media_type="text/event-stream")
             try:
                 status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
             except FAILURES as error:
-                raise unavailable(fields["model"], error) from error
+                raise unavailable(model.name, error) from error
             counter.status = status
         if status == 200 and media_type == JSON:
             spend(*counted(answer))
@@ -338,39 +274,36 @@ class Gateway:
 
         return spend
 
-    async def _batch(self, request: Request, caller: Caller) -> _Batch:
+    async def _batch(self, request: Request, caller: Caller) -> Batch:
         body = await request.body()
         fields = parse_body(body)
-        if (task := fields.get("task")) is not None and f"{task}_batch" not in TASKS:
-            known = ", ".join(name.removesuffix("_batch") for name in TASKS)
-            raise RequestError(f"unknown task {task}; known: {known}, or none for a chat", param="task")
+        incoming.check_task(fields)
         model = await self._models.find(fields.get("model"), caller)
         if not model.fingerprint:
-            await self._models.identify(fields["model"], model)
-        return _Batch(fields["model"], model, model.fingerprint, body, conversations(fields), fields)
+            await self._models.identify(model)
+        params = {**fields, "model": model.name}
+        body = incoming.renamed(model, fields, body)
+        return Batch(model, model.fingerprint, body, conversations(fields), params)
 
-    def _keys(self, batch: _Batch, store: str) -> Sequence[Key | None]:
+    def _keys(self, batch: Batch, store: str) -> Sequence[Key | None]:
         """The keys of a batch's conversations; None if its answers are not to be kept."""
         params = {name: value for name, value in batch.params.items() if name not in _NOT_IN_KEYS}
         if store == "off" or (store == "on" and not (is_deterministic(params) or params.get("task"))):
             return [None] * len(batch.messages)
         return keys(batch.fingerprint, params, batch.messages)
 
-    async def _call(self, batch: _Batch, places: list[int]) -> tuple[list[Choice], bool]:
+    async def _call(self, batch: Batch, places: list[int]) -> tuple[list[Choice], bool]:
         """Have the model answer some of the conversations; whether it still is the model that the keys are for."""
-        body = batch.body
-        if len(places) < len(batch.messages):
-            body = orjson.dumps({**batch.params, "messages": [batch.messages[place] for place in places]})
         try:
             handle = batch.model.for_turn({"messages": batch.messages[places[0]]})
-            called = handle.call.remote(batch.route, body)
+            called = handle.call.remote(batch.route, batch.part(places))
             try:
                 status, answer, fingerprint = await called
             except asyncio.CancelledError:
                 called.cancel()
                 raise
         except FAILURES as error:
-            raise unavailable(batch.name, error) from error
+            raise unavailable(batch.model.name, error) from error
         if status != 200:
             raise RequestError.from_json(status, answer)
         choices = sorted(orjson.loads(answer)["choices"], key=lambda choice: choice.pop("index"))

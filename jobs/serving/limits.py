@@ -170,9 +170,9 @@ class Limits:
             statement.accounts[model] = Account(usage, query, self._file.save, self._clock)
         return statement, statement.accounts[model]
 
-    def cancel(self, beginning: str) -> list[Statement]:
-        """Pause the statements whose id begins so."""
-        found = [statement for name, statement in self._statements.items() if name.startswith(beginning)]
+    def cancel(self, session: str) -> list[Statement]:
+        """Pause the statements of a session: their ids are its own and a number."""
+        found = [statement for name, statement in self._statements.items() if name.rpartition("-")[0] == session]
         for statement in found:
             statement.pause()
         return found

@@ -36,18 +36,20 @@ def unavailable(name: str, error: Exception) -> RequestError:
 class Model:
     """A model that can be called."""
 
+    name: str
     handle: Any
     created: int  # seconds since 1970
     fingerprint: str = ""  # what its workers said last; empty if that may have changed
     price: tuple[float, float] | None = None  # of its provider, where the statement gives none
     workers: int = 0  # that are ready
     balance: str = ""  # which worker gets a request
+    aliases: tuple[str, ...] = ()  # other names of it
 
-    def priced(self, query: Query, name: str) -> Query:
+    def priced(self, query: Query) -> Query:
         """The query with the provider's price, where it names none for this model."""
-        if not self.price or name in query.prices:
+        if not self.price or self.name in query.prices:
             return query
-        return query.model_copy(update={"prices": {**query.prices, name: self.price}})
+        return query.model_copy(update={"prices": {**query.prices, self.name: self.price}})
 
     def for_turn(self, request: dict[str, Any]) -> Any:
         """The handle for a request, which tells the router its prompt where that matters."""
@@ -57,7 +59,7 @@ class Model:
 
 
 class Models:
-    """The deployed models, as Serve said last."""
+    """The deployed models by each of their names, as Serve said last."""
 
     def __init__(self) -> None:
         self._models: dict[str, Model] = {}
@@ -69,12 +71,12 @@ class Models:
         await self.refresh(older_than=0)
         return [(name, model) for name, model in sorted(self._models.items()) if caller.may(name)]
 
-    async def identify(self, name: str, model: Model) -> dict[str, Any]:
+    async def identify(self, model: Model) -> dict[str, Any]:
         """Learn the model's fingerprint from its workers; gives what they are."""
         try:
             model.fingerprint, identity = await model.handle.identity.remote()
         except FAILURES as error:
-            raise unavailable(name, error) from error
+            raise unavailable(model.name, error) from error
         found: dict[str, Any] = identity
         options = found["spec"]["engine_options"]
         if "input_price" in options or "output_price" in options:
@@ -113,12 +115,12 @@ class Models:
                     if DEPLOYMENT not in status.deployments:  # not yet
                         continue
                     kept = recall(name)
-                    balance = kept.balance if kept else ""
+                    balance, aliases = (kept.balance, kept.aliases) if kept else ("", ())
                     # A handle keeps for ever the router that it began with, and Serve's own functions keep the handle.
                     same = known is not None and known.balance == balance
                     handle = known.handle if known and same else DeploymentHandle(DEPLOYMENT, application)
-                    known = Model(handle, created, balance=balance)
+                    known = Model(name, handle, created, balance=balance, aliases=aliases)
                 known.workers = workers(status)
                 found[name] = known
-            self._models = found
+            self._models = {alias: model for model in found.values() for alias in model.aliases} | found
             self._refreshed = time.monotonic()

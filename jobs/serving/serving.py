@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
-import httpx
-from pydantic import SecretStr
-
-from sqlllm.errors import ModelError, SetupError, suggest
+from sqlllm.errors import ModelError, OptionError, suggest
 
 from .. import cluster
-from . import applications, logs, placement
+from . import applications, front, logs, placement
 from .applications import GATEWAY, MODEL_PREFIX
 from .engines import get_engine
-from .ports import reachable, reserved
+from .first import first_answer
+from .front import Front
 from .spec import Deployment, ModelSpec
 
 if TYPE_CHECKING:
+    import httpx
     from ray.serve.schema import ApplicationStatusOverview
 
     from sqlllm.settings import Settings
@@ -29,12 +27,10 @@ if TYPE_CHECKING:
     from .server import WorkerLoad
 
 
-_LOOPBACK = "127.0.0.1"
 _ROOM_SECONDS = 5.0
 _DRAIN_SECONDS = 120.0  # that a worker which is replaced may take for the answers it has begun
 # After which it first looks whether there are any; by then no router sends it more, and one that does tries another.
 _DRAIN_LOOP_SECONDS = 0.5
-_POLL_SECONDS = 0.05
 
 
 class Serving:
@@ -45,7 +41,7 @@ class Serving:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._endpoint = ""
+        self._front = Front()
         self._deployed_here: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -58,15 +54,25 @@ class Serving:
     @property
     def endpoint(self) -> str:
         """The gateway's URL, without `/v1`; empty before `start`."""
-        return self._endpoint
+        return self._front.url
 
-    def start(self) -> None:
-        """Start the gateway, or find the cluster's, and wait until it is up; does nothing when it is.
+    @property
+    def certificate(self) -> str:
+        """The gateway's, as PEM; empty without TLS."""
+        return self._front.certificate
 
-        Raises: SetupError if the port is in use.
+    def client(self, **options: Any) -> httpx.Client:
+        """A client of the gateway that has started, with its key; `options` are httpx's."""
+        return self._front.client(self._settings.serving.api_key, **options)
+
+    def start(self) -> bool:
+        """Start the gateway, or find the cluster's, and wait until it is up; whether it was started here.
+
+        Raises: SetupError if the port is in use, or the certificate is none.
         """
         self._start()
         applications.wait_until_running(GATEWAY, self._deadline())
+        return self._front.is_new
 
     def deploy(self, spec: ModelSpec, on_progress: Callable[[str], None] = lambda _: None) -> Deployment:
         """Deploy a model and wait until it answers; the same spec again does nothing, another one replaces the old.
@@ -83,6 +89,7 @@ class Serving:
             engine.check(spec, options)
         started = time.monotonic()
         self._start()
+        self._check_names(spec)
         resources = _resources(spec)
         application = MODEL_PREFIX + spec.name
         previous = self._deployed(spec.name)
@@ -123,12 +130,7 @@ class Serving:
     def models(self) -> list[Deployment]:
         """Every deployed model, by name."""
         self._start()
-        found = []
-        for application, status in sorted(applications.statuses().items()):
-            name = application.removeprefix(MODEL_PREFIX)
-            if application != name and (spec := self._deployed(name)) is not None:
-                found.append(self._row(spec, status))
-        return found
+        return [self._row(spec, status) for spec, status in self._specs()]
 
     def workers(self, name: str) -> list[WorkerLoad]:
         """What each ready worker of a model does now; empty, and none is started, while it has none."""
@@ -176,53 +178,12 @@ class Serving:
             for name in self._deployed_here:
                 applications.delete(MODEL_PREFIX + name, wait=False)
         self._deployed_here.clear()
-        self._endpoint = ""
+        self._front = Front()
 
     def _start(self) -> None:
         """Start the gateway without waiting for it, so that a model can load at the same time."""
-        if self._endpoint:
-            return
-        cluster.start(self._settings.ray)
-        from ray import serve
-        from ray.serve.context import _get_global_client
-
-        from .gateway import Gateway
-
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
-        ours = self._settings.serving
-        running: Any = _get_global_client(raise_if_no_controller_running=False)
-        if running is None:
-            host = ours.host or self._usual_host()
-            with reserved(host, ours.port) as port:
-                serve.start("HeadOnly", {"host": host, "port": port}, logging_config=applications.quiet())
-        else:
-            host, port = running.http_config.host, running.http_config.port
-        is_new = GATEWAY not in applications.statuses()
-        opened = is_new and not ours.host and host != _LOOPBACK  # to the network, and nobody asked for that
-        if not ours.api_key and (key := applications.key(make=opened)):
-            ours.api_key = SecretStr(key)
-        if is_new:
-            applications.run(
-                Gateway,
-                ours.api_key.get_secret_value() if ours.api_key else None,
-                self._settings.home.expanduser().absolute() / "serving",
-                self._settings.store,
-                self._settings.quota,
-                ours.users,
-                application=GATEWAY,
-                route_prefix="/",
-                name="gateway",
-                # Where the proxy is; what it keeps lies on that node's disk.
-                ray_actor_options={"num_cpus": 0, "resources": {cluster.HEAD: 0.001}},
-                max_ongoing_requests=10_000,
-            )
-        self._endpoint = f"http://{reachable(host)}:{port}"
-
-    def _usual_host(self) -> str:
-        """Loopback, unless Spark or other sessions call from other machines."""
-        settings = self._settings
-        elsewhere = cluster.is_shared(settings.ray) or not settings.spark.is_here
-        return cluster.head()[1] if elsewhere else _LOOPBACK
+        if not self._front.url:
+            self._front = front.start(self._settings)
 
     def _run(self, spec: ModelSpec, *, surge: bool) -> None:
         from .server import ModelServer
@@ -276,6 +237,21 @@ class Serving:
             time.sleep(0.1)  # what an ended model held is given back a moment later
         return False
 
+    def _check_names(self, spec: ModelSpec) -> None:
+        """OptionError for a name that another model has."""
+        for other, _ in self._specs():
+            taken = {spec.name, *spec.aliases} & {other.name, *other.aliases}
+            if taken and other.name != spec.name:
+                cure = f"Choose another one, or undeploy {other.name}."
+                raise OptionError(f"{min(taken)} is a name of the model {other.name}", cure=cure)
+
+    def _specs(self) -> Iterator[tuple[ModelSpec, ApplicationStatusOverview]]:
+        """What every model that is there was last deployed with, and how it is, by name."""
+        for application, status in sorted(applications.statuses().items()):
+            name = application.removeprefix(MODEL_PREFIX)
+            if application != name and (spec := self._deployed(name)) is not None:
+                yield spec, status
+
     def _deadline(self) -> float:
         return time.monotonic() + self._settings.serving.load_timeout
 
@@ -291,7 +267,7 @@ class Serving:
     def _row(self, spec: ModelSpec, status: ApplicationStatusOverview, seconds: float = 0.0) -> Deployment:
         ready = applications.workers(status)
         state = "IDLE" if status.status == "RUNNING" and not ready else str(status.status.value)
-        return Deployment(spec.name, spec.engine, state, self._endpoint, spec.model_path, ready, round(seconds, 1))
+        return Deployment(spec.name, spec.engine, state, self.endpoint, spec.model_path, ready, round(seconds, 1))
 
     def _wait(self, spec: ModelSpec, on_progress: Callable[[str], None]) -> None:
         """Until the model answers through the gateway."""
@@ -311,33 +287,8 @@ class Serving:
         except ModelError as error:
             raise ModelError(f"model {spec.name} did not load: {error.message}", cure=error.cure) from None
         on_progress(f"{spec.name}: waiting for the first answer")
-        key = self._settings.serving.api_key
-        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        with httpx.Client(
-            base_url=self._endpoint,
-            headers=headers,
-            timeout=max(10.0, deadline - time.monotonic()),
-            trust_env=False,  # a proxy for the internet is none for the gateway
-        ) as http:
-            try:
-                http.get("/health", timeout=30)
-            except httpx.TransportError as error:
-                raise SetupError(
-                    f"the gateway at {self._endpoint} cannot be reached from here: {error}",
-                    cure="Open that port, or set serving.host to an address of the head node that all machines reach.",
-                ) from None
-            # The gateway may go on calling the workers that were replaced, and take their answers for the new model's.
-            while (reply := http.get(f"/v1/models/{spec.name}")).status_code in (200, 404, 503):
-                if reply.status_code == 200 and reply.json()["spec"] == spec.shown():
-                    break
-                if time.monotonic() > deadline:
-                    raise ModelError(f"model {spec.name} loaded, but the gateway does not find it")
-                time.sleep(_POLL_SECONDS)
-            generates = get_engine(spec.engine).generates
-            if reply.status_code == 200 and generates and "completions" in reply.json()["routes"]:
-                reply = http.post("/v1/completions", json={"model": spec.name, "prompt": "1", "max_tokens": 1})
-        if reply.status_code != 200:
-            raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")
+        with self.client(timeout=max(10.0, deadline - time.monotonic())) as http:
+            first_answer(http, spec, deadline)
 
 
 def _gpus(spec: ModelSpec) -> float:
@@ -353,10 +304,3 @@ def _resources(spec: ModelSpec) -> dict[str, Any]:
     """What Ray sets aside for one worker."""
     engine = get_engine(spec.engine)
     return placement.resources(spec, engine.resources(spec, engine.parse(spec.options), _gpus(spec)))
-
-
-def _message(reply: httpx.Response) -> str:
-    try:
-        return str(reply.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {reply.status_code}: {reply.text[:200]}"

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from sqlllm.errors import OptionError, suggest
 from sqlllm.places import is_secret
+from sqlllm.settings import listed
 
 _PREFIX = re.compile(r"^(backend|saas)\.")
 _REFERENCE = "secret:"
+_Alias = Annotated[str, Field(pattern=r"^[^#\s]+$")]
 
 
 class Autoscale(BaseModel):
@@ -41,6 +43,9 @@ class ModelSpec(BaseModel):
 
     name: str = Field(min_length=1, pattern=r"^[^/#\s]+$", description="name of the model in requests")
     engine: str = Field("vllm", description="what runs the model: an entry point of the group sqlllm.engines")
+    aliases: Annotated[
+        tuple[_Alias, ...], BeforeValidator(lambda names: listed(names) if isinstance(names, str) else names)
+    ] = Field((), description="other names of it in requests")
     model_path: str = Field(description="folder in Hugging Face's layout, as the worker sees it")
     replicas: int = Field(1, ge=1, description="workers, each with a whole copy of the model")
     gpus_per_worker: float | None = Field(None, ge=0, description="GPUs of one worker; default: 1 if there are any")

@@ -6,7 +6,6 @@ import re
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import orjson
 
 from sqlllm import planner
@@ -141,14 +140,8 @@ def _stored(session: Session, model: str, params: bytes, batch: list[list[dict[s
     if session.settings.llm.store == "off":
         return 0
     body = orjson.loads(params) | {"model": model, "messages": batch}
-    key = session.settings.serving.api_key
-    reply = httpx.post(
-        f"{session.serving.endpoint}/v1/chat/completions/batch/stored",
-        content=orjson.dumps(body),
-        headers={"Authorization": f"Bearer {key.get_secret_value()}"} if key else {},
-        timeout=60,
-        trust_env=False,
-    )
+    with session.serving.client(timeout=60) as http:
+        reply = http.post("/v1/chat/completions/batch/stored", content=orjson.dumps(body))
     if reply.status_code != 200:
         raise ModelError(f"the gateway does not look up answers: {reply.text[:200]}")
     return int(reply.json()["stored"])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import ssl
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -162,7 +160,7 @@ class Meter:
         """Have the gateway stop what the statements so far have under way, if it can be reached."""
         if self._statements and self._session.serves:
             with suppress(ModelError):
-                _ask(self._session, "POST", "/v1/usage/cancel", {"session": f"{self._id}-"})
+                _ask(self._session, "POST", "/v1/usage/cancel", {"session": self._id})
 
     def _untold(self, since: float) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
         """What is more than was told, and for each query and model the whole and when it changed."""
@@ -188,21 +186,10 @@ def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-@cache
-def _certificates() -> ssl.SSLContext:
-    """Those that are trusted; read once, which takes 50 ms."""
-    return ssl.create_default_context()
-
-
 def _ask(session: Session, method: str, path: str, parameters: dict[str, Any]) -> Any:
-    key = session.settings.serving.api_key
-    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    url = f"{session.serving.endpoint}{path}"
     try:
-        reply = httpx.request(
-            method, url, params=parameters, headers=headers, timeout=30, verify=_certificates(), trust_env=False
-        )
-        reply.raise_for_status()
+        with session.serving.client(timeout=30) as http:
+            reply = http.request(method, path, params=parameters).raise_for_status()
     except httpx.HTTPError as error:
         raise ModelError(f"the gateway does not say what was used: {error}") from error
     return reply.json()

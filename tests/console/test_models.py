@@ -18,10 +18,12 @@ from sqlllm.console.cli.models import _post
 from sqlllm.errors import ModelError
 from sqlllm.jobs.reaper import marked
 
+from ..certificates import write_certificate
 from .test_cli import SQLLLM, sqlllm
 
 ANSWERS = "prompt,answer\nhello,good day\n"
 ORACLE = ["--pretrained_model_type", "oracle/table", "--model_path", "answers.csv"]
+PAGES = ["--allowed_origins", '["https://page.example"]', "--allowed_methods", "GET,POST"]
 POLITE = """\
 model: polite
 pretrained_model_type: ENV {{KIND}}
@@ -75,6 +77,22 @@ def test_a_wrong_command_line_is_named_before_anything_starts(
     assert words in f"{shown.output} {shown.exception}"
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("--template qwen", "a model's chat template comes with the model"),
+        ("--prompt_template roles", "chat_template.jinja"),
+        ("--response_role bot", "is assistant in OpenAI's protocol"),
+        ("--uvicorn_log_level info", "GET /metrics counts requests"),
+        ("--served_model_name gpt-4o", "Name a --file with that one alone"),
+    ],
+)
+def test_a_flag_that_would_change_nothing_says_why(flags: str, words: str, folder: Path) -> None:
+    shown = CliRunner().invoke(cli, ["serve", *flags.split()])
+    assert shown.exit_code == 1
+    assert words in str(shown.exception)
+
+
 def test_up_where_scripts_join_another_cluster(folder: Path) -> None:
     shown = sqlllm("up", cwd=folder, RAY_ADDRESS="10.0.0.1:6379")
     assert shown.returncode == 1
@@ -114,9 +132,17 @@ def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(fol
     mark = f"_SQLLLM_RAY={json.loads((folder / 'home' / 'cluster.json').read_text())['folder']}".encode()
     assert run("up").startswith("up already: ")
     (folder / "models.yaml").write_text(POLITE)
-    shown = sqlllm("serve", "--port", "0", "--file", "models.yaml", cwd=folder, KIND="oracle/table")
+    certfile, keyfile = write_certificate(folder)
+    asked = ["serve", "--port", "0", "--ssl_certfile", certfile.name]
+    half = sqlllm(*asked, cwd=folder)
+    assert (half.returncode, "serving.ssl_keyfile is missing" in half.stderr) == (1, True)
+    asked += ["--ssl_keyfile", keyfile.name, "--file", "models.yaml"]
+    shown = sqlllm(*asked, cwd=folder, KIND="oracle/table")
     assert shown.returncode == 0, shown.stderr
     endpoint = shown.stdout.splitlines()[-1]
+    assert endpoint.startswith("https://127.0.0.1:")
+    with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+        httpx.get(f"{endpoint}/models")  # others know its signer, or not
     assert run("query", "--model", "polite", "--query", "hello") == "good day\n"
     run("deploy", "--model", "other", *ORACLE, "--num_workers", "2", "--infer_params", "max_model_len=64")
     models = {row["name"]: (row["state"], row["replicas"], row["endpoint"] + "/v1") for row in json.loads(
@@ -130,6 +156,8 @@ def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(fol
 
     (folder / "script.sql").write_text(
         'run command as LLM.`` where action="infer" and reconnect="true" and udfName="polite";\n'
+        "--%chat polite\nhello\n--%\n"
+        "explain llm select polite(llm_param(map('instruction', 'hello'))) as q from range(1) as x;\n"
         "select llm_result(polite(llm_param(map('instruction', 'hello')))) as answer as answers;"
     )
     assert json.loads(run("run", "script.sql", "--format", "json")) == [{"answer": "good day"}]
@@ -160,7 +188,7 @@ def test_serve_without_a_cluster_ends_with_ctrl_c(folder: Path) -> None:
     )
     (folder / "sqlllm.toml").write_text('[serving]\napi_key = "key-of-mine"\n')
     served = subprocess.Popen(
-        [*SQLLLM, "serve", "--port", "0", "--file", "models.yaml"],
+        [*SQLLLM, "serve", "--port", "0", "--file", "models.yaml", "--served_model_name", "gpt-4o", *PAGES],
         cwd=folder,
         env=os.environ,
         stdout=subprocess.PIPE,
@@ -173,8 +201,15 @@ def test_serve_without_a_cluster_ends_with_ctrl_c(folder: Path) -> None:
         assert first.startswith("polite: RUNNING"), first or served.communicate()
         url = f"{served.stdout.readline().strip()}/models"
         assert httpx.get(url).status_code == 401
-        (model,) = httpx.get(url, headers={"Authorization": "Bearer key-of-mine"}).json()["data"]
-        assert model["id"] == "polite"
+        key = {"Authorization": "Bearer key-of-mine"}
+        models = httpx.get(url, headers=key).json()["data"]
+        assert [model["id"] for model in models] == ["gpt-4o", "polite"]
+        for origin, status in (("https://page.example", 200), ("https://elsewhere.example", 400)):
+            asks = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+            preflight = httpx.options(url, headers={**asks, "Access-Control-Request-Headers": "authorization"})
+            assert preflight.status_code == status
+            told = httpx.get(url, headers={**key, "Origin": origin}).headers.get("access-control-allow-origin")
+            assert told == (origin if status == 200 else None)
     finally:
         served.send_signal(signal.SIGINT)
         _, errors = served.communicate()

@@ -152,6 +152,23 @@ def test_a_model_that_is_not_there_cannot_be_found(serving: Serving, deploy: Cal
     assert "Did you mean there?" in raised.value.cure
 
 
+def test_a_model_answers_to_its_other_names_and_no_other_model_may_have_them(
+    serving: Serving, http: httpx.Client, deploy: Callable[[ModelSpec], None]
+) -> None:
+    deploy(oracle("named", aliases="gpt-4o, org/gpt"))
+    for name in ("named", "gpt-4o", "org/gpt"):
+        assert ask(http, name, "Hello") == "HELLO"
+        assert http.get(f"/v1/models/{name}").json()["spec"]["name"] == "named"
+        batch = {"model": name, "messages": [user("Hello"), user("Bye")], "temperature": 0}
+        reply = http.post("/v1/chat/completions/batch", json=batch).json()
+        assert [choice["message"]["content"] for choice in reply["choices"]] == ["HELLO", "BYE"]
+        assert reply["model"] == "named"
+    assert {"named", "gpt-4o", "org/gpt"} <= {card["id"] for card in http.get("/v1/models").json()["data"]}
+    for other in (oracle("gpt-4o"), oracle("other", aliases="named")):
+        with pytest.raises(OptionError, match="is a name of the model named"):
+            serving.deploy(other)
+
+
 def test_limits_of_workers_are_in_order() -> None:
     with pytest.raises(OptionError, match="min_workers 3 is more than max_workers 2"):
         oracle("x", autoscale={"min_workers": 3, "max_workers": 2})

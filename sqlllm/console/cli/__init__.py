@@ -37,7 +37,7 @@ COMMANDS = {
 _FILES = {
     "up": "cluster",
     "down": "cluster",
-    **dict.fromkeys(("deploy", "undeploy", "query", "stat", "serve"), "models"),
+    **dict.fromkeys(("deploy", "undeploy", "query", "stat"), "models"),
 }
 """Of several commands: each has its own name there."""
 

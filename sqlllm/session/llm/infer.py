@@ -39,6 +39,7 @@ _KNOWN = (
     "inferBackend",
     "infer_backend",
     "gpt_url",
+    "served_model_name",
     *setup.KEYS,
     *_FIXED,
     *_UNUSED,
@@ -64,6 +65,7 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
         url=deployed.endpoint,
         model=deployed.name,
         api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
+        certificate=session.serving.certificate,
     )
     session.meter.add(deployed.name, endpoint)
     session.models.add(deployed.name.lower())
@@ -106,6 +108,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         backend = backend or usual
     values = {
         "name": options["udfName"],
+        "aliases": options.get("served_model_name"),
         "engine": _BACKENDS.get(backend, backend) if backend else None,
         "model_path": folder,
         "replicas": wanted.workers,

@@ -39,6 +39,7 @@ def spec(session: Session, options: dict[str, str]) -> ModelSpec:
     at_once = wanted.workers * (wanted.concurrency or 1) if wanted.workers > 1 or wanted.concurrency else None
     values = {
         "name": options["udfName"],
+        "aliases": options.get("served_model_name"),
         "engine": "remote",
         "model_path": f"{KIND}{typed.provider}/{typed.model}",
         "concurrency": at_once,
