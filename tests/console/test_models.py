@@ -156,7 +156,7 @@ def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(fol
 
     (folder / "script.sql").write_text(
         'run command as LLM.`` where action="infer" and reconnect="true" and udfName="polite";\n'
-        "--%chat polite\nhello\n--%\n"
+        "--%chat\n--%model=polite\nhello\n--%sql\n"
         "explain llm select polite(llm_param(map('instruction', 'hello'))) as q from range(1) as x;\n"
         "select llm_result(polite(llm_param(map('instruction', 'hello')))) as answer as answers;"
     )
