@@ -23,22 +23,22 @@ def context(certificate: str) -> ssl.SSLContext:
     return made
 
 
-def read(certfile: str, keyfile: str) -> str:
-    """The certificate of a server with these files (PEM), without those of who signed it.
+def read(certfile: str, keyfile: str = "") -> str:
+    """The certificate in a server's file (PEM), without those of who signed it; `keyfile`: see that it is its key.
 
-    Raises: SetupError if they are not a certificate and its key.
+    Raises: SetupError if a file is not what it is to be.
     """
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password=lambda: "")
-        found = _CERTIFICATE.search(Path(certfile).read_text())
-        assert found, "load_cert_chain has read it"
+        if keyfile:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password=lambda: "")
+        if found := _CERTIFICATE.search(Path(certfile).read_text()):
+            return found[0]
+        reason = f"{certfile} holds no certificate"
     except OSError as error:  # an ssl.SSLError, too
-        missing = next((one for one in (certfile, keyfile) if not Path(one).is_file()), "")
-        raise SetupError(
-            f"there is no file {missing}"
-            if missing
-            else f"{certfile} and {keyfile} are no certificate and its key: {error}",
-            cure="serving.ssl_certfile and serving.ssl_keyfile are PEM files, the key without a password; on a cluster"
-            " they lie on its head.",
-        ) from None
-    return found[0]
+        missing = next((one for one in (certfile, keyfile) if one and not Path(one).is_file()), "")
+        reason = f"there is no file {missing}" if missing else f"{certfile} and {keyfile} are no pair: {error}"
+    raise SetupError(
+        reason,
+        cure="serving.ssl_certfile and serving.ssl_keyfile are PEM files, the key without a password; on a cluster they"
+        " lie on its head.",
+    )

@@ -68,7 +68,7 @@ def start(settings: Settings) -> Front:
                 f"the cluster has Ray Serve already, {how}",
                 cure="Leave out serving.ssl_certfile and serving.ssl_keyfile, or start the cluster anew.",
             )
-        certificate = cluster.on_head(tls.read, http.ssl_certfile, http.ssl_keyfile) if http.ssl_certfile else ""
+        certificate = cluster.on_head(tls.read, http.ssl_certfile) if http.ssl_certfile else ""
     is_new = GATEWAY not in applications.statuses()
     opened = is_new and not ours.host and host != _LOOPBACK  # to the network, and nobody asked for that
     if not ours.api_key and (key := applications.key(make=opened)):

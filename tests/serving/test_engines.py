@@ -12,7 +12,7 @@ from sqlllm.jobs.serving.engines import deepspeed, get_engine, llama_cpp, oracle
 from sqlllm.jobs.serving.engines.llama_cpp_model import LlamaCppModel
 from sqlllm.jobs.serving.engines.oracle import OracleModel
 from sqlllm.jobs.serving.engines.remote.openai import OpenAIModel
-from sqlllm.jobs.serving.engines.transformers import TransformersModel
+from sqlllm.jobs.serving.engines.transformers_chat import TransformersModel
 from sqlllm.jobs.serving.engines.transformers_embed import EmbeddingModel
 from sqlllm.jobs.serving.engines.transformers_rank import RankingModel
 from sqlllm.jobs.serving.engines.vllm import VLLMModel

@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving, messages
+from sqlllm.jobs.serving.engines.remote import messages as provider
 from sqlllm.jobs.serving.protocol import RequestError
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bonn"}'}}
@@ -44,7 +45,7 @@ CHAT = {
 
 
 def test_a_request_there_and_back_is_the_same() -> None:
-    there = messages.messages_request(CHAT, 1)
+    there = provider.messages_request(CHAT, 1)
     assert there["system"] == "be brief"
     assert [turn["role"] for turn in there["messages"]] == ["user", "assistant", "user"]
     assert there["messages"][2]["content"][0]["type"] == "tool_result"
@@ -64,7 +65,7 @@ def test_an_answer_there_and_back_is_the_same() -> None:
         ],
         "usage": {"prompt_tokens": 5, "completion_tokens": 3, "total_tokens": 8},
     }
-    back = messages.chat_answer(messages.message(answer))
+    back = provider.chat_answer(messages.message(answer))
     assert back["choices"] == answer["choices"]
     assert back["usage"] == answer["usage"]
 
@@ -88,7 +89,7 @@ def test_a_stream_there_and_back_is_the_same() -> None:
     async def back() -> list[dict[str, Any]]:
         told = [json.loads(event.partition(b"data: ")[2]) async for event in messages.events("m", items(chunks))]
         assert told[-1] == {"type": "message_stop"}
-        return [chunk async for chunk in messages.chunks(items(told), with_usage=True)]
+        return [chunk async for chunk in provider.chunks(items(told), with_usage=True)]
 
     found = asyncio.run(back())
     assert found[-1]["usage"] == chunks[-1]["usage"]
@@ -118,7 +119,7 @@ def test_what_has_no_counterpart_is_refused(wrong: dict[str, Any], param: str) -
 @pytest.mark.parametrize("wrong", [{"logprobs": True}, {"n": 2}, {"response_format": {"type": "json_object"}}])
 def test_what_anthropic_lacks_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(RequestError) as caught:
-        messages.messages_request({"model": "m", "messages": [{"role": "user", "content": "x"}], **wrong}, 1)
+        provider.messages_request({"model": "m", "messages": [{"role": "user", "content": "x"}], **wrong}, 1)
     assert caught.value.param == next(iter(wrong))
 
 

@@ -33,7 +33,7 @@ def test_a_client_trusts_the_gateway_s_certificate_and_no_other(tmp_path: Path) 
     other = tls.read(*map(str, write_certificate(tmp_path / "other")))
     chain = tls.read(str(certfile), str(keyfile))
     certfile.write_text(f"its issuer's text\n{chain}\n{other}\n")  # who signed it may sign others
-    known = tls.read(str(certfile), str(keyfile))
+    known = tls.read(str(certfile))
     assert known == chain
     with HTTPServer(("127.0.0.1", 0), Hello) as server:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -56,8 +56,10 @@ def test_files_that_are_no_certificate_and_its_key_are_named(tmp_path: Path) -> 
     with pytest.raises(SetupError, match=r"there is no file .*nowhere.pem"):
         tls.read(certfile, str(tmp_path / "nowhere.pem"))
     for pair in ((certfile, other), (keyfile, keyfile)):
-        with pytest.raises(SetupError, match="are no certificate and its key"):
+        with pytest.raises(SetupError, match="are no pair"):
             tls.read(*pair)
+    with pytest.raises(SetupError, match="holds no certificate"):
+        tls.read(keyfile)
 
 
 @pytest.mark.parametrize("text", ["https://a.com, https://b.com", '["https://a.com","https://b.com"]'])

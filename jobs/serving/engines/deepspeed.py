@@ -12,7 +12,7 @@ from pydantic import Field
 from sqlllm.errors import ModelError, OptionError, PackageError
 
 from ..spec import ModelSpec
-from . import Model, parse_options, transformers
+from . import Model, parse_options, transformers, transformers_chat
 from .folders import TASKS, task
 
 
@@ -63,7 +63,7 @@ class DeepSpeed(transformers.Transformers):
             raise PackageError.from_import_error(error, package="deepspeed", extra="train") from error
         transformers.set_threads()
         return await asyncio.to_thread(
-            transformers.read, spec, typed, "cuda" if gpus else "cpu", lambda model: _Inference(model, typed)
+            transformers_chat.load, spec, typed, "cuda" if gpus else "cpu", lambda model: _Inference(model, typed)
         )
 
 

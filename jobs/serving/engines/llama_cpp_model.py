@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 import orjson
-from pydantic import Field
 
 from sqlllm.lines import alines
 
@@ -26,35 +25,13 @@ from ..protocol import (
     sse,
     usage,
 )
-from .requests import Request, parse_fields, parse_request
+from . import llama_cpp_request as wire
+from .llama_cpp_request import LlamaRequest
+from .requests import parse_fields, parse_request
 from .vectors import EmbeddingRequest, vectors
 
 _PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
-_SEEDS = 2**32 - 1  # one more is llama.cpp's word for any
-# Fields that go on as they are.
-_SAME = (
-    "temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "logit_bias", "ignore_eos",
-    "tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs",
-)  # fmt: skip
 _TEMPLATE = 1024  # more tokens than a chat template adds
-
-
-class LlamaRequest(Request):
-    """The fields of a chat or completion request that llama.cpp honours."""
-
-    logprobs: bool | int | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
-    response_format: dict[str, Any] | None = None
-    logit_bias: dict[str, float] | None = None
-    ignore_eos: bool | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
-
-    @property
-    def asked(self) -> int | None:
-        """Tokens of the answer, at most."""
-        return self.max_completion_tokens or self.max_tokens
 
 
 class LlamaCppModel:
@@ -105,7 +82,7 @@ class LlamaCppModel:
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""
         typed = parse_request(request, LlamaRequest)
-        answers = await asyncio.gather(*(self._complete(typed, prompt) for prompt in _prompts(typed)))
+        answers = await asyncio.gather(*(self._complete(typed, prompt) for prompt in wire.prompts(typed)))
         choices = [{**choice, "index": index} for index, (choice, _) in enumerate(answers)]
         counts = usage(*(sum(one[key] for _, one in answers) for key in ("prompt_tokens", "completion_tokens")))
         return orjson.dumps(response("text_completion", new_id("cmpl"), self._name, choices, usage=counts))
@@ -117,15 +94,15 @@ class LlamaCppModel:
             body = await self._chat_body(typed, typed.messages)
             kind, id = "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001 (OpenAI's name)
         else:
-            prompts = _prompts(typed)
+            prompts = wire.prompts(typed)
             if len(prompts) != 1:
                 raise RequestError("a stream answers one prompt; send the prompts one by one", param="prompt")
             body = await self._plain_body(typed, prompts[0])
             kind, id = "text_completion", new_id("cmpl")  # noqa: A001
         counts = usage(0, 0)
         async for event in self._events(_PATHS[route], body):
-            counts = _usage(event) or counts
-            if choices := [_choice(choice, route) for choice in event.get("choices") or []]:
+            counts = wire.counted(event) or counts
+            if choices := [wire.choice(choice, route) for choice in event.get("choices") or []]:
                 yield sse(response(kind, id, self._name, choices))
         if (typed.stream_options or {}).get("include_usage"):
             yield sse(response(kind, id, self._name, [], usage=counts))
@@ -167,17 +144,17 @@ class LlamaCppModel:
     async def _chat(self, typed: LlamaRequest, messages: object) -> tuple[dict[str, Any], dict[str, int]]:
         """The choice that answers a conversation, and its usage."""
         answer = await self._post(_PATHS["chat"], await self._chat_body(typed, messages))
-        counts = _usage(answer)
+        counts = wire.counted(answer)
         if not counts or not counts["prompt_tokens"]:
             raise RequestError("the chat template makes no text of the messages", param="messages")
-        return _choice(answer["choices"][0], "chat"), counts
+        return wire.choice(answer["choices"][0], "chat"), counts
 
     async def _complete(self, typed: LlamaRequest, prompt: Any) -> tuple[dict[str, Any], dict[str, int]]:
         answer = await self._post(_PATHS["completions"], await self._plain_body(typed, prompt))
-        return _choice(answer["choices"][0], "completions"), _usage(answer) or usage(0, 0)
+        return wire.choice(answer["choices"][0], "completions"), wire.counted(answer) or usage(0, 0)
 
     async def _chat_body(self, typed: LlamaRequest, messages: object) -> dict[str, Any]:
-        body = {**_body(typed), "messages": check_messages(messages)}
+        body = {**wire.body(typed), "messages": check_messages(messages)}
         if not self._has_template:
             raise RequestError("the model's file has no chat template; backend.chat_template gives one")
         if typed.tools and not self._takes_tools:
@@ -192,10 +169,10 @@ class LlamaCppModel:
         return body
 
     async def _plain_body(self, typed: LlamaRequest, prompt: Any) -> dict[str, Any]:
-        body = {**_body(typed), "prompt": prompt}
+        body = {**wire.body(typed), "prompt": prompt}
         if typed.logprobs:
             body["logprobs"] = max(1, int(typed.logprobs))
-        if (schema := _schema(typed.response_format)) is not None:
+        if (schema := wire.schema(typed.response_format)) is not None:
             body["json_schema"] = schema
         if not isinstance(prompt, str):
             self._check_room(len(prompt), typed.asked, "prompt")
@@ -263,62 +240,6 @@ class LlamaCppModel:
         if "not supported" in words:
             return RequestError(words, code=UNSUPPORTED)
         return RequestError(words, status=reply.status_code)
-
-
-def _body(typed: LlamaRequest) -> dict[str, Any]:
-    """What all routes have in common, in llama.cpp's names."""
-    body = {name: value for name in _SAME if (value := getattr(typed, name)) is not None}
-    if typed.top_k is not None:
-        body["top_k"] = max(0, typed.top_k)
-    if typed.repetition_penalty is not None:
-        body["repeat_penalty"] = typed.repetition_penalty
-    if typed.seed is not None:
-        body["seed"] = typed.seed % _SEEDS
-    if typed.stops:
-        body["stop"] = typed.stops
-    if typed.asked:
-        body["max_tokens"] = typed.asked
-    return body
-
-
-def _choice(choice: dict[str, Any], route: str) -> dict[str, Any]:
-    """llama.cpp's choice; log probabilities of plain text in OpenAI's older shape."""
-    if route == "completions" and choice.get("logprobs"):
-        return {**choice, "logprobs": _plain_logprobs(choice["logprobs"]["content"])}
-    return choice
-
-
-def _plain_logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
-    texts = [token["token"] for token in tokens]
-    return {
-        "tokens": texts,
-        "token_logprobs": [token["logprob"] for token in tokens],
-        "top_logprobs": [{one["token"]: one["logprob"] for one in token["top_logprobs"]} for token in tokens],
-        "text_offset": [sum(map(len, texts[:place])) for place in range(len(texts))],
-    }
-
-
-def _usage(answer: dict[str, Any]) -> dict[str, int] | None:
-    counted = answer.get("usage")
-    return usage(counted["prompt_tokens"], counted["completion_tokens"]) if counted else None
-
-
-def _schema(form: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The JSON schema that `response_format` asks for; None for plain text."""
-    kind = (form or {}).get("type", "text")
-    if kind == "text":
-        return None
-    if form is None or kind not in ("json_object", "json_schema"):
-        raise RequestError(f"response_format {kind!r} is unknown", param="response_format")
-    schema = form.get("schema") or (form.get("json_schema") or {}).get("schema") or {"type": "object"}
-    return dict(schema)
-
-
-def _prompts(typed: LlamaRequest) -> list[Any]:
-    prompt = typed.prompt
-    if prompt is None or prompt == []:
-        raise RequestError("prompt is missing", param="prompt")
-    return [prompt] if isinstance(prompt, str) or isinstance(prompt[0], int) else list(prompt)
 
 
 def _stopped(error: httpx.TransportError) -> RequestError:

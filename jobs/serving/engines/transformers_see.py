@@ -15,7 +15,7 @@ from ..spec import ModelSpec
 from . import loading, pictures
 from .requests import Request
 from .tokens import PlainTokens
-from .transformers import TransformersModel, ready
+from .transformers_chat import TransformersModel, ready
 
 if TYPE_CHECKING:
     from .generation import Answer

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import orjson
 
-from ... import messages
 from ...spec import ModelSpec
+from . import messages
 from .http import Api
 from .model import ChatModel
 from .options import Options

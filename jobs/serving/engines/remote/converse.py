@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from ...messages import content_parts, content_text
 from ...protocol import RequestError, new_id, usage
+from .messages import content_parts, content_text
 
 _SETTINGS = {"temperature": "temperature", "top_p": "topP"}
 _READ = {
