@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,28 +50,6 @@ def make_gguf(folder: Path) -> Path:
     return file
 
 
-@pytest.fixture(scope="session")
-def anthropic_api(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of somebody else's server of Anthropic's protocol, with the tiny model: vLLM's own."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(tiny_model)]
-    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--dtype", "float32", "--enforce-eager", "--kv-cache-memory-bytes", str(2**30)]
-    command += ["--structured-outputs-config.disable_any_whitespace", "true"]  # else a random model writes nothing else
-    told = tmp_path_factory.mktemp("anthropic") / "log"
-    with told.open("w") as log, subprocess.Popen(command, env=os.environ | _ON_A_CPU, stdout=log, stderr=log) as server:
-        address = f"http://127.0.0.1:{port}"
-        while server.poll() is None:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"{address}/health").status_code == httpx.codes.OK:
-                    break
-            time.sleep(0.2)
-        assert server.poll() is None, told.read_text()
-        yield address
-        server.terminate()
-
-
 # One process less, whose threads sleep while they wait.
 _ON_A_CPU = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -81,10 +59,34 @@ _ON_A_CPU = {
 }
 
 
+@contextmanager
+def anthropic_api(folder: Path) -> Iterator[str]:
+    """Somebody else's server of Anthropic's protocol, vLLM's own, with the model `tiny`; gives its address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder), "--served-model-name", "tiny"]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
+    command += ["--kv-cache-memory-bytes", str(2**30)]
+    command += ["--structured-outputs-config.disable_any_whitespace", "true"]  # else a random model writes nothing else
+    address, told = f"http://127.0.0.1:{port}", folder.with_suffix(".log")
+    with told.open("w") as log, subprocess.Popen(command, env=os.environ | _ON_A_CPU, stdout=log, stderr=log) as server:
+        try:
+            while server.poll() is None:
+                with suppress(httpx.TransportError):
+                    httpx.get(f"{address}/health").raise_for_status()
+                    break
+                time.sleep(0.2)
+            assert server.poll() is None, told.read_text()
+            yield address
+        finally:
+            server.terminate()
+
+
 @pytest.fixture(scope="session", params=ENGINES)
 def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> Iterator[str]:
     """The name of the tiny model on one engine."""
-    kind = request.param
+    kind, ends = request.param, ExitStack()
+    request.addfinalizer(ends.close)
     name, engine = f"tiny_{kind}", kind
     path, options, cpus, workers = str(tiny_model), dict[str, str](), 1.0, 1
     if kind == "vllm":
@@ -104,7 +106,7 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
         options = {"provider": "sqlllm", "base_url": f"{serving.endpoint}/v1", "model": behind.name}
         path = "saas/sqlllm/tiny_transformers"
     if kind == "claude":
-        address = request.getfixturevalue("anthropic_api")
+        address = ends.enter_context(anthropic_api(tiny_model))
         options = {"provider": "claude", "base_url": address, "api_key": "sk-none", "model": "tiny"}
         path, engine = "saas/claude/tiny", "remote"
     share = {"replicas": workers, "cpus_per_worker": cpus}
