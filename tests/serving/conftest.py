@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -85,8 +85,15 @@ def anthropic_api(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="session", params=ENGINES)
 def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> Iterator[str]:
     """The name of the tiny model on one engine."""
-    kind, ends = request.param, ExitStack()
-    request.addfinalizer(ends.close)
+    kind = request.param
+    with anthropic_api(tiny_model) if kind == "claude" else nullcontext("") as address:
+        yield deploy(kind, request, serving, tiny_model, address)
+        if kind in ("deepspeed", "llama_cpp", "claude"):  # no other test asks for it
+            serving.undeploy(f"tiny_{kind}")
+
+
+def deploy(kind: str, request: pytest.FixtureRequest, serving: Serving, tiny_model: Path, address: str) -> str:
+    """Deploy the tiny model on one engine; `address` is that of a provider, if it is one. Gives its name."""
     name, engine = f"tiny_{kind}", kind
     path, options, cpus, workers = str(tiny_model), dict[str, str](), 1.0, 1
     if kind == "vllm":
@@ -106,15 +113,12 @@ def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) ->
         options = {"provider": "sqlllm", "base_url": f"{serving.endpoint}/v1", "model": behind.name}
         path = "saas/sqlllm/tiny_transformers"
     if kind == "claude":
-        address = ends.enter_context(anthropic_api(tiny_model))
         options = {"provider": "claude", "base_url": address, "api_key": "sk-none", "model": "tiny"}
         path, engine = "saas/claude/tiny", "remote"
     share = {"replicas": workers, "cpus_per_worker": cpus}
     spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, **share)
     serving.deploy(spec)
-    yield name
-    if kind in ("deepspeed", "llama_cpp", "claude"):  # no other test asks for it
-        serving.undeploy(name)
+    return name
 
 
 @pytest.fixture
