@@ -64,7 +64,8 @@ def anthropic_api(folder: Path) -> Iterator[str]:
     """Somebody else's server of Anthropic's protocol, vLLM's own, with the model `tiny`; gives its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.cli.main", "serve", str(folder), "--served-model-name", "tiny"]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
+    command += ["--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
     command += ["--kv-cache-memory-bytes", str(2**30)]
     command += ["--structured-outputs-config.disable_any_whitespace", "true"]  # else a random model writes nothing else
