@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from xdist.scheduler import LoadScopeScheduling
 
 # Their tests share the tiny model on each engine: in one process, which serves it once.
-_TOGETHER = ("serving/test_contract.py", "serving/test_faults.py", "session/test_model.py")
+_TOGETHER = ("serving/test_contract.py", "serving/test_faults.py", "serving/test_prefixes.py", "session/test_model.py")
 # Minutes each. The others follow as they were collected, so that the end is not one long file.
 _LONGEST = (
     "session/test_clusters.py",

@@ -68,7 +68,8 @@ def anthropic_api(folder: Path) -> Iterator[str]:
     command += ["--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
     command += ["--kv-cache-memory-bytes", str(2**30)]
-    command += ["--structured-outputs-config.disable_any_whitespace", "true"]  # else a random model writes nothing else
+    blanks = '{"backend": "xgrammar", "disable_any_whitespace": true}'  # else a random model writes nothing else
+    command += ["--structured-outputs-config", blanks]
     address, told = f"http://127.0.0.1:{port}", folder.with_suffix(".log")
     with told.open("w") as log, subprocess.Popen(command, env=os.environ | _ON_A_CPU, stdout=log, stderr=log) as server:
         try:
