@@ -67,7 +67,7 @@ def anthropic_api(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
-    command += ["--kv-cache-memory-bytes", str(2**30)]
+    command += ["--kv-cache-memory-bytes", str(2**30), "--tool-call-parser", "hermes"]
     blanks = '{"backend": "xgrammar", "disable_any_whitespace": true}'  # else a random model writes nothing else
     command += ["--structured-outputs-config", blanks]
     address, told = f"http://127.0.0.1:{port}", folder.with_suffix(".log")
@@ -116,6 +116,7 @@ def deploy(kind: str, request: pytest.FixtureRequest, serving: Serving, tiny_mod
         path = "saas/sqlllm/tiny_transformers"
     if kind == "claude":
         options = {"provider": "claude", "base_url": address, "api_key": "sk-none", "model": "tiny"}
+        options["max_output_tokens"] = "100"  # where a request names none; of itself it is more than there is room for
         path, engine = "saas/claude/tiny", "remote"
     share = {"replicas": workers, "cpus_per_worker": cpus}
     spec = ModelSpec(name=name, engine=engine, model_path=path, engine_options=options, **share)

@@ -26,6 +26,7 @@ _TOO_LONG = (
     "context size",
     "context window",
     "maximum context",
+    "max_model_len",  # vLLM's, of an answer alone
     "prompt is too long",
     "input is too long",
     "too many tokens",
