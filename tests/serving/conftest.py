@@ -67,7 +67,7 @@ def anthropic_api(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)]
     command += ["--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
-    command += ["--kv-cache-memory-bytes", str(2**30), "--tool-call-parser", "hermes"]
+    command += ["--kv-cache-memory-bytes", str(2**30)]
     blanks = '{"backend": "xgrammar", "disable_any_whitespace": true}'  # else a random model writes nothing else
     command += ["--structured-outputs-config", blanks]
     address, told = f"http://127.0.0.1:{port}", folder.with_suffix(".log")

@@ -228,20 +228,6 @@ def test_an_answer_is_held_to_a_schema(http: httpx.Client, model: str, needs: Ca
         assert json.loads(answer["choices"][0]["message"]["content"]) in ("good", "bad", 7)
 
 
-@pytest.mark.parametrize("model", ["claude"], indirect=True)
-def test_a_tool_that_must_be_called_is_called_in_anthropic_s_protocol(http: httpx.Client, model: str) -> None:
-    schema = {"type": "object", "properties": {"mood": {"enum": ["good", "bad"]}}, "required": ["mood"]}
-    tool = {"type": "function", "function": {"name": "judge", "parameters": {**schema, "additionalProperties": False}}}
-    asked = {"tools": [tool], "tool_choice": {"type": "function", "function": {"name": "judge"}}, "max_tokens": 60}
-    (call,) = chat(http, model, "hello", **asked)["choices"][0]["message"]["tool_calls"]
-    assert call["function"]["name"] == "judge"
-    assert json.loads(call["function"]["arguments"])["mood"] in ("good", "bad")
-    body = {"model": model, "messages": user("hello"), "temperature": 0, **asked}
-    pieces = [event["choices"][0]["delta"] for event in events(http, "/v1/chat/completions", body)]
-    parts = [one["function"]["arguments"] for piece in pieces for one in piece.get("tool_calls") or ()]
-    assert json.loads("".join(parts)) == json.loads(call["function"]["arguments"])
-
-
 def test_many_single_requests_at_once(serving: Serving, model: str, reference: Reference) -> None:
     async def ask_all() -> list[str]:
         async with httpx.AsyncClient(base_url=serving.endpoint, timeout=120) as client:
