@@ -281,9 +281,9 @@ class Gateway:
         model = await self._models.find(fields.get("model"), caller)
         if not model.fingerprint:
             await self._models.identify(model)
-        params = {**fields, "model": model.name}
         body = incoming.renamed(model, fields, body)
-        return Batch(model, model.fingerprint, body, conversations(fields), params)
+        messages = conversations(fields)  # which takes them out of the fields
+        return Batch(model, model.fingerprint, body, messages, {**fields, "model": model.name})
 
     def _keys(self, batch: Batch, store: str) -> Sequence[Key | None]:
         """The keys of a batch's conversations; None if its answers are not to be kept."""

@@ -185,8 +185,8 @@ def test_a_real_model_knows_its_neighbours(serving: Serving, deploy: Callable[..
 @pytest.mark.parametrize(
     ("architecture", "loader"),
     [
-        ("GPT2LMHeadModel", "transformers"),
-        ("LlamaForCausalLM", "transformers"),
+        ("GPT2LMHeadModel", "transformers_chat"),
+        ("LlamaForCausalLM", "transformers_chat"),
         ("BertModel", "transformers_embed"),
         ("XLMRobertaForSequenceClassification", "transformers_rank"),
     ],
