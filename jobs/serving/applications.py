@@ -6,6 +6,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import ModelError
@@ -42,6 +43,12 @@ def run(cls: type, *arguments: Any, application: str, route_prefix: str | None, 
     deployment: Any = serve.deployment(cls, **options)
     target = serve.RunTarget(deployment.bind(*arguments), application, route_prefix, quiet())
     serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+
+
+def answer(call: Callable[[], Any]) -> Any:
+    """What a handle's call gives, in a thread: Serve refuses to wait where an event loop runs, as in a notebook."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(call).result()
 
 
 def statuses() -> dict[str, ApplicationStatusOverview]:
@@ -125,7 +132,7 @@ def wake(application: str, deadline: float) -> None:
         return
     handle: Any = serve.get_app_handle(application)
     try:
-        handle.load.remote().result(timeout_s=max(1.0, deadline - time.monotonic()))
+        answer(lambda: handle.load.remote().result(timeout_s=max(1.0, deadline - time.monotonic())))
     except (RayServeException, TimeoutError):
         wait_until_running(application, deadline)
 

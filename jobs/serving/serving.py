@@ -139,7 +139,7 @@ class Serving:
         if not self._ready(name):
             return []
         handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
-        loads: list[WorkerLoad] = handle.broadcast("load").results(timeout_s=30)
+        loads: list[WorkerLoad] = applications.answer(lambda: handle.broadcast("load").results(timeout_s=30))
         return sorted(loads, key=lambda load: load.worker)
 
     def count_tokens(self, name: str, batch: list[list[dict[str, Any]]]) -> list[int]:
@@ -147,7 +147,7 @@ class Serving:
         from ray import serve
 
         handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
-        found: list[int] = handle.count_tokens.remote(batch).result(timeout_s=120)
+        found: list[int] = applications.answer(lambda: handle.count_tokens.remote(batch).result(timeout_s=120))
         return found
 
     def counts(self, name: str) -> dict[str, int]:
@@ -159,7 +159,7 @@ class Serving:
 
         handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
         total: dict[str, int] = {}
-        for counts in handle.broadcast("counts").results(timeout_s=30):
+        for counts in applications.answer(lambda: handle.broadcast("counts").results(timeout_s=30)):
             for key, value in counts.items():
                 total[key] = total.get(key, 0) + value
         return total

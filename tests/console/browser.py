@@ -155,7 +155,7 @@ def welcome() -> None:
         output = run(page, 3, "select city, celsius from wheather;")
         output.locator("text=TableError").wait_for()
         picture(cell(page, 3), "error")
-        write(page, 3, "load csv.`orders.csv` where head")
+        write(page, 3, "load csv.`orders.csv` where e")
         page.keyboard.press("Tab")
         page.locator(".jp-Completer-item").first.wait_for()
         picture(page, "completion")
@@ -163,7 +163,7 @@ def welcome() -> None:
 
 def tour() -> None:
     with whole("tour") as page:
-        said = page.locator(".jp-CodeCell", has_text="--%chat")
+        said = page.locator(".jp-CodeCell", has_text="--%chat").first  # the usage tells of it, too
         said.scroll_into_view_if_needed()
         picture(said, "chat")
 
@@ -180,7 +180,8 @@ def whole(name: str, live: tuple[str, int, re.Pattern[str]] | None = None) -> It
     live: the name of a picture that is taken while a cell runs, the cell, and the text to wait for in it.
     """
     folder = Path(tempfile.mkdtemp(prefix="sqlllm-pictures-"))
-    with lab(folder) as address, opened(address, name) as page:
+    file = folder / FOLDER / f"{name}.ipynb"
+    with lab(folder) as address, opened(_emptied(file, address), name) as page:
         page.set_default_timeout(1_200_000)
         for number in range(page.locator(".jp-Notebook .jp-CodeCell").count()):
             output = run(page, number)
@@ -188,21 +189,31 @@ def whole(name: str, live: tuple[str, int, re.Pattern[str]] | None = None) -> It
                 output.get_by_text(live[2]).first.wait_for()
                 cell(page, number).scroll_into_view_if_needed()
                 picture(page, live[0])
-            done(page, number)
-            assert not output.locator("[data-mime-type='application/vnd.jupyter.error']").count()
+            cell(page, number).locator(".jp-InputPrompt", has_text=re.compile(r"\[\d+\]")).wait_for()
         page.keyboard.press("Escape")
         page.keyboard.press("Control+s")
-        file = folder / FOLDER / f"{name}.ipynb"
         while any(
             cell["cell_type"] == "code" and not cell["outputs"] for cell in json.loads(file.read_text())["cells"]
         ):
             page.keyboard.press("Control+s")  # the last outputs may have come after the save
             page.wait_for_timeout(1000)
+        outputs = [output for cell in json.loads(file.read_text())["cells"] for output in cell.get("outputs", ())]
+        assert "error" not in [output["output_type"] for output in outputs]
         kept = file.read_text().replace(str(folder / ".home"), "~/.sqlllm").replace(str(folder), "~")
         if name != "welcome":  # which a reader runs first
             (NOTEBOOKS / f"{name}.ipynb").write_text(kept)
         yield page
     shutil.rmtree(folder)
+
+
+def _emptied(file: Path, address: str) -> str:
+    """The address, once the notebook is without outputs: those of another time would be taken for these."""
+    book = json.loads(file.read_text())
+    for one in book["cells"]:
+        if one["cell_type"] == "code":
+            one |= {"outputs": [], "execution_count": None}
+    file.write_text(json.dumps(book))
+    return address
 
 
 if __name__ == "__main__":  # the notebooks that are named run to their end, else all: it takes some minutes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,14 @@ def test_fields_are_reordered_where_it_is_allowed(session: Session) -> None:
         assert "'Film: {1}\\nReview: {0}\\nGood?'" in explained(session, select)[0]["request"]
     finally:
         session.settings.llm.reorder_fields = False
+
+
+def test_in_a_notebook(session: Session, serving: Serving) -> None:
+    async def cell() -> None:  # an event loop runs there
+        assert explained(session, f"select {ask('p', 6)} as a from t")[-1]["calls"] == 40
+        assert calls(serving) >= 0
+
+    asyncio.run(cell())
 
 
 def test_what_is_shown_first_asks_for_no_other_rows(session: Session, serving: Serving) -> None:
