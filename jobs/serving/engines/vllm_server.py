@@ -1,4 +1,4 @@
-"""Ray's LLMServer, without the processes that it and vLLM start for nothing: each takes seconds and 0.4 to 1 GB."""
+"""Ray's LLMServer, without the processes that it and vLLM start for nothing: each takes seconds and 0.4 to 0.7 GB."""
 
 from __future__ import annotations
 
