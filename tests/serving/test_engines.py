@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from sqlllm.jobs.serving.engines import deepspeed, get_engine, llama_cpp, oracle, transformers
+from sqlllm.errors import ModelError
+from sqlllm.jobs.serving import ModelSpec
+from sqlllm.jobs.serving.engines import check_folder, deepspeed, get_engine, llama_cpp, oracle, transformers
 from sqlllm.jobs.serving.engines.llama_cpp_model import LlamaCppModel
 from sqlllm.jobs.serving.engines.oracle import OracleModel
 from sqlllm.jobs.serving.engines.remote.openai import OpenAIModel
@@ -55,3 +57,11 @@ def test_the_table_of_engines() -> None:
 def test_every_option_is_on_its_engine_s_page(page: str) -> None:
     words = set(re.findall(r"\w+", (DOCS / f"{page}.md").read_text()))
     assert not set(OPTIONS[page]) - words
+
+
+def test_weights_that_are_a_link_to_nothing_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").symlink_to(tmp_path / "gone")
+    with pytest.raises(ModelError, match=r"model\.safetensors is cut short or damaged") as caught:
+        check_folder(ModelSpec(name="m", model_path=str(tmp_path)))
+    assert "Copy it again" in caught.value.cure

@@ -190,7 +190,7 @@ def _check_weights(file: Path) -> None:
     try:
         with safe_open(file, "np"):  # reads the header alone
             pass
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:  # a link into a cache that was emptied, too
         raise ModelError(
             f"{file} is cut short or damaged: {error}",
             cure="Copy it again; after `git clone` also run `git lfs pull`.",
