@@ -183,5 +183,5 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def suggest(word: str, known: Sequence[str], *, what: str) -> str:
     """A cure for an unknown `word`: the nearest known one, then the allowed set."""
     near = nearest(word, known)
-    allowed = f"Known {what}: {', '.join(sorted(known))}."
+    allowed = f"Known {what}: {', '.join(sorted(set(known)))}."
     return f"Did you mean {near}? {allowed}" if near else allowed

@@ -245,7 +245,7 @@ class Gateway:
                 events = streams.counted(events, len(body), spend, counter)
                 first = await anext(events)  # until then a refusal can still have its own status
                 counter.streams = True
-                return StreamingResponse(streams.whole(first, events, wrap, model.name), media_type="text/event-stream")
+                return streams.Stream(streams.whole(first, events, wrap, model.name), media_type="text/event-stream")
             try:
                 status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
             except FAILURES as error:

@@ -7,13 +7,24 @@ from contextlib import aclosing
 from typing import Any
 
 import orjson
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from .metrics import Request
 from .metrics import counted as tokens
 from .models import FAILURES, unavailable
-from .protocol import RequestError
+from .protocol import SSE_DONE, RequestError
 
 Wrap = Callable[[str, AsyncIterator[dict[str, Any]]], AsyncIterator[bytes]]
+
+
+class Stream(StreamingResponse):
+    """A stream that ends at the model, too, when its client goes away: Starlette alone leaves that to the collector."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the events."""
+        async with aclosing(self.body_iterator):  # type: ignore[type-var]
+            await super().__call__(scope, receive, send)
 
 
 async def events(handle: Any, name: str, route: str, body: bytes) -> AsyncIterator[bytes]:
@@ -34,22 +45,30 @@ async def events(handle: Any, name: str, route: str, body: bytes) -> AsyncIterat
 async def counted(
     events: AsyncIterator[bytes], size: int, spend: Callable[[int, int], None], counter: Request
 ) -> AsyncIterator[bytes]:
-    """The events, the first one timed and the tokens counted.
+    """The events, the first one timed and the tokens counted: before the client knows that it was the last.
 
     If no event tells them, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
     """
-    used, seen = (0, 0), 0
+    used, seen, told = (0, 0), 0, False
+
+    def tell() -> None:
+        nonlocal told
+        if seen and not told:
+            told = True
+            spend(*(used if any(used) else (size // 4, seen)))
+            counter.end()
+
     try:
         async for event in events:
-            if not seen:
+            if event.endswith(SSE_DONE):
+                tell()
+            elif not seen:
                 counter.first()
             seen += 1
             used = tokens(event) if b'"usage":{' in event else used
             yield event
     finally:
-        if seen:
-            spend(*(used if any(used) else (size // 4, seen)))
-            counter.end()
+        tell()
 
 
 async def _chunks(events: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from sqlllm.session import Session
 
 _AGAIN = 0.1  # seconds until the signal is raised again where it could not interrupt
+_PATIENCE = 5.0  # seconds that what is under way has to hear that it is cancelled
 
 
 @contextmanager
@@ -24,21 +26,27 @@ def interruptible(session: Session) -> Iterator[None]:
     An exchange with the JVM is never cut in half, which would leave its connection out of step for good: Spark is told
     to cancel over another connection, the exchange ends with Spark's error, and then the block does.
     """
-    asked, ended = threading.Event(), threading.Event()
+    over, turn = False, threading.Lock()
+    cancelling: threading.Thread | None = None
 
     def cancel() -> None:
-        while not ended.is_set():
+        while True:
             session.cancel()  # a query may start another job meanwhile
-            if ended.wait(_AGAIN):
-                return
-            signal.pthread_kill(main, signal.SIGINT)
+            time.sleep(_AGAIN)
+            with turn:
+                if over:
+                    return
+                signal.pthread_kill(main, signal.SIGINT)
 
     def handle(_signal: int, frame: FrameType | None) -> None:
-        if not asked.is_set():
-            asked.set()
-            threading.Thread(target=cancel, name="cancel", daemon=True).start()
+        nonlocal over, cancelling
+        if over:  # too late
+            return
+        if cancelling is None:
+            cancelling = threading.Thread(target=cancel, name="cancel", daemon=True)
+            cancelling.start()
         if not talks_to_the_jvm(frame):
-            ended.set()
+            over = True
             raise KeyboardInterrupt
 
     main = threading.get_ident()
@@ -46,13 +54,16 @@ def interruptible(session: Session) -> Iterator[None]:
     try:
         yield
     except SQLLLMError:
-        if asked.is_set():  # Spark says that its job was cancelled
+        if cancelling is not None:  # Spark says that its job was cancelled
             raise KeyboardInterrupt from None
         raise
     finally:
-        ended.set()
-        signal.signal(signal.SIGINT, before)
-    if asked.is_set():
+        over = True
+        with turn:  # a signal on its way reaches `handle`
+            signal.signal(signal.SIGINT, before)
+        if cancelling is not None:  # what comes next is not cancelled
+            cancelling.join(_PATIENCE)
+    if cancelling is not None:
         raise KeyboardInterrupt
 
 

@@ -116,10 +116,8 @@ def test_ctrl_c_stops_a_million_rows_over_a_model_and_leaves_nothing_running(
     shell.expect("no rows")
     shell.send("--%chat\r--%model=slow\rhello you;\r")
     shell.expect("HELLO YOU")
-    shell.expect("sqlllm>")  # what is typed between two prompts is lost
     shell.send("\\u\r")
-    while shell.expect(["--%chat --%model=slow", "sqlllm>"]):  # the gateway writes down what a stream used at its end
-        shell.send("\\u\r")
+    shell.expect("--%chat")  # the rest of the statement may be on the next line, beside longer names
     assert serving.workers("slow")[0].requests == load.requests + 1
     serving.undeploy("slow")
 
