@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from sqlllm.jobs.training.progress import duration
 from sqlllm.session.meter import Used
 
+from .coming import coming
+
 if TYPE_CHECKING:
     from sqlllm.session import Session
 
@@ -45,6 +47,13 @@ class Activity:
 
     stages: tuple[Stage, ...] = ()
     used: Used | None = None  # of models, by this statement
+    prompts: int = 0  # that come to models, about; 0: not known
+    seconds: float = 0.0  # since models were first seen at work
+
+    @property
+    def share(self) -> float:
+        """Of the prompts, how many have their answer: from 0 to 1."""
+        return min(self.used.prompts / self.prompts, 1.0) if self.used and self.prompts else 0.0
 
     def models(self) -> str:
         """What models were used for, in words."""
@@ -53,7 +62,9 @@ class Activity:
             return ""
         told = [f"{used.rows:,} rows", f"{used.calls:,} calls", f"{used.tokens_per_second:,.0f} tok/s"]
         told += [f"{count:,} {what}" for what in ("cached", "failed", "retried") if (count := getattr(used, what))]
-        return "models: " + ", ".join([*told, *([f"cost {used.cost:.4f}"] if used.cost else [])])
+        told += [f"cost {used.cost:.4f}"] if used.cost else []
+        told += [f"{duration(self.seconds * (1 / self.share - 1))} left"] if 0 < self.share < 1 else []
+        return "models: " + ", ".join(told)
 
 
 class Watch:
@@ -62,17 +73,26 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._seen: dict[int, float] = {}  # stages, and when
+        self._began, self._prompts = 0.0, 0  # of the models' part
+        self._stages: list[int] = []  # for which that number holds
 
     def look(self) -> Activity:
         """Now."""
-        session, stages = self._session, []
-        if session.spark_runs and not session.settings.spark.remote:
-            tracker, now = session.spark.sparkContext.statusTracker(), time.monotonic()
+        session, stages, now = self._session, list[Stage](), time.monotonic()
+        watches = session.spark_runs and not session.settings.spark.remote
+        if watches:
+            tracker = session.spark.sparkContext.statusTracker()
             for stage in sorted(tracker.getActiveStageIds()):
                 if info := tracker.getStageInfo(stage):
                     seconds = now - self._seen.setdefault(stage, now)
                     stages.append(Stage(stage, info.numTasks, info.numCompletedTasks, seconds))
-        return Activity(tuple(stages), session.meter.running())
+        used = session.meter.running()
+        if not (used and used.prompts):  # yet, or the statement before has been told
+            self._began, self._prompts = now, 0
+        elif watches and (not self._prompts or self._stages != [stage.id for stage in stages]):
+            self._stages = [stage.id for stage in stages]
+            self._prompts = coming(session.spark, session.meter.models) or self._prompts
+        return Activity(tuple(stages), used, self._prompts, now - self._began)
 
 
 @contextmanager

@@ -98,8 +98,9 @@ class TerminalObserver(Observer):
         """How far the statement is; from any thread."""
         told = [*map(str, activity.stages[-1:]), *filter(None, [activity.models()])]
         if told:
-            tasks, done = (sum(getattr(stage, name) for stage in activity.stages) for name in ("tasks", "done"))
-            self._update(completed=done, total=tasks or None, detail="; ".join(told))
+            done, total = (sum(getattr(stage, name) for stage in activity.stages) for name in ("done", "tasks"))
+            done, total = (activity.share, 1) if activity.share else (done, total)
+            self._update(completed=done, total=total or None, detail="; ".join(told))
 
     def printed(self, text: str) -> None:
         self._out.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ class Used:
     seconds: float = 0.0
 
     @property
+    def prompts(self) -> int:
+        """That have their answer."""
+        return self.calls + self.cached + self.joined
+
+    @property
     def tokens_per_second(self) -> float:
         """Made by the models while they were busy."""
         return self.answer_tokens / self.seconds if self.seconds else 0.0
@@ -62,6 +68,11 @@ class Meter:
         self._endpoints: dict[str, Endpoint] = {}  # of functions, by name
         self._known: dict[tuple[str, str], Used] = {}
         self._since = 0.0
+
+    @property
+    def models(self) -> Collection[str]:
+        """The functions that ask models."""
+        return self._endpoints.keys()
 
     def add(self, name: str, endpoint: Endpoint) -> None:
         """Register the function `name`, which calls the model at `endpoint` as the settings say at each statement."""

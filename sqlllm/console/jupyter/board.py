@@ -172,8 +172,8 @@ class Board(Observer):
             parts.append(f'<div class="now">▸ {_line(line, time.monotonic() - began)}</div>')
             parts += [f'<div class="step">{escape(self._step)}</div>'] if self._step else []
             parts += [_bar(stage.share, str(stage)) for stage in self._activity.stages]
-            models = self._activity.models()
-            parts += [f'<div class="step">{escape(models)}</div>'] if models else []
+            models, share = self._activity.models(), self._activity.share
+            parts += [_bar(share, models) if share else f'<div class="step">{escape(models)}</div>'] if models else []
         elif self._running:
             line, began = self._running[0]
             parts.append(f'<div class="bad">✗ {escape(self._state)}: {_line(line, time.monotonic() - began)}</div>')

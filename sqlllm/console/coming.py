@@ -1,0 +1,60 @@
+"""How many prompts are on their way to models, as Spark's plan of the running query tells."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import TYPE_CHECKING, Any
+
+from py4j.protocol import Py4JError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_CALLS = "ArrowEvalPython"
+_WAIT_FOR_ALL = ("Exchange", "HashAggregate", "Sort")  # the rows below them are known before one goes on
+_ROWS = ("shuffle records written", "number of output rows")
+
+
+def coming(spark: SparkSession, models: Collection[str]) -> int:
+    """The most prompts that the functions `models` are asked by the query that began last; 0 if not known yet."""
+    try:
+        return _coming(spark._jsparkSession.sharedState().statusStore(), models)
+    except Py4JError:  # the query has ended or is planned anew
+        return 0
+
+
+def _coming(store: Any, models: Collection[str]) -> int:
+    count = store.executionsCount()
+    if not count:
+        return 0
+    execution = store.executionsList(count - 1, 1).head().executionId()
+    graph, known = store.planGraph(execution), store.executionMetrics(execution)
+    nodes = {node.id(): node for node in _each(graph.allNodes())}
+    below: dict[int, list[int]] = {}
+    for edge in _each(graph.edges()):
+        below.setdefault(edge.toId(), []).append(edge.fromId())
+
+    def rows(id_: int) -> int:
+        """What a node gave."""
+        found = {metric.name(): known.get(metric.accumulatorId()) for metric in _each(nodes[id_].metrics())}
+        told = next((found[name].get() for name in _ROWS if name in found and found[name].isDefined()), None)
+        return int("".join(filter(str.isdigit, str(told or 0))))
+
+    def into(id_: int, waited: bool = False) -> int:
+        """What goes into a node."""
+        for child in below.get(id_, ()):
+            waits = waited or any(part in nodes[child].name() for part in _WAIT_FOR_ALL)
+            if found := (waits and rows(child)) or into(child, waits):
+                return found
+        return 0
+
+    return sum(
+        into(id_)
+        for id_, node in nodes.items()
+        if node.name().startswith(_CALLS) and any(f"{model}(" in node.desc() for model in models)
+    )
+
+
+def _each(found: Any) -> Iterator[Any]:
+    """Of a sequence of Scala's."""
+    return (found.apply(place) for place in range(found.size()))
