@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -79,19 +79,23 @@ class Watch:
     def look(self) -> Activity:
         """Now."""
         session, stages, now = self._session, list[Stage](), time.monotonic()
-        watches = session.spark_runs and not session.settings.spark.remote
-        if watches:
-            tracker = session.spark.sparkContext.statusTracker()
-            for stage in sorted(tracker.getActiveStageIds()):
-                if info := tracker.getStageInfo(stage):
-                    seconds = now - self._seen.setdefault(stage, now)
-                    stages.append(Stage(stage, info.numTasks, info.numCompletedTasks, seconds))
+        # Taken once: the session may be closed before the gateway answers, and would start another.
+        spark = session.spark if session.spark_runs and not session.settings.spark.remote else None
+        if spark:
+            from py4j.protocol import Py4JError
+
+            with suppress(Py4JError):  # its JVM has died, which the statement tells
+                tracker = spark.sparkContext.statusTracker()
+                for stage in sorted(tracker.getActiveStageIds()):
+                    if info := tracker.getStageInfo(stage):
+                        seconds = now - self._seen.setdefault(stage, now)
+                        stages.append(Stage(stage, info.numTasks, info.numCompletedTasks, seconds))
         used = session.meter.running()
         if not (used and used.prompts):  # yet, or the statement before has been told
             self._began, self._prompts = now, 0
-        elif watches and (not self._prompts or self._stages != [stage.id for stage in stages]):
+        elif spark and (not self._prompts or self._stages != [stage.id for stage in stages]):
             self._stages = [stage.id for stage in stages]
-            self._prompts = coming(session.spark, session.meter.models) or self._prompts
+            self._prompts = coming(spark, session.meter.models) or self._prompts
         return Activity(tuple(stages), used, self._prompts, now - self._began)
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
-
-from py4j.protocol import Py4JError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _CALLS = "ArrowEvalPython"
-_WAIT_FOR_ALL = ("Exchange", "HashAggregate", "Sort")  # the rows below them are known before one goes on
+_WAIT_FOR_ALL = ("Exchange", "HashAggregate", "ObjectHashAggregate", "Sort")  # they read all rows before one goes on
+_ASIDE = ("BroadcastExchange", "Subquery", "ReusedSubquery")  # what they give does not flow on: it is looked up
 _ROWS = ("shuffle records written", "number of output rows")
 
 
 def coming(spark: SparkSession, models: Collection[str]) -> int:
     """The most prompts that the functions `models` are asked by the query that began last; 0 if not known yet."""
+    from py4j.protocol import Py4JError  # without Spark the console still says what is missing
+
     try:
         return _coming(spark._jsparkSession.sharedState().statusStore(), models)
     except Py4JError:  # the query has ended or is planned anew
@@ -25,7 +27,7 @@ def coming(spark: SparkSession, models: Collection[str]) -> int:
 
 def _coming(store: Any, models: Collection[str]) -> int:
     count = store.executionsCount()
-    if not count:
+    if not (count and models):
         return 0
     execution = store.executionsList(count - 1, 1).head().executionId()
     graph, known = store.planGraph(execution), store.executionMetrics(execution)
@@ -43,16 +45,17 @@ def _coming(store: Any, models: Collection[str]) -> int:
     def into(id_: int, waited: bool = False) -> int:
         """What goes into a node."""
         for child in below.get(id_, ()):
-            waits = waited or any(part in nodes[child].name() for part in _WAIT_FOR_ALL)
+            name = nodes[child].name()
+            if name in _ASIDE:
+                continue
+            waits = waited or name in _WAIT_FOR_ALL
             if found := (waits and rows(child)) or into(child, waits):
                 return found
         return 0
 
-    return sum(
-        into(id_)
-        for id_, node in nodes.items()
-        if node.name().startswith(_CALLS) and any(f"{model}(" in node.desc() for model in models)
-    )
+    called = re.compile(rf"\b(?:{'|'.join(map(re.escape, models))})\(")
+    calls = {id_: len(called.findall(node.desc())) for id_, node in nodes.items() if node.name().startswith(_CALLS)}
+    return sum(count * into(id_) for id_, count in calls.items() if count)
 
 
 def _each(found: Any) -> Iterator[Any]:

@@ -72,7 +72,7 @@ class Meter:
     @property
     def models(self) -> Collection[str]:
         """The functions that ask models."""
-        return self._endpoints.keys()
+        return tuple(self._endpoints)  # another thread may look at them
 
     def add(self, name: str, endpoint: Endpoint) -> None:
         """Register the function `name`, which calls the model at `endpoint` as the settings say at each statement."""

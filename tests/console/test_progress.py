@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
 from pyspark.sql.functions import arrow_udf
 from rich.console import Console
 
-from sqlllm.console.activity import Activity, Stage
-from sqlllm.console.coming import coming
+from sqlllm.console.activity import Activity, Stage, Watch
+from sqlllm.console.coming import _coming, coming
+from sqlllm.console.jupyter import board
 from sqlllm.console.progress import TerminalObserver
 from sqlllm.session.meter import Used
 
@@ -40,6 +45,112 @@ def test_models_tell_how_long_the_rest_takes() -> None:
     assert half.models().endswith("50 cached, 30 s left")
     assert "left" not in Activity(used=used, prompts=1000, seconds=30.0).models()
     assert "left" not in Activity(used=used).models()
+
+
+class _Seq(list[Any]):
+    """A sequence of Scala's."""
+
+    apply, size = list.__getitem__, list.__len__
+
+    def head(self) -> Any:
+        return self[0]
+
+
+def _of(**values: Any) -> Any:
+    """An object whose methods give these values."""
+    return SimpleNamespace(**{name: lambda *_, value=value: value for name, value in values.items()})
+
+
+def _asked(*nodes: tuple[str, int, int]) -> int:
+    """`coming` of a plan: each node with the rows that it gave and the number of the one that it gives them to."""
+    rows = [_of(isDefined=bool(given), get=f"{given:,}") for _, given, _ in nodes]
+    made = [
+        _of(
+            id=id_,
+            name=described.partition(" ")[0],
+            desc=described,
+            metrics=_Seq([_of(name="number of output rows", accumulatorId=id_)]),
+        )
+        for id_, (described, _, _) in enumerate(nodes)
+    ]
+    edges = _Seq([_of(fromId=id_, toId=to) for id_, (_, _, to) in enumerate(nodes) if to >= 0])
+    store = _of(
+        executionsCount=1,
+        executionsList=_Seq([_of(executionId=7)]),
+        planGraph=_of(allNodes=_Seq(made), edges=edges),
+    )
+    store.executionMetrics = lambda _: SimpleNamespace(get=rows.__getitem__)
+    return _coming(store, ["chat"])
+
+
+def test_the_rows_before_a_call_are_known_once_all_of_them_were_read() -> None:
+    call = ("ArrowEvalPython [chat(p#1)#2], 200", 0, -1)
+    assert _asked(call, ("Scan", 50, 0)) == 0
+    assert _asked(call, ("Exchange", 1400, 0), ("Scan", 50, 1)) == 1400
+    assert _asked(call, ("Sort", 0, 0), ("Scan", 50, 1)) == 50
+    assert _asked(call, ("SortMergeJoin", 3, 0), ("Scan", 50, 1)) == 0  # it has joined three so far
+    assert _asked(call, ("BroadcastHashJoin", 3, 0), ("Scan", 50, 1), ("BroadcastExchange", 10, 1)) == 0
+    assert _asked(call, ("Filter", 3, 0), ("Scan", 50, 1), ("Subquery", 0, 1), ("HashAggregate", 1, 3)) == 0
+
+
+def test_every_call_of_a_row_counts() -> None:
+    rows = ("Exchange", 100, 0)
+    assert _asked(("ArrowEvalPython [chat(p#1)#3, chat(q#2)#4, other(q#2)#5], 200", 0, -1), rows) == 200
+    assert _asked(("ArrowEvalPython [mychat(p#1)#3], 200", 0, -1), rows) == 0
+
+
+def test_a_look_that_the_gateway_keeps_waiting_starts_no_other_spark() -> None:
+    spark = SimpleNamespace(sparkContext=_of(statusTracker=_of(getActiveStageIds=[])))
+    session: Any = SimpleNamespace(
+        spark=spark, spark_runs=True, settings=SimpleNamespace(spark=SimpleNamespace(remote=""))
+    )
+
+    def running() -> Used:
+        del session.spark  # closed meanwhile
+        return Used(calls=1)
+
+    session.meter = SimpleNamespace(running=running, models=())
+    spark._jsparkSession = _of(sharedState=_of(statusStore=_of(executionsCount=0)))
+    assert Watch(session).look().used == Used(calls=1)
+
+
+def test_a_cell_whose_last_look_is_late_says_nothing_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking, late = threading.Event(), threading.Event()
+
+    class Slow:
+        def __init__(self, _: object) -> None:
+            pass
+
+        def look(self) -> Activity:
+            looking.set()
+            late.wait(10)
+            return Activity()
+
+    shown: list[Any] = []
+    outlet: Any = SimpleNamespace(display=lambda bundle, **_: shown.append(bundle))
+    made = board.Board(outlet)
+    for name in ("_QUIET", "_EVERY"):
+        monkeypatch.setattr(board, name, 0.01)
+    monkeypatch.setattr(board, "Watch", Slow)
+    made.begin(None)  # type: ignore[arg-type]
+    assert looking.wait(10)
+    first = made._thread
+    made.end()
+    monkeypatch.setattr(board, "_EVERY", 10)
+    made.begin(None)  # type: ignore[arg-type]
+    late.set()
+    assert first
+    first.join(5)
+    assert not first.is_alive()
+    made.end()
+    assert not shown
+
+
+def test_without_spark_the_commands_load_and_can_say_so() -> None:
+    code = (
+        "import sys; sys.modules.update(py4j=None, pyspark=None); import sqlllm.console.shell, sqlllm.console.cli.run"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow

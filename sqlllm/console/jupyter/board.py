@@ -58,8 +58,8 @@ class Board(Observer):
     def begin(self, session: Session) -> None:
         """A cell starts."""
         self._reset()
-        self._ended.clear()
-        self._thread = threading.Thread(target=self._watch, args=(session,), name="board", daemon=True)
+        self._ended = threading.Event()  # its own: the thread of the cell before may still wait for the gateway
+        self._thread = threading.Thread(target=self._watch, args=(session, self._ended), name="board", daemon=True)
         self._thread.start()
 
     def end(self, state: str = "") -> None:
@@ -142,12 +142,14 @@ class Board(Observer):
 
     # --- shown to the user -------------------------------------------------------------------------------------
 
-    def _watch(self, session: Session) -> None:
+    def _watch(self, session: Session, ended: threading.Event) -> None:
         began, watch = time.monotonic(), Watch(session)
-        while not self._ended.wait(_EVERY):
+        while not ended.wait(_EVERY):
             if time.monotonic() - began > _QUIET:
-                self._activity = watch.look()
-                self._show()
+                activity = watch.look()
+                if not ended.is_set():
+                    self._activity = activity
+                    self._show()
 
     def _show(self) -> None:
         with self._lock:
