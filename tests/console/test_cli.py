@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from click import ClickException
 from click.testing import CliRunner
 
 from sqlllm.console.cli import cli, doctor
+from sqlllm.console.cli.run import write
 
 SQLLLM = [sys.executable, "-c", "from sqlllm.console.cli import main; main()"]
 
@@ -118,6 +120,11 @@ def test_fmt_rewrites_in_place_and_is_idempotent(tmp_path: Path) -> None:
     assert styled.startswith("-- why\nload csv.`x`")
     assert sqlllm("fmt", "--check", "a.sql", cwd=tmp_path).returncode == 0
     assert sqlllm("fmt", "-", cwd=tmp_path, stdin=styled).stdout == styled
+
+
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ClickException, match=r"cannot write .*b\.svg: No such file or directory"):
+        write(tmp_path / "a" / "b.svg", b"")
 
 
 def test_fmt_leaves_a_script_that_does_not_parse(bad: Path) -> None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from sqlllm.console.cli import cli
+from sqlllm.console.cli import cli, flags
 from sqlllm.console.cli.models import _post
 from sqlllm.errors import ModelError
 from sqlllm.jobs.reaper import marked
@@ -43,6 +43,22 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
     if (tmp_path / "home" / "cluster.json").exists():
         sqlllm("down", cwd=tmp_path)
+
+
+def test_a_file_of_models_may_hold_lists_and_objects(tmp_path: Path) -> None:
+    (tmp_path / "models.yaml").write_text(
+        "model: chat\ninfer_backend: vllm\nserved_model_name: [gpt-4o, gpt-4]\ngpus_per_worker:\n"
+        "infer_params: { hf_overrides: { tie: true, rope: [1, 2] }, eager: true, seed: }\n"
+    )
+    (model,) = flags.read(tmp_path / "models.yaml")
+    assert flags.options(model) == {
+        "action": "infer",
+        "udfName": "chat",
+        "inferBackend": "vllm",
+        "served_model_name": "gpt-4o, gpt-4",
+        "backend.hf_overrides": '{"tie": true, "rope": [1, 2]}',
+        "backend.eager": "true",
+    }
 
 
 @pytest.mark.parametrize("command", ["deploy --model m --infer_backend vllm", "undeploy --model m", "stat"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -76,8 +77,10 @@ def deploy(session: Session, models: list[dict[str, str]]) -> None:
 
 def options(flags: dict[str, Any]) -> dict[str, str]:
     """A model's flags as options of a statement; OptionError for one that is not known."""
-    flags = dict(flags)
-    params = flags.pop("infer_params", None) or {}
+    flags = {name: value for name, value in flags.items() if value is not None}
+    params = flags.pop("infer_params", {})
+    if isinstance(names := flags.get("served_model_name"), list):
+        flags["served_model_name"] = ", ".join(map(str, names))
     for name in flags:
         if name not in _OPTIONS:
             raise OptionError(f"unknown flag {name}", cure=suggest(name, [*_OPTIONS, "infer_params"], what="flags"))
@@ -86,11 +89,17 @@ def options(flags: dict[str, Any]) -> dict[str, str]:
     kind = str(flags.get("pretrained_model_type", ""))
     if not kind.startswith(("saas/", "oracle/")) and "infer_backend" not in flags:
         raise OptionError("--infer_backend is missing", cure="Write --infer_backend vllm, for example.")
-    options = {_OPTIONS[name]: str(value) for name, value in flags.items()}
+    options = {_OPTIONS[name]: _written(value) for name, value in flags.items()}
     for key, value in params.items():
         prefix = "" if key.startswith(_PREFIXES) else "saas." if kind.startswith("saas/") else "backend."
-        options[prefix + key] = str(value)
+        if value is not None:
+            options[prefix + key] = _written(value)
     return {"action": "infer", **options}
+
+
+def _written(value: Any) -> str:
+    """As an option's value, which is text; what is none is JSON there."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -104,7 +113,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise OptionError(f"cannot read {path}: {error}") from None
     models = read if isinstance(read, list) else [read]
-    if not all(isinstance(model, dict) and isinstance(model.get("infer_params", {}), dict) for model in models):
+    if not all(isinstance(model, dict) and isinstance(model.get("infer_params") or {}, dict) for model in models):
         raise OptionError(f"{path} holds no model", cure="Write `model: NAME` and its flags, one a line.")
     return [_with_variables(model) for model in models]
 
@@ -114,8 +123,6 @@ def _with_variables(values: dict[str, Any]) -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, dict):
             value = _with_variables(value)
-        elif isinstance(value, bool):
-            value = str(value).lower()
         elif isinstance(value, str) and (match := _VARIABLE.fullmatch(value)):
             if match[1] not in os.environ:
                 raise OptionError(f"{key}: there is no variable {match[1]} in the environment")

@@ -9,7 +9,7 @@ import click
 from sqlllm.dialect import format_script, parse
 from sqlllm.errors import ScriptErrors
 
-from .run import read
+from .run import read, write
 
 
 @click.command("fmt")
@@ -32,7 +32,7 @@ def command(scripts: tuple[Path, ...], check: bool) -> None:
         elif not check and str(script) == "-":
             click.echo(styled, nl=False)
         elif not check and styled != text:
-            script.write_text(styled, encoding="utf-8")
+            write(script, styled.encode())
             click.echo(f"changed {name}", err=True)
     if would_change:
         raise click.exceptions.Exit(1)

@@ -20,6 +20,7 @@ from sqlllm.errors import ModelError, suggest
 from sqlllm.session import Session
 
 from . import flags
+from .run import write
 
 _SOUNDS = (".mp3", ".wav")
 _model = click.option("--model", required=True, help="Its name.")
@@ -86,7 +87,7 @@ def query(model: str, text: str, output_file: Path | None, ray_address: str) -> 
             asked = {"model": model, "messages": [{"role": "user", "content": text}]}
             answer = _post(http, "/v1/chat/completions", asked).json()["choices"][0]["message"]["content"].encode()
     if output_file is not None:
-        output_file.write_bytes(answer)
+        write(output_file, answer)
     else:
         click.echo(answer.decode())
 

@@ -92,6 +92,14 @@ def read(script: Path) -> tuple[str, str]:
         raise click.ClickException(f"cannot read {script}: {error}") from None
 
 
+def write(file: Path, content: bytes) -> None:
+    """Write a file, or say why not."""
+    try:
+        file.write_bytes(content)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {file}: {error.strerror}") from None
+
+
 def assign(session: Session, assignment: str) -> None:
     """`key=value`: a setting if there is one of that name, else a variable that the script's own `set` leaves alone."""
     key, equals, value = assignment.partition("=")

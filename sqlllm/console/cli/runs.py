@@ -119,7 +119,9 @@ def plot(names: tuple[str, ...], output: Path | None) -> None:
     if output is None:
         click.echo(picture, nl=False)
     else:
-        output.write_text(picture, encoding="utf-8")
+        from .run import write
+
+        write(output, picture.encode())
 
 
 def _follow(run: RunRecord) -> None:
