@@ -75,7 +75,7 @@ class Shell:
                 continue
             except EOFError:
                 return
-            if text == r"\q":
+            if text.rstrip("; ") == r"\q":
                 return
             self.execute(text)
 

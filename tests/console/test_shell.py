@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pexpect
 import pytest
 from prompt_toolkit.document import Document
+from rich.console import Console
 
 from sqlllm.console.language import Language
-from sqlllm.console.shell import Completions, MaskedHistory
+from sqlllm.console.shell import Completions, MaskedHistory, Shell
 from sqlllm.jobs.serving import ModelSpec
+from sqlllm.session import Session
+from sqlllm.settings import Settings
 
 if TYPE_CHECKING:
     from sqlllm.jobs.serving import Serving
@@ -166,3 +171,12 @@ def test_completions_replace_the_half_written_word() -> None:
 def test_the_history_of_another_day_is_read(tmp_path: Path) -> None:
     MaskedHistory(tmp_path / "history").store_string("select 1;")
     assert list(MaskedHistory(tmp_path / "history").load_history_strings()) == ["select 1;"]
+
+
+@pytest.mark.parametrize("typed", ["\\q", " \\q ;"])
+def test_q_leaves_with_or_without_a_semicolon(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(Settings.load(home=tmp_path))
+    prompts = iter([typed])
+    monkeypatch.setattr("sqlllm.console.shell.PromptSession", lambda **_: SimpleNamespace(prompt=prompts.__next__))
+    Shell(session, Console(file=io.StringIO()), Console(file=io.StringIO())).run()
+    assert next(prompts, None) is None
