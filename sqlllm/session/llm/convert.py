@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import SQLLLMError
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.conversion.spec import ALIASES, ConvertSpec
-from sqlllm.jobs.runs import STOPPED, why
 
 from .. import guard
 from .. import options as checks
 from ..tables import Result
+from .finetune import noted
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -35,7 +34,7 @@ def convert(session: Session, run: Run, options: dict[str, str]) -> Result:
     shown = {key: session.mask(value) for key, value in options.items()}
     kind = job.KINDS[spec.kind]
     record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
-    try:
+    with noted(record):
         job.Job.of(spec, session.settings).write(record)
         if background:
             record = detached.start(record)
@@ -43,12 +42,6 @@ def convert(session: Session, run: Run, options: dict[str, str]) -> Result:
             session.start_ray()
             session.observer.step(f"writing {spec.save_path}")
             record = job.execute(record)
-    except SQLLLMError as error:
-        record.end("failed", why(error))
-        raise
-    except KeyboardInterrupt:
-        record.end("cancelled", STOPPED)
-        raise
     row = record.model_dump(mode="json", include={column.split()[0] for column in _SCHEMA.split(", ")})
     made = session.table([row], _SCHEMA)
     if spec.output_table:

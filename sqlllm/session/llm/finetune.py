@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import OptionError, SetupError, SQLLLMError
+from sqlllm.errors import OptionError, SetupError
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.runs import STOPPED, RunRecord, why
 
@@ -53,12 +56,12 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     shown = {key: session.mask(value) for key, value in options.items()}
     record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
     session.observer.step("writing the training table")
-    try:
+    with noted(record):
         job.Job.of(
             spec,
             session.settings,
             workers=wanted.workers,
-            gpus=None if wanted.gpus is None else int(wanted.gpus),
+            gpus=None if wanted.gpus is None else math.ceil(wanted.gpus),
             cpus=wanted.cpus,
         ).write(record)
         with queries.errors_at(table.place):
@@ -73,16 +76,23 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
             session.observer.warned(f"{record.name} goes on in the background: sqlllm runs follow {record.name}")
         else:
             record = train(session, record)
-    except SQLLLMError as error:
-        record.end("failed", why(error))
-        raise
-    except KeyboardInterrupt:
-        record.end("cancelled", STOPPED)
-        raise
     made = row(session, record)
     if spec.output_table:
         return session.name_table(made.frame, spec.output_table, run.place)
     return Result(made.frame, place=run.place)
+
+
+@contextmanager
+def noted(record: RunRecord) -> Iterator[None]:
+    """Have the record say how the block failed, unless it says so already."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        record.end("cancelled", STOPPED)
+        raise
+    except Exception as error:
+        record.end("failed", why(error))
+        raise
 
 
 def check_seen(session: Session, table: Path) -> None:

@@ -12,7 +12,7 @@ from sqlllm.jobs.training.progress import read_metrics
 
 from .. import options as checks
 from ..tables import Result
-from .finetune import row, train
+from .finetune import noted, row, train
 
 if TYPE_CHECKING:
     from sqlllm.places import Place
@@ -41,7 +41,8 @@ def resume(session: Session, run: Run, options: dict[str, str]) -> Result:
         raise error.at(place_of_name(run)) from None
     if job.last_checkpoint(record) is None:
         session.observer.warned(f"run {record.name} has no checkpoint: it starts anew")
-    record = detached.start(record, resume=True) if background else train(session, record, resume=True)
+    with noted(record):
+        record = detached.start(record, resume=True) if background else train(session, record, resume=True)
     return Result(row(session, record).frame, place=run.place)
 
 

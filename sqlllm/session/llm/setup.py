@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -62,8 +63,9 @@ def apply(session: Session, argument: str) -> None:
         return
     if not is_key(key):
         raise OptionError(f"unknown setup key {key}", cure=suggest(key, sorted([*KEYS, PLACEMENT]), what="keys"))
-    session.setup[KEYS.get(key, key)] = value
-    _read(session.setup)  # a wrong value is an error here, where it stands
+    given = {KEYS.get(key, key): value}
+    _read(given)  # a wrong value is an error here, where it stands, and has no effect
+    session.setup |= given
 
 
 def requested(session: Session, options: Mapping[str, str] | None = None) -> Resources:
@@ -113,7 +115,7 @@ def _number(setup: dict[str, str], key: str) -> float | None:
         number = float(text)
     except ValueError:
         number = -1
-    if number < 0 or (key in {"workers", "concurrency"} and number != int(number)):
+    if not 0 <= number < math.inf or (key in {"workers", "concurrency"} and number != int(number)):
         name = _SPELLINGS.get(key, (key,))[0]
         raise OptionError(f"setup {name}: {text!r} is no {'count' if key == 'workers' else 'amount'}")
     return number

@@ -1,0 +1,38 @@
+"""Of `!byzerllm setup`, and what a run notes, without Spark and Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sqlllm.errors import OptionError, SetupError
+from sqlllm.jobs.runs import RunRecord
+from sqlllm.session.llm import setup
+from sqlllm.session.llm.finetune import noted
+
+
+@pytest.mark.parametrize("wrong", ["num_gpus=many", "num_gpus=nan", "num_workers=inf", "num_workers=1.5"])
+def test_a_wrong_amount_has_no_effect(wrong: str) -> None:
+    session: Any = SimpleNamespace(setup={"gpus": "2"})
+    with pytest.raises(OptionError, match=r"is no (count|amount)"):
+        setup.apply(session, wrong)
+    assert setup.requested(session) == setup.Resources(gpus=2.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (SetupError("no cluster", cure="Start it."), "failed", "no cluster. Start it."),
+        (OSError("disk"), "failed", "OSError: disk"),
+        (KeyboardInterrupt(), "cancelled", "stopped by the user"),
+    ],
+)
+def test_a_run_that_does_not_begin_says_why(error: BaseException, state: str, reason: str, tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft")
+    with pytest.raises(type(error)), noted(run):
+        raise error
+    run = RunRecord.read(run.folder)
+    assert (run.state, run.reason) == (state, reason)
