@@ -69,6 +69,9 @@ _REFUSED = {
 }
 
 
+_BATCHES = ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "train_batch_size")
+
+
 class Batch(NamedTuple):
     """How many blocks go through the model at once: in one worker, and how often before a step."""
 
@@ -95,6 +98,10 @@ def read(text: str) -> Config:
     for section in ("optimizer", "scheduler", "zero_optimization", "bf16", "fp16", "tensorboard"):
         if not isinstance(config.get(section, {}), dict):
             raise _wrong(f"{section} is not a JSON object")
+    for key in _BATCHES:
+        size = config.get(key, 1)
+        if size != "auto" and (not isinstance(size, int) or size < 1):
+            raise _wrong(f"{key} is a number from 1, not {size!r}")
     stage = config.get("zero_optimization", {}).get("stage", 0)
     if stage not in (0, 1, 2, 3):
         raise _wrong(f"zero_optimization.stage is 0, 1, 2 or 3, not {stage!r}")
@@ -126,9 +133,7 @@ def fill(config: Config, keys: Mapping[str, Any], given: Mapping[str, str]) -> C
 
 def batch(config: Config, workers: int) -> Batch:
     """Blocks per worker and micro-batch, and micro-batches per step, by DeepSpeed's own rule."""
-    micro, accumulation, whole = (
-        config.get(key) for key in ("train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "train_batch_size")
-    )
+    micro, accumulation, whole = (None if (size := config.get(key)) == "auto" else size for key in _BATCHES)
     if whole is None:
         found = Batch(micro or 1, accumulation or 1)
     elif micro:

@@ -13,6 +13,11 @@ END, PAD = "<|end|>", "<|pad|>"
 SMALLEST_VOCABULARY = 256 + len(ROLES) + 2
 """Every byte, the roles, the end and the padding."""
 
+_COUNTS = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "max_position_embeddings",
+)  # fmt: skip
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
@@ -36,6 +41,9 @@ def check_shape(shape: Mapping[str, Any], prefix: str) -> None:
             cure=f"Write at least {SMALLEST_VOCABULARY}.",
             key=f"{prefix}.int.vocab_size",
         )
+    for key in _COUNTS:
+        if shape.get(key, 1) < 1:
+            raise OptionError(f"{key} must be above 0, not {shape[key]}", key=f"{prefix}.int.{key}")
     if hidden % heads:
         raise OptionError(
             f"hidden_size {hidden} must be a multiple of num_attention_heads {heads}", key=f"{prefix}.int.hidden_size"

@@ -66,6 +66,14 @@ def test_defaults_hold_unless_the_statement_says_otherwise(tiny_model: Path) -> 
     assert changed.deepspeed["optimizer"]["params"]["lr"] == 1.0
 
 
+def test_a_file_in_the_place_of_a_model_is_told_when_the_statement_runs(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    for wrong in (tmp_path, tmp_path / "config.json"):
+        PretrainSpec.from_options({"localModelDir": str(wrong)}, look=False)
+    with pytest.raises(OptionError, match="is not a Hugging Face model folder"):
+        PretrainSpec.from_options({"localModelDir": str(tmp_path / "config.json")})
+
+
 def test_auto_means_the_key() -> None:
     config = {
         "train_micro_batch_size_per_gpu": "auto",
@@ -100,9 +108,10 @@ def test_the_built_in_configuration() -> None:
         ({"train_batch_size": 32}, Batch(16, 1)),
         ({"train_batch_size": 32, "gradient_accumulation_steps": 4}, Batch(4, 4)),
         ({"train_batch_size": 32, "train_micro_batch_size_per_gpu": 4}, Batch(4, 4)),
+        ({"train_batch_size": "auto", "train_micro_batch_size_per_gpu": 4}, Batch(4, 1)),
     ],
 )
-def test_batches_are_shared_out_as_deepspeed_does(config: dict[str, int], expected: Batch) -> None:
+def test_batches_are_shared_out_as_deepspeed_does(config: dict[str, Any], expected: Batch) -> None:
     assert deepspeed.batch(config, workers=2) == expected
 
 
