@@ -55,6 +55,8 @@ def check(run: Run, options: dict[str, str]) -> None:
     given = [key for key in _SOURCES if options.get(key)]
     if len(given) > 1:
         raise OptionError(f"evaluate takes one of {', '.join(_SOURCES)}, not {' and '.join(given)}", key=given[1])
+    if options.get("judgePrompt"):
+        checks.require(options, ["judge"], "judgePrompt")
     if _table(run, options).raw.lower() == "command":
         raise OptionError("evaluate needs a table", cure='Write: run my_table as LLM, or inputTable="my_table"')
 
@@ -136,9 +138,17 @@ def _answers(
                 "a prediction answers one question, but the table's dialogues have several",
                 cure="Make one row for each question in a select.",
             )
-        found = Answers([row["prediction"] for row in rows])
+        found = Answers([_said(row["prediction"]) for row in rows])
     measured = _measure(session, options, folders | ({"base": base} if base else {}), examples)
     return measured[next(iter(folders))] if folders else found, measured.get("base"), name
+
+
+def _said(prediction: Any) -> str | None:
+    if prediction is None or isinstance(prediction, str):
+        return prediction
+    raise OptionError(
+        f"prediction is {type(prediction).__name__}, not text", cure="Write: cast(prediction as string) as prediction."
+    )
 
 
 def _measure(
