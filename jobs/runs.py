@@ -14,19 +14,20 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from sqlllm.errors import RunError, SetupError, SQLLLMError, suggest
+from sqlllm.errors import OptionError, RunError, SetupError, SQLLLMError, suggest
 from sqlllm.places import SECRET_KEY
 
 from .processes import Process
@@ -39,6 +40,16 @@ _FILE = "run.json"
 _PACKAGES = ("sqlllm", "torch", "transformers", "trl", "peft", "deepspeed", "ray")
 _BEAT = 20.0  # seconds between two signs of life of a running run
 _SILENCE = 120.0  # seconds without one after which a run on another machine counts as interrupted
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise OptionError(f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name")
+    return name
+
+
+RunName = Annotated[str, AfterValidator(_check_name)]
+"""A run's name in a statement: the name of a folder, and no path."""
 
 
 class RunRecord(BaseModel):
@@ -172,7 +183,8 @@ class RunRecord(BaseModel):
 
         def beat() -> None:
             while not ended.wait(_BEAT):
-                (self.folder / _FILE).touch()
+                with suppress(OSError):  # a file system that hangs for a moment, or a folder that is removed
+                    os.utime(self.folder / _FILE)
 
         thread = Thread(target=beat, name="run-heartbeat", daemon=True)
         thread.start()
@@ -245,7 +257,8 @@ def _maker(base: str) -> str:
     """The name of the run whose result `base` is; empty if none made it."""
     for folder in Path(base).parents if base else ():
         if (folder / _FILE).is_file():
-            return RunRecord.read(folder).name
+            with suppress(SetupError):  # another program's
+                return RunRecord.read(folder).name
     return ""
 
 

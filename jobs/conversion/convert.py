@@ -130,6 +130,8 @@ def beside(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield part
+        if path.exists():
+            raise ModelError(f"{path} was made meanwhile", cure="Nothing is overwritten: name another savePath.")
         part.rename(path)
     finally:
         if part.is_dir():

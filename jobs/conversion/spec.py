@@ -12,6 +12,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from sqlllm.errors import OptionError, suggest
+from sqlllm.jobs.runs import RunName
 
 Source = Literal["deepspeed", "lora", "hf"]
 SOURCES: dict[str, Source] = {"deepspeed": "deepspeed", "lora": "lora", "hf": "hf", "custom": "hf"}
@@ -37,7 +38,7 @@ class ConvertSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    name: str = Field(
+    name: RunName = Field(
         default_factory=lambda: f"convert-{datetime.now():%Y%m%d-%H-%M-%S}",
         description="name of the run; default `convert-` and the time",
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sqlllm.errors import OptionError, suggest
+from sqlllm.jobs.runs import RunName
 
 from . import pretrain_deepspeed
 from .pretrain_keys import DEFAULTS, LLAMA, Training, canonical, parse, typed
@@ -27,7 +27,7 @@ class PretrainSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    name: str = Field(
+    name: RunName = Field(
         default_factory=lambda: f"sfft-{datetime.now():%Y%m%d-%H-%M-%S}",
         description="name of the run and its folder; default `sfft-` and the time",
     )
@@ -105,15 +105,6 @@ class PretrainSpec(BaseModel):
         )
         taken = {key: value for key, value in plain.items() if value != ""}
         return cls(**taken, training=training, deepspeed=deepspeed, llama=llama, options=dict(options))
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise OptionError(
-                f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name"
-            )
-        return name
 
 
 _PLAIN = {
@@ -205,10 +196,10 @@ def _sorted(base: Path | None, given: Mapping[str, tuple[str, Any]]) -> tuple[Tr
 
 
 def _positions(base: Path) -> int | None:
-    """How many tokens the model reads together; None if its configuration does not say, or is not there yet."""
+    """How many tokens the model reads together; None if its configuration does not say, or cannot be read yet."""
     try:
         config = json.loads((base / "config.json").read_text())
-    except FileNotFoundError:
+    except (OSError, ValueError):  # what is wrong is told when it is loaded
         return None
     found = config.get("max_position_embeddings", config.get("n_positions"))
     return found if isinstance(found, int) else None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sqlllm.errors import OptionError, suggest
+from sqlllm.jobs.runs import RunName
 
 from . import keys
 from .defaults import Method, check, needs_a_model, settle
@@ -27,7 +27,7 @@ class FinetuneSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     kind: keys.Kind = Field("sft", description="sft learns answers, dpo learns which of two answers is better")
-    name: str = Field(
+    name: RunName = Field(
         default_factory=lambda values: f"{values['kind']}-{datetime.now():%Y%m%d-%H-%M-%S}",
         description="name of the run and its folder; default `sft-` or `dpo-` and the time",
     )
@@ -117,15 +117,6 @@ class FinetuneSpec(BaseModel):
             **settled,
             options=dict(options),
         )
-
-    @field_validator("name")
-    @classmethod
-    def _name(cls, name: str) -> str:
-        if not re.fullmatch(r"\w[\w.-]*", name):
-            raise OptionError(
-                f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name"
-            )
-        return name
 
     @model_validator(mode="after")
     def _shape(self) -> Self:

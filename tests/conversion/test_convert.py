@@ -295,6 +295,17 @@ def whitespace() -> Any:
     return Whitespace()
 
 
+def test_what_was_made_meanwhile_stays(tmp_path: Path) -> None:
+    def late() -> None:
+        with beside(tmp_path / "model.gguf") as part:
+            part.write_text("late")
+            (tmp_path / "model.gguf").write_text("early")
+
+    with pytest.raises(ModelError, match="was made meanwhile"):
+        late()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["early"]
+
+
 def test_nothing_half_written_is_there(tmp_path: Path) -> None:
     def fail() -> None:
         with beside(tmp_path / "model") as part:

@@ -138,7 +138,13 @@ def test_the_heart_beats_until_the_block_ends(tmp_path: Path, monkeypatch: pytes
         os.utime(record, (0, 0))
         while record.stat().st_mtime == 0:
             time.sleep(0.01)
-    os.utime(record, (0, 0))
+        record.rename(run.folder / "away")
+        time.sleep(0.05)
+        assert not record.exists()
+        (run.folder / "away").rename(record)
+        os.utime(record, (0, 0))
+        while record.stat().st_mtime == 0:
+            time.sleep(0.01)
     assert "run-heartbeat" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -169,6 +175,7 @@ def test_a_model_names_the_run_that_made_it(tmp_path: Path) -> None:
     first = RunRecord.create(tmp_path, "first", kind="sft")
     model = first.folder / "finetune_model" / "final"
     assert RunRecord.create(tmp_path, "second", kind="sft", base=str(model)).parent == "first"
+    (tmp_path / "run.json").write_text("{}")  # another program's
     assert RunRecord.create(tmp_path, "third", kind="sft", base=str(tmp_path / "elsewhere")).parent == ""
 
 
