@@ -94,28 +94,27 @@ class Answers:
     async def _finished(self, work: _Work, places: list[int]) -> None:
         """Answer these; if answers are kept, all of them, even if who asked has gone: they are being paid for."""
         if not any(work.keys[place] for place in places):
-            await self._own(work, places)
+            await self._answer(work, places)
             return
+
+        def hand_out(done: asyncio.Task[None]) -> None:  # not in the task: one that is cancelled may never have begun
+            del self._tasks[done]
+            for place in places:
+                if (key := work.keys[place]) is not None:
+                    self._under_way.pop(key).set_result(work.found.get(place))  # None: it was stopped, or refused
+
         # A context of its own: Serve cancels the calls that were made in that of a request with the request.
-        task = asyncio.create_task(self._own(work, places), context=contextvars.Context())
+        task = asyncio.create_task(self._answer(work, places), context=contextvars.Context())
         self._tasks[task] = work.statement
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        task.add_done_callback(hand_out)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
             raise
 
-    async def _own(self, work: _Work, places: list[int]) -> None:
-        """Answer what nobody else does, and hand the answers to those who wait."""
-        try:
-            await self._answer(work, places)
-        finally:
-            for place in places:
-                if (key := work.keys[place]) is not None:
-                    self._under_way.pop(key).set_result(work.found.get(place))  # None: it was stopped, or refused
-
     async def _answer(self, work: _Work, places: list[int]) -> None:
+        """Answer what nobody else does."""
         stored = await self._look_up([key for place in places if (key := work.keys[place]) is not None])
         missing = []
         for place in places:

@@ -178,6 +178,21 @@ def test_a_cancelled_statement_s_calls_end_and_who_waited_for_them_asks(
     run(check())
 
 
+def test_a_call_that_is_cancelled_before_it_begins_is_left_to_others(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        await house.limits.account(Query(id="session-1"), "m")
+        first = asyncio.create_task(house.ask("a", Query(id="session-1")))
+        await asyncio.sleep(0)  # its call is there, and has its first turn after this one
+        house.answers.cancel(house.limits.cancel("session"))
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert house.asked == []
+        assert said(await house.ask("a", Query(id="another-1"))) == "a"
+
+    run(check())
+
+
 def test_a_store_that_is_down_does_not_stop_the_answers(tmp_path: Path) -> None:
     class Down:
         async def get(self, keys: list[Key]) -> dict[Key, bytes]:
