@@ -49,24 +49,25 @@ async def counted(
 
     If no event tells them, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
     """
-    used, seen, told = (0, 0), 0, False
+    used, seen, begun, told = (0, 0), 0, False, False
 
     def tell() -> None:
         nonlocal told
-        if seen and not told:
+        if begun and not told:
             told = True
             spend(*(used if any(used) else (size // 4, seen)))
             counter.end()
 
     try:
-        async for event in events:
-            if event.endswith(SSE_DONE):
-                tell()
-            elif not seen:
+        async for some in events:  # vLLM's come several at a time, the last one with what it used
+            if not begun and some != SSE_DONE:
                 counter.first()
-            seen += 1
-            used = tokens(event) if b'"usage":{' in event else used
-            yield event
+            begun, ended = True, some.endswith(SSE_DONE)
+            seen += some.count(b"\n\n") - ended
+            used = tokens(some) if b'"usage":{' in some else used
+            if ended:
+                tell()
+            yield some
     finally:
         tell()
 
