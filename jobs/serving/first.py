@@ -27,6 +27,18 @@ def first_answer(http: httpx.Client, spec: ModelSpec, deadline: float) -> None:
             f"the gateway at {http.base_url} cannot be reached from here: {error}",
             cure="Open that port, or set serving.host to an address of the head node that all machines reach.",
         ) from None
+    try:
+        reply = _answered(http, spec, deadline)
+    except httpx.TransportError as error:
+        raise ModelError(
+            f"model {spec.name} loaded but does not answer: {error or type(error).__name__}",
+            cure="If it is slow, set serving.load_timeout higher.",
+        ) from None
+    if reply.status_code != 200:
+        raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")
+
+
+def _answered(http: httpx.Client, spec: ModelSpec, deadline: float) -> httpx.Response:
     # The gateway may go on calling the workers that were replaced, and take their answers for the new model's.
     while (reply := http.get(f"/v1/models/{spec.name}")).status_code in (200, 404, 503):
         if reply.status_code == 200 and reply.json()["spec"] == spec.shown():
@@ -36,9 +48,8 @@ def first_answer(http: httpx.Client, spec: ModelSpec, deadline: float) -> None:
         time.sleep(_POLL_SECONDS)
     generates = get_engine(spec.engine).generates
     if reply.status_code == 200 and generates and "completions" in reply.json()["routes"]:
-        reply = http.post("/v1/completions", json={"model": spec.name, "prompt": "1", "max_tokens": 1})
-    if reply.status_code != 200:
-        raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")
+        return http.post("/v1/completions", json={"model": spec.name, "prompt": "1", "max_tokens": 1})
+    return reply
 
 
 def _message(reply: httpx.Response) -> str:

@@ -28,6 +28,8 @@ def unavailable(name: str, error: Exception) -> RequestError:
     if isinstance(error, BackPressureError):
         return RequestError(f"the queue of model {name} is full; send the request again later", status=429)
     if isinstance(error, RayTaskError):
+        if isinstance(error.cause, RequestError):
+            return error.cause
         return RequestError(f"model {name} failed: {error.cause!r}", status=500, kind="server_error")
     return RequestError(f"model {name} is not available at the moment", status=503)
 
@@ -103,10 +105,11 @@ class Models:
             if time.monotonic() - self._refreshed < older_than:
                 return
             applications = (await asyncio.to_thread(serve.status)).applications
+            before = {model.name: model for model in self._models.values()}  # an alias may be another's name by now
             found = {}
             for application, status in applications.items():
                 name = application.removeprefix(MODEL_PREFIX)
-                known = self._models.get(name)
+                known = before.get(name)
                 # One that is updated, or whose workers are replaced, has old ones that answer, or is worth waiting for.
                 if application == name or status.status == ApplicationStatus.DELETING:
                     continue

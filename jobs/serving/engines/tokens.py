@@ -96,7 +96,13 @@ class TokenizerTokens:
         """The tokens of a conversation."""
         if self._tokenizer.chat_template is None:
             return [token for message in messages for token in self.ids(str(message.get("content") or ""))]
-        return list(self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+        from jinja2 import TemplateError
+
+        try:
+            found = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+        except (TemplateError, TypeError, ValueError, KeyError) as error:
+            raise RequestError(f"the chat template refuses the messages: {error}", param="messages") from None
+        return list(found)
 
     def cut(self, text: str, tokens: int) -> str:
         return str(self._tokenizer.decode(self._tokenizer(text, add_special_tokens=False)["input_ids"][:tokens]))

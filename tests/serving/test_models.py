@@ -1,0 +1,69 @@
+"""The models that the gateway knows, from what Serve says; Serve and its handles are stand-ins here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from ray.exceptions import RayTaskError
+
+from sqlllm.errors import ModelError, SetupError
+from sqlllm.jobs.serving import ModelSpec, models
+from sqlllm.jobs.serving.access import Caller
+from sqlllm.jobs.serving.first import first_answer
+from sqlllm.jobs.serving.protocol import RequestError
+
+
+def test_a_model_that_has_the_name_of_another_s_alias_is_called_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    there: dict[str, Any] = {}
+
+    def deploy(name: str, created: int, *aliases: str) -> None:
+        worker = SimpleNamespace(replica_states={"RUNNING": 1})
+        status = SimpleNamespace(status="RUNNING", last_deployed_time_s=created, deployments={"model": worker})
+        there.clear()
+        there[f"sqlllm-model-{name}"] = status
+        monkeypatch.setattr(models, "recall", lambda _: ModelSpec(name=name, model_path="/m", aliases=aliases))
+
+    monkeypatch.setattr(models.serve, "status", lambda: SimpleNamespace(applications=there))
+    monkeypatch.setattr(models, "DeploymentHandle", lambda _, application: application)
+
+    async def check() -> None:
+        known = models.Models()
+        deploy("large", 1, "chat")
+        assert (await known.find("chat", Caller())).handle == "sqlllm-model-large"
+        deploy("chat", 2)
+        await known.refresh(older_than=0)
+        assert (await known.find("chat", Caller())).handle == "sqlllm-model-chat"
+
+    asyncio.run(check())
+
+
+def test_a_refusal_by_a_worker_is_one_of_the_gateway() -> None:
+    refusal = RequestError("the chat template refuses the messages", param="messages")
+    assert models.unavailable("m", RayTaskError("count_tokens", "", refusal)) is refusal
+    assert models.unavailable("m", RayTaskError("count_tokens", "", ValueError("x"))).status == 500
+
+
+@pytest.mark.parametrize(
+    ("broken", "kind", "message"),
+    [
+        ("/health", SetupError, "cannot be reached from here: no route"),
+        ("/v1/models/m", ModelError, "m loaded but does not answer: no route"),
+        ("/v1/completions", ModelError, "m loaded but does not answer: no route"),
+    ],
+)
+def test_a_first_answer_that_does_not_come_is_one_clear_error(broken: str, kind: type[Exception], message: str) -> None:
+    spec = ModelSpec(name="m", engine="transformers", model_path="/m")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == broken:
+            raise httpx.ReadTimeout("no route")
+        return httpx.Response(200, json={"spec": spec.shown(), "routes": ["completions"]})
+
+    http = httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(answer))
+    with http, pytest.raises(kind, match=message):
+        first_answer(http, spec, time.monotonic() + 5)
