@@ -95,12 +95,8 @@ class SQLiteStore:
 
     def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         self._db.execute("begin immediate")
-        try:
+        with self._db:  # commits, or rolls back
             self._db.executemany(statement, rows)
-        except sqlite3.Error:
-            self._db.execute("rollback")
-            raise
-        self._db.execute("commit")
 
     def _bytes(self) -> int:
         (pages,), (free,), (size,) = (

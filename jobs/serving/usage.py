@@ -7,6 +7,7 @@ that it reports take the place of those it reported before.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from .store_sqlite import connect
 
 QUERY_HEADER = "x-sqlllm-query"
+logger = logging.getLogger(__name__)
 
 
 class Query(BaseModel):
@@ -182,9 +184,12 @@ class UsageFile:
     def _flush(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, {}
-        self._db.execute("begin immediate")
-        self._db.executemany(_INSERT, [astuple(usage) for usage in waiting.values()])
-        self._db.execute("commit")
+        try:
+            self._db.execute("begin immediate")
+            with self._db:  # commits, or rolls back
+                self._db.executemany(_INSERT, [astuple(usage) for usage in waiting.values()])
+        except sqlite3.Error as error:
+            logger.warning("the file of usage cannot be written: %s", error)
 
 
 def read(folder: Path) -> list[dict[str, Any]]:

@@ -158,6 +158,20 @@ def test_a_store_that_fails_says_so(tmp_path: Path) -> None:
         run(RedisStore("redis://127.0.0.1:6398/0", ttl=0).get([b"a"]))
 
 
+def test_a_disk_that_was_full_is_written_again(tmp_path: Path) -> None:
+    async def check() -> None:
+        store = SQLiteStore(tmp_path / "answers.db", max_bytes=2**30, ttl=0)
+        store._db.execute("pragma max_page_count = 10")
+        with pytest.raises(StoreError, match="full"):
+            await store.put({b"a": bytes(2**17)})
+        store._db.execute("pragma max_page_count = 1000")
+        await store.put({b"b": b"kept"})
+        assert await store.get([b"a", b"b"]) == {b"b": b"kept"}
+        await store.close()
+
+    asyncio.run(check())
+
+
 def test_a_key_depends_on_all_that_an_answer_depends_on() -> None:
     def key(model: str = "m", messages: object = "hi", **params: object) -> bytes:
         (found,) = keys(model, params, [[{"role": "user", "content": messages}]])
