@@ -43,6 +43,8 @@ async def speak(model: Any, fields: dict[str, Any]) -> Answer:
 
 async def draw(model: Any, fields: dict[str, Any]) -> Answer:
     """Base64 of an image of a text, or the address that a provider has it at."""
+    if fields.get("n") not in (None, 1):
+        raise RequestError("a conversation of a batch gets one image: n must be 1", param="n")
     fields["prompt"] = fields.pop("input", None)
     (image,) = orjson.loads(await model.images(_made(model, fields)))["data"]
     return (image["b64_json"], "image/png") if image.get("b64_json") else (image["url"], "text/uri-list")

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from .protocol import RequestError, check_fields, new_id
+from .protocol import RequestError, check_fields, new_id, well_formed
 
 _SAME = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
 _FIELDS = (*_SAME, "messages", "system", "stop_sequences", "tools", "tool_choice", "output_config", "thinking")
@@ -24,6 +24,7 @@ _KINDS = {
 }
 
 
+@well_formed()
 def chat_request(request: dict[str, Any]) -> dict[str, Any]:
     """Anthropic's request as OpenAI's; RequestError for what has no counterpart."""
     check_fields(request, _FIELDS)

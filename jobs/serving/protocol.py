@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -86,6 +87,17 @@ def check_fields(request: Mapping[str, Any], known: Iterable[str]) -> None:
         name = min(unknown)
         near = nearest(name, known)
         raise RequestError(f"unknown field {name}" + (f"; did you mean {near}?" if near else ""), param=name)
+
+
+@contextmanager
+def well_formed() -> Iterator[None]:
+    """What is read here without a check of its own is refused if it is missing or of another kind."""
+    try:
+        yield
+    except KeyError as error:
+        raise RequestError(f"{error.args[0]} is missing", param=str(error.args[0])) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RequestError(f"a field has a wrong value: {error}") from None
 
 
 def check_messages(messages: object) -> list[dict[str, Any]]:

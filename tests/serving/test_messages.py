@@ -108,9 +108,15 @@ def test_a_stream_there_and_back_is_the_same() -> None:
         ({"max_tokens": None}, "max_tokens"),
         ({"max_token": 3}, "max_token"),
         ({"messages": [{"role": "user", "content": [{"type": "document"}]}]}, "messages"),
+        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "text"),
+        ({"messages": [{"role": "user", "content": [{"type": "tool_result"}]}]}, "tool_use_id"),
+        ({"messages": [{"role": "user", "content": None}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": "image", "source": "a.png"}]}]}, None),
+        ({"thinking": "enabled"}, None),
+        ({"tools": [{"name": "f", "input_schema": {}}], "tool_choice": "auto"}, None),
     ],
 )
-def test_what_has_no_counterpart_is_refused(wrong: dict[str, Any], param: str) -> None:
+def test_what_has_no_counterpart_is_refused(wrong: dict[str, Any], param: str | None) -> None:
     with pytest.raises(RequestError) as caught:
         messages.chat_request({"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "x"}], **wrong})
     assert caught.value.param == param

@@ -124,6 +124,16 @@ def test_bedrock_is_asked_in_its_own_protocol_with_a_signature(provider: Provide
     }
 
 
+def test_a_conversation_that_is_not_as_openai_has_it_fails_alone(provider: Provider) -> None:
+    provider.answers = fails(200, SAID)
+    result = {"role": "tool", "content": "21 degrees"}  # of which call?
+    called = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{city"}}
+    batch = [[{"role": "user", "content": "hi"}], [result], [{"role": "assistant", "tool_calls": [called]}]]
+    first, *wrong = call(bedrock(provider), "chat_batch", {**ask(), "messages": batch})["choices"]
+    assert first["message"]["content"] == "hi"
+    assert [choice["error"]["param"] for choice in wrong] == ["tool_call_id", None]
+
+
 def test_bedrock_takes_pictures_tools_and_schemas(provider: Provider) -> None:
     call_made = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bonn"}'}}
     function = {"name": "weather", "description": "of a city", "parameters": {"type": "object"}}
@@ -342,11 +352,14 @@ NO_VOICE = fails(200, {"code": 3050, "message": f"no voice {KEY}"})
         ("azure", "transcriptions", {"file": "UklGRg=="}, garbage, "not what was asked for", 2),
         ("azure", "transcriptions", {"file": "UklGRg==", "language": "de"}, None, "the country too", 0),
         ("azure", "transcriptions", {"file": "SUQz"}, None, "hears WAV", 0),
+        ("azure", "transcriptions", {"file": "UklGRg"}, None, "file is not base64", 0),
+        ("azure", "speech", {**SAY, "speed": "fast"}, None, "could not convert string to float: 'fast'", 0),
         ("volcengine", "speech", SAY, FULL, "volcengine_speech: 3003 full", 2),
         ("volcengine", "speech", SAY, NO_VOICE, r"3050 no voice \*\*\*", 1),
         ("volcengine", "speech", SAY, fails(500, b"oops"), "answers 500: oops", 2),
         ("volcengine", "speech", SAY, garbage, "not what was asked for", 2),
         ("volcengine", "speech", {"input": "hello"}, None, "voice is missing", 0),
+        ("volcengine", "speech", {**SAY, "speed": "fast"}, None, "could not convert string to float: 'fast'", 0),
     ],
 )  # fmt: skip
 def test_a_fault_of_a_voice_is_one_clear_error(

@@ -62,6 +62,14 @@ def test_a_batch_is_answered_in_order_and_a_bad_conversation_fails_alone(provide
             assert choice["usage"]["prompt_tokens"] == 10
 
 
+def test_a_choice_says_its_tokens_and_nothing_else_that_a_provider_counts(provider: Provider) -> None:
+    told = {"prompt_tokens": 3, "completion_tokens": None, "prompt_tokens_details": {"cached_tokens": 1}}
+    message = {"role": "assistant", "content": "hi"}
+    provider.say(fails(200, {"choices": [{"message": message, "finish_reason": "stop"}], "usage": told}))
+    (choice,) = call(spec(provider), "chat_batch", {**ask(), "messages": [ask()["messages"]]})["choices"]
+    assert choice["usage"] == {"prompt_tokens": 3, "completion_tokens": 0, "total_tokens": 3}
+
+
 @pytest.mark.parametrize(
     "fault",
     [

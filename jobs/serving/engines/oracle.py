@@ -254,4 +254,4 @@ def _text(message: dict[str, Any]) -> str:
     content = message.get("content") or ""
     if isinstance(content, str):
         return content
-    return "".join(part.get("text", "") for part in content if isinstance(part, dict))
+    return "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from typing import Any, Self
 from xml.sax.saxutils import escape, quoteattr
 
 import orjson
 
-from ...protocol import JSON, RequestError
+from ...protocol import JSON, RequestError, well_formed
 from ...spec import ModelSpec
-from .. import Media
+from .. import Media, sounds
 from .http import Api, Refused
 from .model import RemoteModel
 from .options import Options
@@ -55,7 +54,7 @@ class AzureSpeech(RemoteModel):
     async def transcriptions(self, request: dict[str, Any]) -> Media:
         """What is said in a WAV file (16 kHz, 16 bit, one channel) or an Ogg file (Opus) of less than a minute."""
         self.check_fields(request, ("model", "file", "language", "response_format"))
-        sound = b64decode(request["file"])
+        sound = sounds.content(request["file"], "file")
         if sound[:4] not in _HEARD:
             raise RequestError(f"{self._options.provider} hears WAV (PCM, 16 kHz) and Ogg (Opus) files", param="file")
         language = request.get("language") or "en-US"
@@ -84,6 +83,7 @@ def _heard(content: bytes) -> str:
     return str(told["DisplayText"])
 
 
+@well_formed()
 def _ssml(request: dict[str, Any], default: str) -> str:
     text = request.get("input")
     if not isinstance(text, str) or not text:

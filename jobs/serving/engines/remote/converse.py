@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from ...protocol import RequestError, new_id, usage
+from ...protocol import RequestError, new_id, usage, well_formed
 from .messages import content_parts, content_text
 
 _SETTINGS = {"temperature": "temperature", "top_p": "topP"}
@@ -25,6 +25,7 @@ _FINISHED = {
 }
 
 
+@well_formed()
 def request(chat: dict[str, Any], max_tokens: int | None) -> dict[str, Any]:
     """OpenAI's request as Bedrock's; fields that Converse does not know go to the model as they are."""
     if chat.get("n") not in (None, 1):

@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 
 from ...messages import REASONS
-from ...protocol import RequestError, usage
+from ...protocol import RequestError, usage, well_formed
 
 _FINISHED = {reason: finish for finish, reason in REASONS.items()} | {"stop_sequence": "stop", "pause_turn": "stop"}
 
 
+@well_formed()
 def messages_request(chat: dict[str, Any], max_tokens: int) -> dict[str, Any]:
     """OpenAI's request as Anthropic's, with `max_tokens` where it says none; RequestError for what Anthropic lacks."""
     request: dict[str, Any] = {name: chat[name] for name in ("temperature", "top_p", "top_k", "stream") if name in chat}

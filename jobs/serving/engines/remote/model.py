@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ...protocol import SSE_DONE, RequestError, batch_response, check_messages, conversations, failed_choice, sse
+from ...protocol import SSE_DONE, RequestError, batch_response, check_messages, conversations, failed_choice, sse, usage
 from ..tokens import PlainTokens
 from .http import Api
 from .options import Options
@@ -130,7 +130,9 @@ class ChatModel(RemoteModel):
             return failed_choice(index, error)
         choice = answer["choices"][0]
         message = {key: value for key, value in choice["message"].items() if value is not None or key == "content"}
-        counted = {"usage": answer["usage"]} if answer.get("usage") else {}
+        told = answer.get("usage")
+        counts = (told.get("prompt_tokens") or 0, told.get("completion_tokens") or 0) if told else None
+        counted = {"usage": usage(*counts)} if counts else {}
         logprobs = {"logprobs": choice["logprobs"]} if choice.get("logprobs") else {}
         return {"index": index, "message": message, "finish_reason": choice.get("finish_reason"), **counted, **logprobs}
 

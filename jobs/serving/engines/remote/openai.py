@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
 import orjson
 
 from ...spec import ModelSpec
-from .. import Media
+from .. import Media, sounds
 from .http import Api, Refused
 from .model import ChatModel
 from .options import Options
@@ -82,7 +81,7 @@ class OpenAIModel(ChatModel):
         """What the provider hears."""
         fields = {name: str(value) for name, value in request.items() if name not in ("file", "model")}
         form = {"data": {**fields, "model": self._options.model}}
-        sound = ("sound.wav", b64decode(request["file"]))
+        sound = ("sound.wav", sounds.content(request["file"], "file"))
         content = await self._api.post(f"{self._base}/audio/transcriptions", None, bytes, **form, files={"file": sound})
         return Media(content, "application/json" if content[:1] == b"{" else "text/plain")
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from ...protocol import RequestError
+from ...protocol import RequestError, well_formed
 from ...spec import ModelSpec
 from .. import Media
 from .http import Api, Refused
@@ -41,7 +41,9 @@ class VolcengineSpeech(RemoteModel):
             if not isinstance(request.get(field), str) or not request[field]:
                 raise RequestError(f"{field} is missing: {what}", param=field)
         encoding, media_type = _SOUNDS[self.form(request, _SOUNDS, "mp3")]
-        audio = {"voice_type": request["voice"], "encoding": encoding, "speed_ratio": float(request.get("speed") or 1)}
+        with well_formed():
+            speed = float(request.get("speed") or 1)
+        audio = {"voice_type": request["voice"], "encoding": encoding, "speed_ratio": speed}
 
         def body() -> dict[str, Any]:  # of each try: an identifier that is used again is refused
             return {
