@@ -100,5 +100,6 @@ def _unpacked(choice: Choice, rows: int) -> list[str] | None:
 
 def _part(choice: Choice, text: str, rows: int) -> Choice:
     """One row's part of a choice, with its share of the tokens."""
-    usage = {key: round(count / rows) for key, count in (choice.get("usage") or {}).items()}
+    counts = choice.get("usage") or {}
+    usage = {key: round(count / rows) for key, count in counts.items() if isinstance(count, int)}
     return {**choice, "message": {"role": "assistant", "content": text}, "usage": usage}

@@ -143,7 +143,7 @@ def parse(request: str) -> Conversation | None:
         raise RequestError("invalid_request", f"a request is JSON, as llm_param() makes it: {error}") from None
     if not isinstance(fields, dict):
         raise RequestError("invalid_request", "a request is a JSON object, as llm_param(map(...)) makes it")
-    if "error" in fields:  # an earlier turn failed: its reason is this turn's reason
+    if isinstance(fields.get("error"), dict):  # an earlier turn failed: its reason is this turn's reason
         raise RequestError(str(fields["error"].get("kind")), str(fields["error"].get("message")))
     asked = [fields.pop(key) for key in ("query", "instruction") if key in fields]
     if not asked and "audio" not in fields:
@@ -158,8 +158,8 @@ def parse(request: str) -> Conversation | None:
     fields.pop("embedding", None)
     # Roles of one's own, as in `"user_role", "Human"`, name the turns of `history`; the model sees the standard ones.
     roles = {"user": "user", "assistant": "assistant", "system": "system", "tool": "tool"}
-    roles[(fields.pop("user_role", None) or "user").lower()] = "user"
-    roles[(fields.pop("assistant_role", None) or "assistant").lower()] = "assistant"
+    roles[str(fields.pop("user_role", None) or "user").lower()] = "user"
+    roles[str(fields.pop("assistant_role", None) or "assistant").lower()] = "assistant"
     messages = _history(fields.pop("history", None), roles)
     if system := fields.pop("system_msg", None):
         messages = [{"role": "system", "content": system}, *(m for m in messages if m["role"] != "system")]
@@ -248,7 +248,7 @@ def _params(fields: dict[str, Any]) -> bytes:
         field, read = PARAMS[name]
         try:
             params[field] = read(text)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):  # it is no text at all
             raise RequestError("invalid_request", f"{key} cannot be {text!r}") from None
     return orjson.dumps(params, option=orjson.OPT_SORT_KEYS)
 

@@ -62,7 +62,7 @@ def _events(endpoint: Endpoint, client: httpx.Client, body: bytes) -> Iterator[d
                 again = response.status_code in {BUSY, *UNAVAILABLE}
         except httpx.ReadTimeout:
             raise ModelError(f"model {endpoint.model}: no answer within {endpoint.timeout:g} s") from None
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             reason, code, after, again = f"{endpoint.url} cannot be reached: {error}", "", 0.0, True
         except httpx.TransportError as error:
             raise ModelError(f"model {endpoint.model}: the answer broke off: {error}") from None

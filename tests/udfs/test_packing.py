@@ -13,6 +13,7 @@ import pytest
 
 from sqlllm.udfs import packing
 
+USED = {"prompt_tokens": 40, "prompt_tokens_details": {"cached_tokens": 8}}  # as providers say it
 PARAMS = orjson.dumps({"temperature": 0, "max_tokens": 10})
 
 
@@ -37,7 +38,7 @@ class Model:
         content = text.upper() if texts is None else self.array(texts)
         if "bad" in text and texts is None:
             return {"error": {"code": "no", "message": text}}
-        return {"message": {"role": "assistant", "content": content}, "usage": {"prompt_tokens": 40}}
+        return {"message": {"role": "assistant", "content": content}, "usage": USED}
 
 
 def right(texts: list[str]) -> str:

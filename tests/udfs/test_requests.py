@@ -87,6 +87,9 @@ def test_parameters(key: str, text: str, field: str, value: object) -> None:
         (ask(instruction="x", history="oops"), "invalid_request", "history is a JSON array"),
         (ask(instruction="x", history='[{"role": "wizard", "content": ""}]'), "invalid_request", "roles user"),
         ('{"error": {"kind": "timeout", "message": "no answer"}}', "timeout", "no answer"),
+        (ask(instruction="x", error="y"), "invalid_request", "does not know the key error"),
+        ('{"instruction": "x", "stop": ["y"]}', "invalid_request", "stop cannot be ['y']"),
+        ('{"instruction": "x", "user_role": 5, "history": "oops"}', "invalid_request", "history is a JSON array"),
     ],
 )
 def test_a_wrong_request_says_why(request_text: str, kind: str, message: str) -> None:
