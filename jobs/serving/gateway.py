@@ -43,7 +43,7 @@ app.add_middleware(Cors)
 @app.exception_handler(RequestError)
 async def refuse(request: Request, error: RequestError) -> Response:
     """An error in OpenAI's shape, or in Anthropic's for a client of its protocol."""
-    headers = {"Retry-After": f"{error.retry_after:.3g}"} if error.status in (429, 503) else None
+    headers = {"Retry-After": f"{error.retry_after:.3f}"} if error.status in (429, 503) else None
     body = messages.error_body(error) if request.url.path.startswith("/v1/messages") else error.to_json()
     return Response(body, error.status, headers, JSON)
 
@@ -236,7 +236,7 @@ class Gateway:
         model = await self._models.find(fields.get("model"), caller)
         body = incoming.renamed(model, fields, body)
         query = Query() if route == _NO_CALL else incoming.statement(request, caller)
-        if query.id and not model.fingerprint:
+        if (query.user or query.id) and not model.fingerprint:
             await self._models.identify(model)  # which tells its price
         spend = await self._spend(model.priced(query), model.name)
         with self._metrics.request(model.name, route) as counter:
@@ -251,8 +251,8 @@ class Gateway:
             except FAILURES as error:
                 raise unavailable(model.name, error) from error
             counter.status = status
-        if status == 200 and media_type == JSON:
-            spend(*counted(answer))
+        if status == 200:
+            spend(*(counted(answer) if media_type == JSON else (0, 0)))
         headers = {"Retry-After": "1"} if status in (429, 503) else None
         return Response(answer, status, headers, media_type)
 
