@@ -55,7 +55,7 @@ class Token(NamedTuple):
         return self.start + {Kind.BLOCK: 3, Kind.STRING: 1, Kind.BACKQUOTED: 1}.get(self.kind, 0)
 
 
-# Four quotes alone are Spark's literal of one quote, not the start of a block.
+# Four quotes alone are Spark's literal of one quote, not the start of a block. After r a backslash escapes nothing.
 _PATTERN = re.compile(
     rf"""\s*+(?:
       (?P<WORD>\w++)
@@ -65,7 +65,7 @@ _PATTERN = re.compile(
     | (?P<HINT>/\*\+.*?\*/)
     | (?P<BLOCK>'''(?!'(?:[\s,;)\]]|\Z)).*?'''|\"\"\"(?!"(?:[\s,;)\]]|\Z)).*?\"\"\")
     | (?P<OPEN_BLOCK>'''(?!'(?:[\s,;)\]]|\Z))|\"\"\"(?!"(?:[\s,;)\]]|\Z)))
-    | (?P<STRING>'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+")
+    | (?P<STRING>(?<=\b[rR])(?:'[^']*+'|"[^"]*+")|'[^'\\]*+(?:\\.[^'\\]*+)*+'|"[^"\\]*+(?:\\.[^"\\]*+)*+")
     | (?P<BACKQUOTED>`[^`]*+(?:``[^`]*+)*+`)
     | (?P<OPEN>['"`]|/\*)
     | (?P<VARIABLE>{REFERENCE})

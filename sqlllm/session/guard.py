@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _ANY_METHOD = frozenset({"reflect", "java_method", "try_reflect"})
 _BEFORE_PATH = frozenset({"location", "directory", "inpath", "path"})
 _FILES = frozenset({"avro", "binaryfile", "csv", "delta", "image", "json", "libsvm", "orc", "parquet", "text", "xml"})
+_RAW = re.compile(r"""\b[rR]['"]""")
 _SUSPECT = re.compile(rf"(?i){'|'.join(_ANY_METHOD | _BEFORE_PATH)}|using|(?:{'|'.join(_FILES)})\s*\.\s*`")
 
 
@@ -105,6 +106,7 @@ def _allowed(session: Session) -> list[Path]:
 
 
 def _tokens(text: str) -> Iterator[Token]:
+    """The tokens, but for the `r` of raw strings: what stands before it stands before the string."""
     tokenizer = Tokenizer(Source(text))
     while tokens := tokenizer.statement():
-        yield from tokens
+        yield from (token for token in tokens if not _RAW.match(text, token.start))

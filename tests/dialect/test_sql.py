@@ -68,6 +68,13 @@ def test_spark_reads_block_strings_as_byzer_did(spark: SparkSession) -> None:
     assert tuple(spark.sql(sql).collect()[0]) == ('it\'s "q"\n', "x \"y\" 'z'", "'")
 
 
+def test_a_raw_literal_ends_at_its_quote_whatever_is_before() -> None:
+    variables = Variables()
+    variables.set("v", "it's")
+    sql = select(r"""select r'a\' as a, R"b\" as b, r'${v}\' as c, 'd\'' as d as t;""").sql
+    assert sql.resolve(variables) == r"""select r'a\' as a, R"b\" as b, 'it\'s\\' as c, 'd\'' as d"""
+
+
 def test_outside_quotes_a_value_is_sql() -> None:
     variables = Variables()
     variables.set("table", "db.t")

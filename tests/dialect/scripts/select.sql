@@ -11,3 +11,4 @@ select * from t
 select '''it's; "x"''' as q as q1;
 select 'it''s' as q, '''' as quote as q2;
 SELECT a.b FROM a AS `out`;
+select r'a\' as b, R"c:\" as d, 'it\'s' as e as raw;

@@ -126,6 +126,17 @@ set a = "select java_method('java.lang.System', 'getenv', 'HOME')" where type="s
 -- error:
 -- java_method calls any method of the JVM, so it is off
 
+-- case: a raw string is a path and a command, too
+create table x (a string) using csv location r'/etc';
+-- error:
+-- /etc lies outside the folders
+-- <script>:1:47
+
+-- case: a command in a raw string
+select transform(a) using R"cat" as (b string) from t as u;
+-- error:
+-- transform ... using runs a command
+
 -- case: a jar
 create temporary function f as 'x.Y' using jar '/tmp/x.jar';
 -- error:
