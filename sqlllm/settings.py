@@ -239,9 +239,19 @@ class Settings(BaseSettings):
                 names.append(name)
         return names
 
+    @classmethod
+    def has(cls, key: str) -> bool:
+        """Whether `key` is a setting. OptionError for one that begins as ours do; `spark.` begins Spark's own, too."""
+        known = cls.key_names()
+        group, dot, _ = key.partition(".")
+        near = [name for name in known if dot and group != "spark" and name.startswith(f"{group}.")]
+        if near and key not in near:
+            raise OptionError(f"unknown setting {key}", cure=suggest(key, near, what="settings"))
+        return key in known
+
     def assign(self, key: str, value: str) -> None:
         """Set one dotted key from text, as `set llm.in_flight = "16";` does."""
-        if key not in self.key_names():
+        if not self.has(key):
             raise OptionError(f"unknown setting {key}", cure=suggest(key, self.key_names(), what="settings"))
         group, _, name = key.rpartition(".")
         try:

@@ -20,6 +20,7 @@ from sqlllm.settings import Settings
 
 from . import commands, include, llm, registry
 from .commands import absent
+from .variables import check_key
 
 if TYPE_CHECKING:
     from sqlllm.dialect import Script, Variables
@@ -108,7 +109,10 @@ class Rehearsal:
         if kind != "conf" and key not in self._session.overridden:
             visibility = options.get("visibility", "all")
             with self._noting(statement):
-                self._session.variables.set(key, _OPEN, scope=options.get("scope", "request"), visibility=visibility)
+                check_key(self._session, statement, key)
+                if key not in Settings.key_names():
+                    scope = options.get("scope", "request")
+                    self._session.variables.set(key, _OPEN, scope=scope, visibility=visibility)
 
     def _if(self, block: If) -> None:
         before, maybe = self._session.variables, self._maybe

@@ -190,7 +190,7 @@ class Session:
 
     def override(self, name: str, value: str) -> None:
         """Set a setting or a variable that scripts leave alone, as `--set` does."""
-        if name in Settings.key_names():
+        if Settings.has(name):
             self.settings.assign(name, value)
         else:
             self.variables.set(name, value, scope="session")

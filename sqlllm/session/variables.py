@@ -33,19 +33,27 @@ def set_(session: Session, set_: Set) -> None:
     key = set_.key.resolve(session.variables)
     if key in session.overridden:
         return
+    if kind != "conf":
+        check_key(session, set_, key)
     _TYPES[kind](session, set_, key, options)
 
 
-def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
-    if key not in Settings.key_names():
-        _assign(session, key, set_.value, options)
-    elif key.startswith("allow."):
+def check_key(session: Session, set_: Set, key: str) -> None:
+    """An error if `key` is a setting that the script cannot set, or nearly one."""
+    try:
+        if not Settings.has(key):
+            return
+    except OptionError as error:
+        raise error.at(set_.key.place) from None
+    if key.startswith("allow."):
         cure = f"Set it outside: --set {key}=..., or in sqlllm.toml."
         raise ForbiddenError(f"a script cannot set {key}", cure=cure, place=set_.key.place)
-    elif key.startswith("spark.") and session.spark_runs:
+    if key.startswith("spark.") and session.spark_runs:
         raise OptionError(f"Spark has started without this {key}", cure=f"Start with --set {key}=...")
-    else:
-        session.settings.assign(key, set_.value.resolve(session.variables))
+
+
+def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
+    _assign(session, key, set_.value, options)
 
 
 def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
@@ -71,6 +79,9 @@ def _shell(session: Session, set_: Set, key: str, options: dict[str, str]) -> No
 
 
 def _assign(session: Session, key: str, value: Text | str, options: dict[str, str]) -> None:
+    if Settings.has(key):
+        session.settings.assign(key, value if isinstance(value, str) else value.resolve(session.variables))
+        return
     session.variables.set(
         key,
         value,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sqlllm.dialect import parse
+from sqlllm.errors import OptionError
 from sqlllm.session import Session
 from sqlllm.session.rehearsal import Rehearsal
 from tests.session import cases
@@ -55,6 +56,23 @@ RUN = [case for case in cases.load() if case.kind != "error"]
 @pytest.mark.parametrize("case", RUN, ids=str)
 def test_no_false_alarm_over_a_script_that_runs(case: cases.Case) -> None:
     assert shown(rehearse(case.script, *case.settings, *FOLDERS)) == []
+
+
+def test_a_mistyped_setting_is_no_variable() -> None:
+    for key in ("llm.batch_sze", "serving.users.al.key", "allow.shel"):
+        with pytest.raises(OptionError, match=f"unknown setting {key}"):
+            Session().override(key, "1")
+    session = Session()
+    session.override("spark.sql.ansi.enabled", "true")
+    assert session.variables.get("spark.sql.ansi.enabled") == "true"
+
+
+def test_a_setting_by_a_query_or_a_command_is_set() -> None:
+    session = Session()
+    session.override("allow.shell", "true")
+    session.run('set llm.batch_size = "echo 8" where type="shell";')
+    assert session.settings.llm.batch_size == 8
+    assert "llm.batch_size" not in session.variables
 
 
 def test_what_is_given_is_set() -> None:

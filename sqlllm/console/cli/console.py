@@ -85,7 +85,7 @@ def _environment(home: Path, assignments: tuple[str, ...]) -> dict[str, str]:
         found[name] = os.pathsep.join(filter(None, [str(path), found.get(name)]))
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        if not equals or key not in Settings.key_names():
+        if not equals or not Settings.has(key):
             raise click.UsageError(f"--set {assignment}: write --set setting=value")
         found["SQLLLM_" + key.upper().replace(".", "__")] = value
     return found

@@ -84,7 +84,7 @@ class Parameters(BaseModel):
 
 def _variable(parameter: str) -> str:
     name = parameter.removeprefix(VARIABLE)
-    if name in Settings.key_names():
+    if Settings.has(name):
         cure = f"Start the engine with --set {name}=..., or write set {name} = ... in the script."
         raise OptionError(f"{parameter} is a setting, which no request changes", cure=cure, key=parameter)
     return name

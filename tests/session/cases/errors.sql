@@ -157,9 +157,11 @@ set allow.shell = "true";
 -- a script cannot set allow.shell
 
 -- case: an unknown setting
-set llm.in_fligt = "3"; select ${llm.in_fligt} as a as t;
--- rows:
--- [{"a": 3}]
+set llm.in_fligt = "3";
+-- error:
+-- unknown setting llm.in_fligt
+-- Did you mean llm.in_flight?
+-- <script>:1:5
 
 -- case: a setting out of range
 set llm.in_flight = "0";
