@@ -14,8 +14,9 @@ import pytest
 from click import ClickException
 from click.testing import CliRunner
 
-from sqlllm.console.cli import cli, doctor
+from sqlllm.console.cli import check, cli, doctor
 from sqlllm.console.cli.run import write
+from sqlllm.errors import SQLLLMError
 
 SQLLLM = [sys.executable, "-c", "from sqlllm.console.cli import main; main()"]
 
@@ -44,6 +45,18 @@ def test_check_reports_every_error_with_its_place(bad: Path) -> None:
 def test_check_for_editors(bad: Path) -> None:
     errors = json.loads(sqlllm("check", "--json", "bad.sql", cwd=bad).stdout)
     assert (errors[0]["source"], errors[0]["line"], errors[0]["column"]) == ("bad.sql", 2, 3)
+
+
+def test_check_knows_a_mistyped_setting(tmp_path: Path) -> None:
+    (tmp_path / "a.sql").write_text("select 1 as a as t;\n")
+    shown = sqlllm("check", "--set", "llm.batch_sze=1", "a.sql", cwd=tmp_path)
+    assert shown.returncode == 1
+    assert "unknown setting llm.batch_sze\nDid you mean llm.batch_size?" in shown.stderr
+
+
+def test_an_error_without_a_place_is_its_message(capsys: pytest.CaptureFixture[str]) -> None:
+    check._show(SQLLLMError("it is wrong", cure="Write it right."), "warning: ")
+    assert capsys.readouterr().out == "warning: it is wrong\nWrite it right.\n"
 
 
 def test_check_of_many_good_scripts_says_nothing(tmp_path: Path) -> None:

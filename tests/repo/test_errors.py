@@ -59,7 +59,7 @@ def test_suggest_names_the_nearest_and_all() -> None:
     assert suggest("udfNmae", ["udfName", "action"], what="options") == (
         "Did you mean udfName? Known options: action, udfName."
     )
-    assert suggest("zzz", ["a"], what="options") == "Known options: a."
+    assert suggest("zzz", ["a", "b", "a"], what="options") == "Known options: a, b."
 
 
 @pytest.mark.parametrize(

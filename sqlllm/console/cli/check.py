@@ -84,7 +84,8 @@ def _once(errors: Iterable[SQLLLMError]) -> Iterator[SQLLLMError]:
 
 
 def _show(error: SQLLLMError, prefix: str) -> None:
-    click.echo(f"{error.place}: {prefix}{error.message}")
+    at = f"{error.place}: " if error.place else ""
+    click.echo(f"{at}{prefix}{error.message}")
     if error.place:
         click.echo(error.place.quote())
     if error.cure:
