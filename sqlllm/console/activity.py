@@ -6,9 +6,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from sqlllm.errors import ModelError
 from sqlllm.jobs.training.progress import duration
 from sqlllm.session.meter import Used
 
@@ -62,7 +63,7 @@ class Activity:
             return ""
         told = [f"{used.rows:,} rows", f"{used.calls:,} calls", f"{used.tokens_per_second:,.0f} tok/s"]
         told += [f"{count:,} {what}" for what in ("cached", "failed", "retried") if (count := getattr(used, what))]
-        told += [f"cost {used.cost:.4f}"] if used.cost else []
+        told += [f"cost {used.cost:.4g}"] if used.cost else []
         told += [f"{duration(self.seconds * (1 / self.share - 1))} left"] if 0 < self.share < 1 else []
         return "models: " + ", ".join(told)
 
@@ -73,7 +74,9 @@ class Watch:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._seen: dict[int, float] = {}  # stages, and when
-        self._began, self._prompts = 0.0, 0  # of the models' part
+        self._last = Activity()
+        self._looked = time.monotonic()  # when that was
+        self._began, self._prompts = self._looked, 0  # of the models' part
         self._stages: list[int] = []  # for which that number holds
 
     def look(self) -> Activity:
@@ -90,13 +93,21 @@ class Watch:
                     if info := tracker.getStageInfo(stage):
                         seconds = now - self._seen.setdefault(stage, now)
                         stages.append(Stage(stage, info.numTasks, info.numCompletedTasks, seconds))
-        used = session.meter.running()
-        if not (used and used.prompts):  # yet, or the statement before has been told
+        try:
+            used = session.meter.running()
+        except ModelError:  # the gateway is busy: what it said last holds
+            return replace(self._last, stages=tuple(stages))
+        answered, before = (one.prompts if one else 0 for one in (used, self._last.used))
+        if not answered:  # yet, or the statement before has been told
             self._began, self._prompts = now, 0
-        elif spark and (not self._prompts or self._stages != [stage.id for stage in stages]):
+        elif answered < before:  # of another statement
+            self._began, self._prompts = self._looked, 0
+        packed = session.settings.llm.rows_per_prompt > 1  # Spark counts rows, which are more than prompts then
+        if spark and answered and not packed and (not self._prompts or self._stages != [one.id for one in stages]):
             self._stages = [stage.id for stage in stages]
             self._prompts = coming(spark, session.meter.models) or self._prompts
-        return Activity(tuple(stages), used, self._prompts, now - self._began)
+        self._last, self._looked = Activity(tuple(stages), used, self._prompts, now - self._began), now
+        return self._last
 
 
 @contextmanager

@@ -43,15 +43,16 @@ def _coming(store: Any, models: Collection[str]) -> int:
         return int("".join(filter(str.isdigit, str(told or 0))))
 
     def into(id_: int, waited: bool = False) -> int:
-        """What goes into a node."""
-        for child in below.get(id_, ()):
-            name = nodes[child].name()
-            if name in _ASIDE:
-                continue
-            waits = waited or name in _WAIT_FOR_ALL
-            if found := (waits and rows(child)) or into(child, waits):
-                return found
-        return 0
+        """What goes into a node; 0 if not known yet."""
+        found = [given(child, waited) for child in below.get(id_, ()) if nodes[child].name() not in _ASIDE]
+        if nodes[id_].name() == "Union":
+            return sum(found) if all(found) else 0
+        return next(filter(None, found), 0)
+
+    def given(id_: int, waited: bool) -> int:
+        """What a node gives."""
+        waited = waited or nodes[id_].name() in _WAIT_FOR_ALL
+        return (waited and rows(id_)) or into(id_, waited)
 
     called = re.compile(rf"\b(?:{'|'.join(map(re.escape, models))})\(")
     calls = {id_: len(called.findall(node.desc())) for id_, node in nodes.items() if node.name().startswith(_CALLS)}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def interruptible(session: Session) -> Iterator[None]:
 
     def cancel() -> None:
         while True:
-            session.cancel()  # a query may start another job meanwhile
+            with suppress(*lost()):
+                session.cancel()  # a query may start another job meanwhile
             time.sleep(_AGAIN)
             with turn:
                 if over:
@@ -65,6 +67,16 @@ def interruptible(session: Session) -> Iterator[None]:
             cancelling.join(_PATIENCE)
     if cancelling is not None:
         raise KeyboardInterrupt
+
+
+def lost() -> tuple[type[Exception], ...]:
+    """What cancelling meets where the JVM, or Spark's server, has died: the statement tells that."""
+    if "pyspark" not in sys.modules:  # loading it takes its time
+        return ()
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    return Py4JError, PySparkException, OSError
 
 
 def talks_to_the_jvm(frame: FrameType | None) -> bool:

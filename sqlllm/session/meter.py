@@ -20,6 +20,7 @@ from sqlllm.jobs.serving import usage
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from sqlllm.jobs.serving import Serving
     from sqlllm.places import Place
     from sqlllm.udfs.transport import Endpoint
 
@@ -139,7 +140,7 @@ class Meter:
         if not id or not allowed:
             return
         frame.count()
-        found = [one for one in self._fetch(0.0) if one["query"] == id]
+        found = [one for one in self._fetch(self._session.serving, 0.0) if one["query"] == id]
         rows, failed = sum(one["rows"] for one in found), sum(one["failed"] for one in found)
         if failed > rows * float(allowed[1]) / 100:
             raise ModelError(
@@ -150,10 +151,10 @@ class Meter:
 
     def tell(self) -> Used | None:
         """What was used since the last time; None if that is nothing."""
-        if not self._statements or not self._session.serves:
+        if not (serving := self._serving):
             return None
         try:
-            total, now = self._untold(self._since)
+            total, now = self._untold(serving)
         except ModelError:  # the gateway is being replaced; it will be told with the next statement
             return None
         self._known |= {key: used for key, (used, _) in now.items()}
@@ -161,22 +162,25 @@ class Meter:
         return total
 
     def running(self) -> Used | None:
-        """The same while a statement runs, without telling it; None, too, if it cannot be asked now."""
-        try:
-            return self._untold(self._since)[0] if self._statements and self._session.serves else None
-        except ModelError:
-            return None
+        """The same while a statement runs, without telling it; from any thread. ModelError if it cannot be asked."""
+        return self._untold(serving)[0] if (serving := self._serving) else None
 
     def cancel(self) -> None:
-        """Have the gateway stop what the statements so far have under way, if it can be reached."""
-        if self._statements and self._session.serves:
+        """Have the gateway stop what the statements so far have under way, if it can be reached; from any thread."""
+        if serving := self._serving:
             with suppress(ModelError):
-                _ask(self._session, "POST", "/v1/usage/cancel", {"session": self._id})
+                _ask(serving, "POST", "/v1/usage/cancel", {"session": self._id})
 
-    def _untold(self, since: float) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
+    @property
+    def _serving(self) -> Serving | None:
+        """Where the statements so far were counted; None if nowhere. It starts nothing: the session may be closed."""
+        serving: Serving | None = self._session.__dict__.get("serving") if self._statements else None
+        return serving if serving and serving.endpoint else None
+
+    def _untold(self, serving: Serving) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
         """What is more than was told, and for each query and model the whole and when it changed."""
         total, found = Used(), dict[tuple[str, str], tuple[Used, float]]()
-        for one in self._fetch(since):
+        for one in self._fetch(serving, self._since):
             key = one["query"], one["model"]
             now = Used(**{field.name: one[field.name] for field in fields(Used)})
             before = self._known.get(key, Used())
@@ -185,21 +189,25 @@ class Meter:
                 setattr(total, name, getattr(total, name) + getattr(now, name) - getattr(before, name))
         return (total if found else None), found
 
-    def _fetch(self, since: float) -> list[dict[str, Any]]:
-        return fetch(self._session, {"session": f"{self._id}-", "since": since})
+    def _fetch(self, serving: Serving, since: float) -> list[dict[str, Any]]:
+        return _usage(serving, {"session": f"{self._id}-", "since": since})
 
 
 def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """Usage as the gateway knows it; ModelError if it does not answer."""
     if not session.serving.endpoint:
         session.serving.start()
-    found: list[dict[str, Any]] = _ask(session, "GET", "/v1/usage", parameters)["usage"]
+    return _usage(session.serving, parameters)
+
+
+def _usage(serving: Serving, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = _ask(serving, "GET", "/v1/usage", parameters)["usage"]
     return found
 
 
-def _ask(session: Session, method: str, path: str, parameters: dict[str, Any]) -> Any:
+def _ask(serving: Serving, method: str, path: str, parameters: dict[str, Any]) -> Any:
     try:
-        with session.serving.client(timeout=30) as http:
+        with serving.client(timeout=30) as http:
             reply = http.request(method, path, params=parameters).raise_for_status()
     except httpx.HTTPError as error:
         raise ModelError(f"the gateway does not say what was used: {error}") from error

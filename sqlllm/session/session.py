@@ -184,9 +184,11 @@ class Session:
 
         Call it from another thread than that of `run`, which then raises.
         """
-        if self.spark_runs:
-            self.spark.interruptAll()
-        self.meter.cancel()
+        try:
+            if spark := self.__dict__.get("spark"):  # not the property, which may start another one
+                spark.interruptAll()
+        finally:
+            self.meter.cancel()
 
     def override(self, name: str, value: str) -> None:
         """Set a setting or a variable that scripts leave alone, as `--set` does."""

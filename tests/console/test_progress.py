@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import subprocess
 import sys
 import threading
@@ -13,14 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
+from py4j.protocol import Py4JNetworkError
 from pyspark.sql.functions import arrow_udf
 from rich.console import Console
 
+from sqlllm.console import activity
 from sqlllm.console.activity import Activity, Stage, Watch
 from sqlllm.console.coming import _coming, coming
+from sqlllm.console.interrupts import interruptible
 from sqlllm.console.jupyter import board
 from sqlllm.console.progress import TerminalObserver
+from sqlllm.errors import ModelError
+from sqlllm.session import Session
 from sqlllm.session.meter import Used
+from sqlllm.settings import Settings
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -34,7 +41,7 @@ def test_a_stage_tells_how_long_the_rest_takes() -> None:
 def test_models_tell_what_they_did_and_cost() -> None:
     used = Used(rows=1200, calls=1000, cached=200, failed=3, answer_tokens=5000, seconds=2.0, cost=0.5)
     assert Activity(used=used).models() == (
-        "models: 1,200 rows, 1,000 calls, 2,500 tok/s, 200 cached, 3 failed, cost 0.5000"
+        "models: 1,200 rows, 1,000 calls, 2,500 tok/s, 200 cached, 3 failed, cost 0.5"
     )
 
 
@@ -93,6 +100,13 @@ def test_the_rows_before_a_call_are_known_once_all_of_them_were_read() -> None:
     assert _asked(call, ("Filter", 3, 0), ("Scan", 50, 1), ("Subquery", 0, 1), ("HashAggregate", 1, 3)) == 0
 
 
+def test_the_arms_of_a_union_count_together() -> None:
+    call = ("ArrowEvalPython [chat(p#1)#2], 200", 0, -1)
+    assert _asked(call, ("Union", 0, 0), ("Exchange", 100, 1), ("Exchange", 1400, 1)) == 1500
+    assert _asked(call, ("Union", 0, 0), ("Exchange", 100, 1), ("Scan", 50, 1)) == 0  # it is being read
+    assert _asked(call, ("Exchange", 120, 0), ("Union", 0, 1), ("Scan", 50, 2), ("Scan", 70, 2)) == 120
+
+
 def test_every_call_of_a_row_counts() -> None:
     rows = ("Exchange", 100, 0)
     assert _asked(("ArrowEvalPython [chat(p#1)#3, chat(q#2)#4, other(q#2)#5], 200", 0, -1), rows) == 200
@@ -101,9 +115,7 @@ def test_every_call_of_a_row_counts() -> None:
 
 def test_a_look_that_the_gateway_keeps_waiting_starts_no_other_spark() -> None:
     spark = SimpleNamespace(sparkContext=_of(statusTracker=_of(getActiveStageIds=[])))
-    session: Any = SimpleNamespace(
-        spark=spark, spark_runs=True, settings=SimpleNamespace(spark=SimpleNamespace(remote=""))
-    )
+    session: Any = SimpleNamespace(spark=spark, spark_runs=True, settings=Settings())
 
     def running() -> Used:
         del session.spark  # closed meanwhile
@@ -112,6 +124,72 @@ def test_a_look_that_the_gateway_keeps_waiting_starts_no_other_spark() -> None:
     session.meter = SimpleNamespace(running=running, models=())
     spark._jsparkSession = _of(sharedState=_of(statusStore=_of(executionsCount=0)))
     assert Watch(session).look().used == Used(calls=1)
+
+
+def _looks(monkeypatch: pytest.MonkeyPatch, told: list[Used | ModelError | None], **llm: Any) -> list[Activity]:
+    """What is seen of a statement with 1,000 prompts, at a second each; `told` by the gateway."""
+    clock, answers = iter(range(100)), iter(told)
+
+    def running() -> Used | None:
+        if isinstance(answer := next(answers), ModelError):
+            raise answer
+        return answer
+
+    tracker = _of(statusTracker=_of(getActiveStageIds=[]))
+    session: Any = SimpleNamespace(
+        spark=SimpleNamespace(sparkContext=tracker),
+        spark_runs=True,
+        settings=Settings(llm=llm),  # type: ignore[arg-type]
+        meter=SimpleNamespace(running=running, models=("chat",)),
+    )
+    monkeypatch.setattr(activity, "coming", lambda *_: 1000)
+    monkeypatch.setattr(activity, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    watch = Watch(session)
+    return [watch.look() for _ in told]
+
+
+def test_a_busy_gateway_does_not_shorten_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = _looks(monkeypatch, [None, Used(calls=400), ModelError("busy"), Used(calls=500)])
+    assert [one.seconds for one in looks] == [0, 1, 1, 3]
+    assert looks[2].models() == looks[1].models()
+    assert looks[3].models().endswith(", 3 s left")
+
+
+def test_another_statement_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = _looks(monkeypatch, [None, *(Used(calls=count) for count in (300, 600, 900, 100, 200))])
+    assert [one.seconds for one in looks] == [0, 1, 2, 3, 1, 2]
+
+
+def test_the_first_look_at_models_at_work_has_a_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [one.seconds for one in _looks(monkeypatch, [Used(calls=300)])] == [1]
+
+
+def test_of_packed_prompts_no_time_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = _looks(monkeypatch, [None, Used(calls=100)], rows_per_prompt=8)
+    assert "left" not in looks[-1].models()
+
+
+def test_a_look_and_a_cancel_start_no_ray() -> None:
+    session = Session(Settings(ray={"address": "127.0.0.1:1"}))  # type: ignore[arg-type]
+    assert session.serves
+    session.meter._statements = 1  # and the session was closed
+    assert session.meter.running() is None
+    session.cancel()
+    assert "serving" not in session.__dict__
+
+
+def test_a_cancel_of_what_has_died_leaves_no_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, told = list[Any](), list[int]()
+    monkeypatch.setattr(threading, "excepthook", failed.append)
+
+    def cancel() -> None:
+        told.append(1)
+        raise Py4JNetworkError("the JVM has died")
+
+    with pytest.raises(KeyboardInterrupt), interruptible(SimpleNamespace(cancel=cancel)):  # type: ignore[arg-type]
+        signal.raise_signal(signal.SIGINT)
+    assert told
+    assert not failed
 
 
 def test_a_cell_whose_last_look_is_late_says_nothing_in_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,14 +11,14 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import LimitError, RunError, SQLLLMError
 from sqlllm.session import Observer, Session
 
-from ..interrupts import talks_to_the_jvm
+from ..interrupts import lost, talks_to_the_jvm
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -259,7 +259,8 @@ def _watch(job: Job, seat: _Seat, thread: threading.Thread, timeout: float | Non
         with job.interrupts:
             if job.why is None or job.state != "running" or job.over:
                 continue
-            seat.session.cancel()
+            with suppress(*lost()):
+                seat.session.cancel()
             frame = sys._current_frames().get(thread.ident or 0)
             if interrupted or frame is None or talks_to_the_jvm(frame):
                 continue
