@@ -19,6 +19,8 @@ from sqlllm.errors import OptionError, TrainingError
 Message = dict[str, Any]
 Example = dict[str, Any]
 Row = Mapping[str, Any]
+LEARNED = "the training table"
+"""What errors call the table, unless it is another one."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class Format:
     optional: tuple[str, ...]
     convert: Callable[[Row], list[Example]]
 
-    def examples(self, row: Row, number: int) -> list[Example]:
+    def examples(self, row: Row, number: int, table: str = LEARNED) -> list[Example]:
         """The examples of one row; a wrong row is a TrainingError that names its `number`, counted from 1."""
         try:
             return self.convert(row)
         except WrongRow as error:
             shown = ", ".join(f"{name}={_shorten(row[name])}" for name in self.columns)
-            raise TrainingError(f"row {number} of the training table: {error}", cure=f"The row: {shown}") from None
+            raise TrainingError(f"row {number} of {table}: {error}", cure=f"The row: {shown}") from None
 
 
 @dataclass(frozen=True)
@@ -52,17 +54,22 @@ class WrongRow(ValueError):
     """What is wrong with a row."""
 
 
-def detect(columns: Sequence[str], known: Sequence[Format] = ()) -> Format:
-    """The format whose columns are all there; the first of `known`, by default FORMATS, if several are."""
+def detect(
+    columns: Sequence[str], known: Sequence[Format] = (), *, table: str = LEARNED, key: str = "inputTable"
+) -> Format:
+    """The format whose columns are all there; the first of `known`, by default FORMATS, if several are.
+
+    OptionError, its key the option that names the table, if none is.
+    """
     known = known or FORMATS
     for candidate in known:
         if set(candidate.columns) <= set(columns):
             return candidate
     allowed = "; ".join(f"{candidate.name}: {', '.join(candidate.columns)}" for candidate in known)
     raise OptionError(
-        f"the training table has the columns {', '.join(columns)}, which are no training format",
+        f"{table} has the columns {', '.join(columns)}, which are no training format",
         cure=f"Rename columns in a select so that the table has one of these sets. {allowed}.",
-        key="inputTable",
+        key=key,
     )
 
 
@@ -71,7 +78,7 @@ def files(data: Path) -> list[Path]:
     return sorted(data.glob("*.parquet"))
 
 
-def check(data: Path, known: Sequence[Format] = ()) -> Table:
+def check(data: Path, known: Sequence[Format] = (), *, table: str = LEARNED, key: str = "inputTable") -> Table:
     """Read every row once, in batches, and refuse the table at its first wrong row."""
     import pyarrow.parquet as pq
 
@@ -79,14 +86,14 @@ def check(data: Path, known: Sequence[Format] = ()) -> Table:
     table_format: Format | None = None
     for path in files(data):
         with pq.ParquetFile(path) as file:
-            table_format = table_format or detect(file.schema_arrow.names, known)
+            table_format = table_format or detect(file.schema_arrow.names, known, table=table, key=key)
             columns = [name for name in file.schema_arrow.names if name in table_format.columns + table_format.optional]
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
                     rows += 1
-                    examples += len(table_format.examples(row, rows))
+                    examples += len(table_format.examples(row, rows, table))
     if table_format is None or not rows:
-        raise TrainingError("the training table has no rows", cure="Check the select that makes it.")
+        raise TrainingError(f"{table} has no rows", cure="Check the select that makes it.")
     return Table(table_format.name, rows, examples)
 
 

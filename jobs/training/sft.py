@@ -69,7 +69,7 @@ def finetune(
             known = dpo.FORMATS if spec.kind == "dpo" else formats.FORMATS
             table = formats.check(run.data, known)
             if formats.files(run.eval_data):
-                formats.check(run.eval_data, known)
+                formats.check(run.eval_data, known, table="evalTable", key="evalTable")
             run = run.update(state="running", rows=table.rows, examples=table.examples)
             with following(run.metrics, on_progress):
                 _fit(spec, run, resources)

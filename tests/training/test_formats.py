@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sqlllm.errors import OptionError, TrainingError
-from sqlllm.jobs.training import formats
+from sqlllm.jobs.training import finetune, formats
 
 from .conftest import SUMS, MakeRun
 
@@ -51,6 +51,21 @@ def test_check_numbers_rows_over_all_files(make_run: MakeRun) -> None:
     _, run = make_run(rows)
     with pytest.raises(TrainingError, match=rf"^row {len(rows)} of the training table: output is empty"):
         formats.check(run.data)
+
+
+def test_a_wrong_row_or_column_of_the_other_table_is_told_as_its(make_run: MakeRun) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    spec, run = make_run(SUMS)
+    run.eval_data.mkdir()
+    pq.write_table(pa.Table.from_pylist([{"instruction": "Q", "output": ""}]), run.eval_data / "part.parquet")
+    with pytest.raises(TrainingError, match=r"^row 1 of evalTable: output is empty"):
+        finetune(spec, run)
+    pq.write_table(pa.Table.from_pylist([{"question": "Q"}]), run.eval_data / "part.parquet")
+    with pytest.raises(OptionError, match=r"^evalTable has the columns question, which are no") as caught:
+        finetune(spec, run)
+    assert caught.value.key == "evalTable"
 
 
 def test_the_wrong_row_is_shown_shortened() -> None:
