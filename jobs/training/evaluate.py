@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlllm.errors import OptionError, TrainingError
+from sqlllm.errors import OptionError, SQLLLMError, TrainingError
+from sqlllm.jobs.runs import why
 
 from .formats import Example
 
@@ -31,11 +32,11 @@ def evaluate(
 ) -> list[Measured]:
     """Measure the model in each folder on a Ray that is already running, on a GPU if there is one.
 
-    `max_tokens` is the longest answer. TrainingError if a question and its answer are longer than a model reads;
-    OptionError, its key the folder, if one holds no model.
+    `max_tokens` is the longest answer. TrainingError if a question and its answer are longer than a model reads, and
+    for whatever else a process that asks ends of; OptionError, its key the folder, if one holds no model.
     """
     import ray
-    from ray.exceptions import RayTaskError
+    from ray.exceptions import RayError
 
     for folder in folders:
         if not (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
@@ -47,11 +48,21 @@ def evaluate(
         measured: list[Measured] = ray.get(
             task.remote(folders, list(examples), generate=generate, max_tokens=max_tokens, batch_size=batch_size)
         )
-    except RayTaskError as error:
-        if isinstance(error.cause, TrainingError):
-            raise TrainingError(error.cause.message, cure=error.cause.cure) from None
-        raise
+    except RayError as error:
+        raise _reason(error) from None
     return measured
+
+
+def _reason(error: Exception) -> TrainingError:
+    """What the process ended of: an error of its own, or of Ray's if it was killed."""
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, SQLLLMError):
+        return TrainingError(cause.message, cure=cause.cure)
+    said = why(cause or error)
+    memory = cause is None or "memory" in said
+    return TrainingError(
+        f"the model cannot be asked: {said}", cure="If memory ran out, lower batchSize." if memory else ""
+    )
 
 
 def _each(folders: Sequence[Path], examples: Sequence[Example], **how: Any) -> list[Measured]:

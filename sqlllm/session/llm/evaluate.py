@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, RunError
-from sqlllm.jobs.runs import find_run
+from sqlllm.jobs.runs import RunRecord, find_run
 from sqlllm.jobs.training import formats, scores
 
 from .. import options as checks
@@ -57,6 +57,7 @@ def check(run: Run, options: dict[str, str]) -> None:
         raise OptionError(f"evaluate takes one of {', '.join(_SOURCES)}, not {' and '.join(given)}", key=given[1])
     if options.get("judgePrompt"):
         checks.require(options, ["judge"], "judgePrompt")
+        grading.check_prompt(options["judgePrompt"])
     if _table(run, options).raw.lower() == "command":
         raise OptionError("evaluate needs a table", cure='Write: run my_table as LLM, or inputTable="my_table"')
 
@@ -74,6 +75,8 @@ def evaluate(session: Session, run: Run, options: dict[str, str]) -> Result:
             "evaluate needs answers",
             cure='Write udfName="...", localModelDir="..." or run="...", or give the table a column prediction.',
         )
+    if options.get("judge"):
+        grading.check_function(session, "judge", options["judge"])
     started = time.monotonic()
     with queries.errors_at(table.place):
         rows = [row.asDict(recursive=True) for row in frame.collect()]
@@ -103,8 +106,10 @@ def _table(run: Run, options: Mapping[str, str]) -> Text:
 
 
 def _examples(columns: Sequence[str], rows: list[dict[str, Any]]) -> list[formats.Example]:
-    table_format = formats.detect(columns)
-    found = [example for number, row in enumerate(rows, 1) for example in table_format.examples(row, number)]
+    table_format = formats.detect(columns, table="the table")
+    found = [
+        example for number, row in enumerate(rows, 1) for example in table_format.examples(row, number, "the table")
+    ]
     if not found:
         raise OptionError("the table has no rows", cure="Check the select that makes it.", key="inputTable")
     return found
@@ -126,13 +131,18 @@ def _answers(
             raise error.at(run.options["run"].value_place) from None
         if record.model is None:
             raise RunError(f"run {record.name} made no model: it is {record.state}", cure="Resume it, or run it again.")
-        name, base = record.name, base or record.base
+        name, base = record.name, base or _base(session, record)
         folders["run"] = str(record.model)
     elif options.get("localModelDir"):
         name = Path(options["localModelDir"]).name
         folders["localModelDir"] = options["localModelDir"]
     else:
         name = "prediction"
+        if _has_calls(examples):
+            raise OptionError(
+                "a prediction is text, but answers of the table are calls of tools",
+                cure="Name the model's folder in localModelDir instead: its perplexity tells.",
+            )
         if len(rows) != len(examples):
             raise OptionError(
                 "a prediction answers one question, but the table's dialogues have several",
@@ -141,6 +151,19 @@ def _answers(
         found = Answers([_said(row["prediction"]) for row in rows])
     measured = _measure(session, options, folders | ({"base": base} if base else {}), examples)
     return measured[next(iter(folders))] if folders else found, measured.get("base"), name
+
+
+def _base(session: Session, record: RunRecord) -> str:
+    """The model that a run started from; empty if there was none, or none that can be asked."""
+    if record.base and not (Path(record.base) / "config.json").is_file():  # DeepSpeed's checkpoints, or it is gone
+        session.observer.warned(f"{record.base}, which {record.name} was made of, is no model folder: it is not scored")
+        return ""
+    return record.base
+
+
+def _has_calls(examples: list[formats.Example]) -> bool:
+    """Whether answers are calls of tools: each model writes them in its own way, so texts cannot be compared."""
+    return any("tool_calls" in message for example in examples for message in example.get("completion", ()))
 
 
 def _said(prediction: Any) -> str | None:
@@ -162,11 +185,13 @@ def _measure(
     paths = {key: Path(folder).expanduser().absolute() for key, folder in folders.items()}
     session.start_ray()
     session.observer.step(f"asking {' and '.join(folders.values())}")
+    if calls := _has_calls(examples):
+        session.observer.warned("answers of the table are calls of tools: the perplexity alone is measured")
     try:
         measured = measure(
             [*paths.values()],
             examples,
-            generate="text" not in examples[0],
+            generate="text" not in examples[0] and not calls,
             max_tokens=checks.count({**_SIZES, **options}, "maxTokens"),
             batch_size=checks.count({**_SIZES, **options}, "batchSize"),
         )
@@ -178,7 +203,8 @@ def _measure(
 
 def _request(example: formats.Example, options: Mapping[str, str]) -> str:
     """An example as the request of a model function."""
-    if "text" in example or "tools" in example or any("tool_calls" in message for message in example["prompt"]):
+    said = [*example.get("prompt", ()), *example.get("completion", ())]
+    if "text" in example or "tools" in example or any("tool_calls" in message for message in said):
         raise OptionError(
             "a function answers questions, not plain text or tools",
             cure="Name the model's folder in localModelDir instead.",

@@ -36,14 +36,27 @@ class Case(NamedTuple):
     answer: str | None
 
 
-def ask(session: Session, key: str, function: str, requests: list[str]) -> list[str | None]:
-    """The answers of a model function, in order; None for those that failed."""
+def check_function(session: Session, key: str, function: str) -> None:
+    """OptionError if there is no function of that name."""
     if not session.spark.catalog.functionExists(function):
         raise OptionError(
             f"{key}: there is no function {function}",
             cure=suggest(function, sorted(session.models), what="models"),
             key=key,
         )
+
+
+def check_prompt(template: str) -> None:
+    """OptionError if a judge would not see the answer."""
+    if "{answer}" not in template:
+        raise OptionError(
+            "judgePrompt has no {answer}", cure="Write {answer}, {question} and {reference} in it.", key="judgePrompt"
+        )
+
+
+def ask(session: Session, key: str, function: str, requests: list[str]) -> list[str | None]:
+    """The answers of a model function, in order; None for those that failed."""
+    check_function(session, key, function)
     session.observer.step(f"asking {function}")
     asked = session.spark.createDataFrame(list(enumerate(requests)), "number int, request string")
     call = f"get({identifier(function)}(array(request)), 0)"
@@ -55,10 +68,6 @@ def ask(session: Session, key: str, function: str, requests: list[str]) -> list[
 
 def judge(session: Session, function: str, cases: list[Case], template: str) -> list[float | None]:
     """The grade of each answer, 1 to 5; None where the judge gave none, or where there is no answer."""
-    if "{answer}" not in template:
-        raise OptionError(
-            "judgePrompt has no {answer}", cure="Write {answer}, {question} and {reference} in it.", key="judgePrompt"
-        )
     answered = [number for number, case in enumerate(cases) if case.answer]
     prompts = [_filled(template, cases[number]) for number in answered]
     requests = [json.dumps({"instruction": text, "temperature": "0"}, ensure_ascii=False) for text in prompts]
