@@ -140,6 +140,11 @@ def settle(
 def _evaluate(training: dict[str, Any], given: Mapping[str, keys.Setting]) -> None:
     """Measure as often as checkpoints are written, and keep the best of them, unless the statement says otherwise."""
     strategy = next((given[name].value for name in ("eval_strategy", "save_strategy") if name in given), "steps")
+    if strategy != "steps" and "eval_steps" in given:
+        option, other = given["eval_steps"].option, "eval_strategy" if "eval_strategy" in given else "save_strategy"
+        raise OptionError(
+            f"{option}: eval_steps says nothing where {other} is {strategy}", cure=f"Delete it, or {other}.", key=option
+        )
     steps = next((given[name].value for name in ("eval_steps", "save_steps") if name in given), training["save_steps"])
     for name, value in (("eval_strategy", strategy), ("save_strategy", strategy)):
         if name not in given:

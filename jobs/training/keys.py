@@ -76,17 +76,16 @@ REFUSED = {key: reason for reason, keys in _WHY_REFUSED.items() for key in keys}
 
 _POSITIVE = frozenset({
     "beta", "early_stopping_patience", "eval_steps", "gradient_accumulation_steps", "head_dim", "hidden_size",
-    "intermediate_size", "learning_rate",
-    "logging_steps", "lora_alpha", "max_length", "max_position_embeddings", "num_attention_heads", "num_hidden_layers",
-    "num_key_value_heads", "num_train_epochs", "per_device_eval_batch_size", "per_device_train_batch_size", "r",
-    "save_steps", "val_size",
+    "intermediate_size", "learning_rate", "logging_steps", "lora_alpha", "max_length", "max_position_embeddings",
+    "max_steps", "num_attention_heads", "num_hidden_layers", "num_key_value_heads", "num_train_epochs",
+    "per_device_eval_batch_size", "per_device_train_batch_size", "r", "save_steps", "val_size",
 })  # fmt: skip
 
 _HARMLESS = {
     "task_type": ("", "CAUSAL_LM"), "disable_tqdm": (True, False), "remove_unused_columns": (True, False),
-    "eval_file": ("",),
+    "eval_file": ("",), "max_steps": (-1,),
 }  # fmt: skip
-"""Byzer's keys that change nothing here with these values: scripts that carry them run."""
+"""Byzer's and Transformers' keys that change nothing here with these values: scripts that carry them run."""
 
 
 class Setting(NamedTuple):

@@ -162,7 +162,7 @@ def check_fixed(option: str, text: str) -> None:
 
 def _kind(text: str) -> keys.Kind:
     known = [*(f"sft/{name}" for name in MODEL_TYPES), "dpo/auto"]
-    if text.strip() not in known:
+    if (text := text.strip()) not in known:
         raise OptionError(
             f"unknown pretrainedModelType {text}", cure=suggest(text, [*known, "sfft/auto"], what="types"),
             key="pretrainedModelType",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from sqlllm.errors import OptionError
+from sqlllm.jobs.job import KINDS, kind_of
 from sqlllm.jobs.training import FinetuneSpec, keys
 from sqlllm.jobs.training.defaults import DEFAULTS
 
@@ -134,6 +135,16 @@ def test_typed_values() -> None:
         "optim": "adamw_torch",
         "lr_scheduler_kwargs": {"num_cycles": 2},
     }
+
+
+def test_transformers_word_for_by_epochs_says_nothing() -> None:
+    assert "max_steps" not in FinetuneSpec.from_options({"sft.int.max_steps": "-1"}).training
+
+
+def test_blanks_around_the_type_say_nothing(base: Path) -> None:
+    spec = FinetuneSpec.from_options({"pretrainedModelType": " dpo/auto ", "localModelDir": str(base)})
+    assert (spec.kind, spec.pretrained_model_type) == ("dpo", "dpo/auto")
+    assert kind_of({"pretrainedModelType": " sfft/auto"}) is KINDS["sfft"]
 
 
 def test_a_name_is_made_from_the_time() -> None:
