@@ -19,7 +19,7 @@ import sys
 import time
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlllm.errors import RunError, SetupError, SQLLLMError
 from sqlllm.settings import RaySettings
@@ -37,8 +37,10 @@ if TYPE_CHECKING:
 
     from .training import Progress
 
+T = TypeVar("T")
 _ENTRY = "sqlllm.jobs.detached"
 _POLITE = 30.0  # seconds that a cancelled run has to end its workers by itself
+_FORCE = 15.0  # seconds more in which a cluster ends it
 _LOG_EVERY = 5.0  # seconds between two lines of progress
 _LOG = logging.getLogger("sqlllm.run")
 
@@ -72,15 +74,17 @@ def start(run: RunRecord, *, resume: bool = False) -> RunRecord:
 def cancel(run: RunRecord) -> RunRecord:
     """End a queued or running run, politely, then by force; its checkpoints stay. Returns its record, cancelled.
 
-    Raises: RunError if it has ended, or if it runs on another machine.
+    Raises: RunError if it has ended, if it runs on another machine, or if its cluster does not end it.
     """
     if run.state not in ACTIVE:
         raise RunError(
             f"run {run.name} has ended: it is {run.state}", cure="Only a queued or running run is cancelled."
         )
     process = run.process
-    if run.submission:
-        _client(cluster.address(Job.read(run).ray)).stop_job(run.submission)
+    client = _client(cluster.address(Job.read(run).ray)) if run.submission else None
+    if client:
+        if _asked(client.stop_job, run) is None:  # the cluster was started anew
+            return run.end("cancelled", STOPPED)
     elif process is None or not process.here:
         raise RunError(
             f"run {run.name} runs on another machine", cure=f"Cancel it on {process.host if process else 'it'}."
@@ -92,7 +96,33 @@ def cancel(run: RunRecord) -> RunRecord:
         time.sleep(0.1)
     if run.state in ACTIVE and process is not None and process.here:
         process.send(signal.SIGKILL)
+    elif run.state in ACTIVE and client:
+        _await_end(client, run)
     return run.end("cancelled", STOPPED)
+
+
+def _await_end(client: JobSubmissionClient, run: RunRecord) -> None:
+    """Wait while the cluster ends by force what did not end by itself; RunError if it does not."""
+    deadline = time.monotonic() + _FORCE
+    while (status := _asked(client.get_job_status, run)) and not status.is_terminal():
+        if time.monotonic() > deadline:
+            raise RunError(
+                f"run {run.name} does not end: its job {run.submission} is still {status.value}",
+                cure="Cancel it again, or see the cluster's dashboard.",
+            )
+        time.sleep(0.5)
+
+
+def _asked(ask: Callable[[str], T], run: RunRecord) -> T | None:
+    """What the cluster says of the run's job; None if it knows no such job."""
+    try:
+        return ask(run.submission)
+    except (RuntimeError, OSError) as error:
+        if "does not exist" in str(error):
+            return None
+        raise RunError(
+            f"run {run.name} cannot be cancelled: {why(error)}", cure="Try again, or see the cluster's dashboard."
+        ) from None
 
 
 def resumable(run: RunRecord) -> RunRecord:
