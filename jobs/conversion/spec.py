@@ -23,6 +23,7 @@ FORMATS = ("hf", "gguf")
 HF_QUANTIZATIONS = ("nf4", "fp4", "int8")
 GGUF_QUANTIZATIONS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
 SPELLINGS = {"4": "nf4", "8": "int8", "true": "nf4", "false": "", "none": ""}  # Byzer's spellings
+GGUF_SPELLINGS = {"4": "q4_0", "8": "q8_0", "false": "", "none": ""}
 _CALIBRATED = ("awq", "gptq")
 
 ALIASES = {
@@ -117,6 +118,7 @@ class ConvertSpec(BaseModel):
         elif self.source == "deepspeed":
             if not (self.checkpoint and self.checkpoint.is_dir()):
                 raise OptionError(f"checkpointDir {self.checkpoint} is no folder", key="checkpointDir")
+            _ = self.checkpoint_folder  # or it says what is wrong
             if self.model:
                 _needs_model(self.model, "modelNameOrPath")
         else:
@@ -137,10 +139,11 @@ class ConvertSpec(BaseModel):
         if tag and (self.checkpoint / tag).is_dir():
             return self.checkpoint / tag
         there = sorted(path.name for path in self.checkpoint.iterdir() if path.is_dir())
+        message = f"there is no checkpoint {tag} in {self.checkpoint}"
         raise OptionError(
-            f"there is no checkpoint {tag or 'named by tag'} in {self.checkpoint}",
-            cure=suggest(tag, there, what="tags"),
-            key="tag",
+            message if tag else f"{self.checkpoint} names no newest checkpoint",
+            cure=suggest(tag, there, what="tags") if there else "checkpointDir is the folder of the checkpoints.",
+            key="tag" if self.tag else "checkpointDir",
         )
 
     @property
@@ -198,7 +201,7 @@ def _choice(values: Mapping[str, str], key: str, known: tuple[str, ...]) -> None
 def _quantization(values: Mapping[str, str]) -> str:
     text = values.get("quantization", "").lower()
     gguf = values.get("format") == "gguf"
-    name = ("q4_0" if text == "4" else "q8_0" if text == "8" else text) if gguf else SPELLINGS.get(text, text)
+    name = (GGUF_SPELLINGS if gguf else SPELLINGS).get(text, text)
     known = GGUF_QUANTIZATIONS if gguf else HF_QUANTIZATIONS
     if not name or name in known:
         return name

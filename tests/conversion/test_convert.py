@@ -37,6 +37,13 @@ def test_a_wrong_option(case: dict[str, Any], tiny_model: Path, tmp_path: Path) 
     assert caught.value.key == case.get("key", "")
 
 
+@pytest.mark.parametrize("form", ["hf", "gguf"])
+def test_no_quantization_may_be_written(form: str) -> None:
+    options = {"pretrainedModelType": "hf/auto", "modelNameOrPath": "x", "savePath": "y", "format": form}
+    for text in ("", "none", "False"):
+        assert ConvertSpec.from_options({**options, "quantization": text}, look=False).quantization == ""
+
+
 def test_the_page_describes_every_option_in_its_own_words() -> None:
     page = (Path(__file__).parents[2] / "docs" / "training" / "convert.md").read_text()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("|")]

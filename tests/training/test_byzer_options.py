@@ -29,8 +29,13 @@ def test_an_option_has_its_place_or_is_refused(case: dict[str, Any], tiny_model:
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
 
+    checkpoints = tmp_path / "checkpoints"
+    (checkpoints / "Epoch-1").mkdir(parents=True)
+    (checkpoints / "latest").write_text("Epoch-1")
+    folders = {"MODEL": str(tiny_model), "ADAPTER": str(adapter), "CHECKPOINTS": str(checkpoints)}
+
     def here(text: Any) -> Any:
-        return {"MODEL": str(tiny_model), "ADAPTER": str(adapter)}.get(text, text) if isinstance(text, str) else text
+        return folders.get(text, text) if isinstance(text, str) else text
 
     needed = {"savePath": str(tmp_path / "out")} if SPECS[case["type"].partition("/")[0]] is ConvertSpec else {}
     if case["option"] == "save_path":
