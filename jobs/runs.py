@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Event, Thread
@@ -36,6 +38,7 @@ State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interr
 ACTIVE = ("queued", "running")
 STOPPED = "stopped by the user"
 
+_LOG = logging.getLogger(__name__)
 _FILE = "run.json"
 _PACKAGES = ("sqlllm", "torch", "transformers", "trl", "peft", "deepspeed", "ray")
 _BEAT = 20.0  # seconds between two signs of life of a running run
@@ -240,9 +243,21 @@ def why(error: BaseException) -> str:
 
 
 def list_runs(root: Path) -> list[RunRecord]:
-    """Every run under `root`, the oldest first."""
-    runs = [RunRecord.read(path.parent) for path in root.expanduser().glob(f"*/{_FILE}")]
+    """Every run under `root`, the oldest first; a record that cannot be read is told of and left out."""
+    runs = []
+    for path in root.expanduser().glob(f"*/{_FILE}"):
+        try:
+            runs.append(RunRecord.read(path.parent))
+        except SetupError as error:
+            if path.exists():  # else it was removed meanwhile
+                _warn(error.message)
     return sorted(runs, key=lambda run: run.started)
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once: who watches the runs lists them every second."""
+    _LOG.warning("%s; it is left out", text)
 
 
 def find_run(root: Path, name: str) -> RunRecord:

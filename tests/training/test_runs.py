@@ -161,6 +161,33 @@ def test_a_folder_elsewhere_is_listed_under_one_name(tmp_path: Path) -> None:
     assert RunRecord.create(tmp_path / "jobs", "mine", kind="sft", listed=listed).name == "mine-3"
 
 
+def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "run.json").write_text("{")
+    assert list_runs(tmp_path) == list_runs(tmp_path) == [run]
+    (told,) = caplog.messages  # once
+    assert told.startswith(f"{tmp_path}/bad/run.json is no record of a run")
+    with pytest.raises(SetupError, match="is no record of a run"):
+        find_run(tmp_path, "bad")
+
+
+def test_a_run_that_is_removed_meanwhile_is_not_listed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = (RunRecord.create(tmp_path, name, kind="sft") for name in ("mine", "gone"))
+    read = RunRecord.read
+
+    def read_late(folder: Path) -> RunRecord:
+        if folder.name == "gone":
+            shutil.rmtree(folder)
+        return read(folder)
+
+    monkeypatch.setattr(RunRecord, "read", read_late)
+    assert list_runs(tmp_path) == [run]
+    assert caplog.messages == []
+
+
 def test_a_misspelt_run_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="there is no run dates") as caught:
         find_run(tmp_path, "dates")
