@@ -71,7 +71,7 @@ class Loop:
         if position.workers != dist.get_world_size():
             raise TrainingError(
                 f"the run's checkpoint {checkpoint.name} is of {position.workers} workers, not {dist.get_world_size()}",
-                cure=f'Resume it with as many: !byzerllm setup "num_workers={position.workers}";',
+                cure=f"Set gpus (on CPUs workers) to {position.workers} in {self.run.folder}/job.json, and resume it.",
             )
         self.engine.load_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
         if not self.first:  # which alone has what was counted since the last line of metrics

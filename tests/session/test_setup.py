@@ -11,7 +11,7 @@ import pytest
 from sqlllm.errors import OptionError, SetupError
 from sqlllm.jobs.runs import RunRecord
 from sqlllm.session.llm import setup
-from sqlllm.session.llm.finetune import noted
+from sqlllm.session.llm.finetune import _tell_unused, noted
 
 
 @pytest.mark.parametrize("wrong", ["num_gpus=many", "num_gpus=nan", "num_workers=inf", "num_workers=1.5"])
@@ -20,6 +20,16 @@ def test_a_wrong_amount_has_no_effect(wrong: str) -> None:
     with pytest.raises(OptionError, match=r"is no (count|amount)"):
         setup.apply(session, wrong)
     assert setup.requested(session) == setup.Resources(gpus=2.0)
+
+
+def test_what_no_run_takes_is_told() -> None:
+    told: list[str] = []
+    session: Any = SimpleNamespace(observer=SimpleNamespace(warned=told.append))
+    _tell_unused(session, setup.Resources(workers=2), on_gpus=False)
+    _tell_unused(session, setup.Resources(gpus=2), on_gpus=True)
+    assert told == []
+    _tell_unused(session, setup.Resources(workers=2, custom={"a": 1}), on_gpus=True)
+    assert [line.split(" has no effect")[0] for line in told] == ["setup resource.*", "setup num_workers"]
 
 
 @pytest.mark.parametrize(

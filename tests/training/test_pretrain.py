@@ -288,7 +288,7 @@ def test_a_checkpoint_of_other_workers(prepare: Prepare) -> None:
     position.write_text(json.dumps({**json.loads(position.read_text()), "workers": 2}))
     with pytest.raises(TrainingError, match="is of 2 workers, not 1") as caught:
         work(spec, run)
-    assert "num_workers=2" in caught.value.cure
+    assert f"to 2 in {run.folder}/job.json" in caught.value.cure
 
 
 def test_no_text_at_all(prepare: Prepare) -> None:

@@ -51,8 +51,8 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     held_out = run.options["evalTable"].value if options.get("evalTable") else None
     measured = table_named(session, held_out) if held_out else None
     wanted = setup.requested(session) if background else setup.resources(session)
-    if wanted.custom:
-        session.observer.warned("setup resource.* has no effect on runs: it places the workers of deployed models")
+    unset = wanted.gpus is None and not background
+    _tell_unused(session, wanted, on_gpus=job.has_gpu() if unset else bool(wanted.gpus))
     shown = {key: session.mask(value) for key, value in options.items()}
     record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
     session.observer.step("writing the training table")
@@ -80,6 +80,14 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     if spec.output_table:
         return session.name_table(made.frame, spec.output_table, run.place)
     return Result(made.frame, place=run.place)
+
+
+def _tell_unused(session: Session, wanted: setup.Resources, *, on_gpus: bool) -> None:
+    """Warn of what the setup asks for and no run takes."""
+    if wanted.custom:
+        session.observer.warned("setup resource.* has no effect on runs: it places the workers of deployed models")
+    if wanted.workers > 1 and on_gpus:
+        session.observer.warned("setup num_workers has no effect on GPUs: num_gpus says how many train")
 
 
 @contextmanager
