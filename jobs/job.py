@@ -24,7 +24,7 @@ from .conversion import convert
 from .conversion.spec import ConvertSpec
 from .lineage import fingerprint, write_card
 from .processes import Process
-from .runs import STOPPED, RunRecord, why
+from .runs import RunRecord, noted
 from .training import Progress, Resources, checkpoints, pretrain
 from .training.pretrain_checkpoints import Checkpoints
 from .training.pretrain_spec import PretrainSpec
@@ -111,31 +111,24 @@ def execute(
     """
     job, kind = Job.read(run), KINDS[run.kind]
     run = run.update(process=Process.current(), reason="")
-    try:
-        with run.beating(), events(run.folder / "tensorboard", run.started.timestamp()) as note:
+    with noted(run), run.beating(), events(run.folder / "tensorboard", run.started.timestamp()) as note:
 
-            def tell(progress: Progress) -> None:
-                note(progress)
-                if on_progress:
-                    on_progress(progress)
+        def tell(progress: Progress) -> None:
+            note(progress)
+            if on_progress:
+                on_progress(progress)
 
-            run = run.update(fingerprint=run.fingerprint or fingerprint(run.data))
-            run = kind.work(
-                kind.spec.model_validate(job.spec, by_name=True, by_alias=False),
-                run,
-                on_progress=tell,
-                resources=_resources(job),
-                resume=resume,
-            )
-            if run.model is not None and run.steps:  # a conversion has none
-                write_card(run)
-            return run
-    except BaseException as error:
-        if isinstance(error, KeyboardInterrupt):
-            run.end("cancelled", STOPPED)
-        else:
-            run.end("failed", why(error))
-        raise
+        run = run.update(fingerprint=run.fingerprint or fingerprint(run.data))
+        run = kind.work(
+            kind.spec.model_validate(job.spec, by_name=True, by_alias=False),
+            run,
+            on_progress=tell,
+            resources=_resources(job),
+            resume=resume,
+        )
+        if run.model is not None and run.steps:  # a conversion has none
+            write_card(run)
+        return run
 
 
 def _resources(job: Job) -> Resources:

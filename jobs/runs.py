@@ -242,6 +242,19 @@ def why(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0] if lines else ''}"
 
 
+@contextmanager
+def noted(run: RunRecord) -> Iterator[None]:
+    """Have the record say how the block failed, unless it says so already: cancelled by Ctrl-C, or failed and why."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        run.end("cancelled", STOPPED)
+        raise
+    except BaseException as error:
+        run.end("failed", why(error))
+        raise
+
+
 def list_runs(root: Path) -> list[RunRecord]:
     """Every run under `root`, the oldest first; a record that cannot be read is told of and left out."""
     runs = []

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import ModelError
-from sqlllm.jobs.runs import RunRecord
-from sqlllm.jobs.training.launch import Resources, launch, recorded
+from sqlllm.jobs.runs import RunRecord, noted
+from sqlllm.jobs.training.launch import Resources, launch
 
 from .spec import ConvertSpec
 
@@ -53,7 +53,7 @@ def convert(
     """
     del on_progress, resources, resume  # as every kind of run takes them
     try:
-        with recorded(run):
+        with noted(run):
             run = run.update(state="running")
             launch(_work, {"spec": spec}, run, Resources())
             return run.finish("succeeded", model=spec.save_path)

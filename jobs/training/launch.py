@@ -1,6 +1,6 @@
 """A training function on Ray Train: its processes, its failures, its record.
 
-    with recorded(run):
+    with noted(run):
         launch(train, {"spec": spec}, run, resources)
 
 Ray is already running. `train` gets the configuration and in it also `run`, `gpu` and `threads`.
@@ -12,8 +12,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sqlllm.errors import PackageError, SQLLLMError, TrainingError
 from sqlllm.jobs import cluster
-from sqlllm.jobs.runs import RunRecord, why
+from sqlllm.jobs.runs import RunRecord
 
 if TYPE_CHECKING:
     from ray.train import TrainingFailedError
@@ -37,19 +36,6 @@ class Resources(BaseModel):
     num_workers: int = Field(1, ge=1, description="processes that train together, one GPU each if `use_gpu`")
     use_gpu: bool = Field(False, description="train on GPUs")
     cpus_per_worker: float = Field(1, gt=0, description="Ray's logical CPUs that each worker reserves")
-
-
-@contextmanager
-def recorded(run: RunRecord) -> Iterator[None]:
-    """Note in the record how the block failed: cancelled by Ctrl-C, or failed with the reason."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        RunRecord.read(run.folder).finish("cancelled", reason="stopped by the user")
-        raise
-    except Exception as error:
-        RunRecord.read(run.folder).finish("failed", reason=why(error))
-        raise
 
 
 def launch(

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sqlllm.errors import OptionError, TrainingError
-from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.runs import RunRecord, noted
 
 from . import pretrain_blocks, pretrain_deepspeed
-from .launch import Resources, launch, recorded
+from .launch import Resources, launch
 from .pretrain_checkpoints import Checkpoints
 from .pretrain_spec import PretrainSpec
 from .progress import Progress, following
@@ -58,7 +58,7 @@ def pretrain(
         shutil.rmtree(folder, ignore_errors=True)
         run.metrics.unlink(missing_ok=True)
     try:
-        with recorded(run):
+        with noted(run):
             resources = resources or Resources()
             _check(spec, run, resources.num_workers)
             run = run.update(state="running", reason="")

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 
 from sqlllm.errors import OptionError
-from sqlllm.jobs.runs import RunRecord
+from sqlllm.jobs.runs import RunRecord, noted
 
 from . import checkpoints, dpo, formats
-from .launch import Resources, launch, recorded
+from .launch import Resources, launch
 from .progress import Progress, following
 from .spec import FinetuneSpec
 
@@ -58,7 +58,7 @@ def finetune(
         checkpoints.drop(folder)
         run.metrics.unlink(missing_ok=True)
     try:
-        with recorded(run):
+        with noted(run):
             resources = resources or Resources()
             if "fsdp_config" in spec.training and resources.num_workers == 1 and not resources.use_gpu:
                 raise OptionError(

@@ -1,17 +1,15 @@
-"""Of `!byzerllm setup`, and what a run notes, without Spark and Ray."""
+"""Of `!byzerllm setup`, without Spark and Ray."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from sqlllm.errors import OptionError, SetupError
-from sqlllm.jobs.runs import RunRecord
+from sqlllm.errors import OptionError
 from sqlllm.session.llm import setup
-from sqlllm.session.llm.finetune import _tell_unused, noted
+from sqlllm.session.llm.finetune import _tell_unused
 
 
 @pytest.mark.parametrize("wrong", ["num_gpus=many", "num_gpus=nan", "num_workers=inf", "num_workers=1.5"])
@@ -30,19 +28,3 @@ def test_what_no_run_takes_is_told() -> None:
     assert told == []
     _tell_unused(session, setup.Resources(workers=2, custom={"a": 1}), on_gpus=True)
     assert [line.split(" has no effect")[0] for line in told] == ["setup resource.*", "setup num_workers"]
-
-
-@pytest.mark.parametrize(
-    ("error", "state", "reason"),
-    [
-        (SetupError("no cluster", cure="Start it."), "failed", "no cluster. Start it."),
-        (OSError("disk"), "failed", "OSError: disk"),
-        (KeyboardInterrupt(), "cancelled", "stopped by the user"),
-    ],
-)
-def test_a_run_that_does_not_begin_says_why(error: BaseException, state: str, reason: str, tmp_path: Path) -> None:
-    run = RunRecord.create(tmp_path, "mine", kind="sft")
-    with pytest.raises(type(error)), noted(run):
-        raise error
-    run = RunRecord.read(run.folder)
-    assert (run.state, run.reason) == (state, reason)

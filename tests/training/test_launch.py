@@ -91,18 +91,6 @@ def test_torch_on_a_full_disk() -> None:
     assert launch._reason(Failed()).message.startswith("the disk is full")  # type: ignore[arg-type]
 
 
-def test_the_record_says_how_it_ended(run: RunRecord) -> None:
-    for error, state, reason in (
-        (KeyboardInterrupt(), "cancelled", "stopped by the user"),
-        (TrainingError("no"), "failed", "no"),
-        (OSError(28, "No space left on device"), "failed", "OSError: [Errno 28] No space left on device"),
-    ):
-        with pytest.raises(type(error)), launch.recorded(run):
-            raise error
-        record = RunRecord.read(run.folder)
-        assert (record.state, record.reason) == (state, reason)
-
-
 def test_what_the_models_leave_no_room_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray.available_resources", lambda: {"CPU": 0.5})
     monkeypatch.setattr(launch, "_ROOM_SECONDS", 0.0)

@@ -17,7 +17,7 @@ from sqlllm.errors import RunError, SetupError
 from sqlllm.jobs import runs
 from sqlllm.jobs.processes import Process
 from sqlllm.jobs.queueing import turn
-from sqlllm.jobs.runs import RunRecord, find_run, list_runs
+from sqlllm.jobs.runs import RunRecord, find_run, list_runs, noted
 from sqlllm.jobs.training.progress import Progress, following, metrics_until, read_metrics
 
 LINE = {
@@ -159,6 +159,24 @@ def test_a_folder_elsewhere_is_listed_under_one_name(tmp_path: Path) -> None:
     shutil.rmtree(there.folder)  # the user's right
     assert list_runs(listed) == [here]
     assert RunRecord.create(tmp_path / "jobs", "mine", kind="sft", listed=listed).name == "mine-3"
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (SetupError("no cluster", cure="Start it."), "failed", "no cluster. Start it."),
+        (OSError(28, "No space left on device"), "failed", "OSError: [Errno 28] No space left on device"),
+        (SystemExit(1), "failed", "SystemExit: 1"),
+        (KeyboardInterrupt(), "cancelled", "stopped by the user"),
+    ],
+)
+def test_the_record_says_why_a_run_failed_once(error: BaseException, state: str, reason: str, tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft")
+    for raised in (error, ValueError("of another end")):
+        with pytest.raises(type(raised)), noted(run):
+            raise raised
+        run = RunRecord.read(run.folder)
+        assert (run.state, run.reason) == (state, reason)
 
 
 def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

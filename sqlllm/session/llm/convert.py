@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.conversion.spec import ALIASES, ConvertSpec
+from sqlllm.jobs.runs import noted
 
 from .. import guard
 from .. import options as checks
 from ..tables import Result
-from .finetune import noted
 
 if TYPE_CHECKING:
     from ..session import Session

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ from sqlllm.dialect import Text
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, SetupError
 from sqlllm.jobs import detached, job
-from sqlllm.jobs.runs import STOPPED, RunRecord, why
+from sqlllm.jobs.runs import RunRecord, noted
 
 from .. import options as checks
 from .. import queries
@@ -88,19 +86,6 @@ def _tell_unused(session: Session, wanted: setup.Resources, *, on_gpus: bool) ->
         session.observer.warned("setup resource.* has no effect on runs: it places the workers of deployed models")
     if wanted.workers > 1 and on_gpus:
         session.observer.warned("setup num_workers has no effect on GPUs: num_gpus says how many train")
-
-
-@contextmanager
-def noted(record: RunRecord) -> Iterator[None]:
-    """Have the record say how the block failed, unless it says so already."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        record.end("cancelled", STOPPED)
-        raise
-    except Exception as error:
-        record.end("failed", why(error))
-        raise
 
 
 def check_seen(session: Session, table: Path) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, RunError
 from sqlllm.jobs import detached, job
-from sqlllm.jobs.runs import ACTIVE, RunRecord, find_run
+from sqlllm.jobs.runs import ACTIVE, RunRecord, find_run, noted
 from sqlllm.jobs.training.progress import read_metrics
 
 from .. import options as checks
 from ..tables import Result
-from .finetune import noted, row, train
+from .finetune import row, train
 
 if TYPE_CHECKING:
     from sqlllm.places import Place
