@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import StoppingCriteria
 
+from ..protocol import RequestError
 from .sampling import Sampler, Sampling
+from .together import failure
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +51,7 @@ class Answer:
         self._shown = 0  # characters of `_pending` that have gone into `_held`
         self._held = ""  # text that may turn out to be the start of a stop string
         self._loop = asyncio.get_running_loop()
-        self._pieces: asyncio.Queue[str | Exception | None] = asyncio.Queue()
+        self._pieces: asyncio.Queue[str | RequestError | None] = asyncio.Queue()
 
     @property
     def kind(self) -> list[tuple[str, Any]]:
@@ -60,11 +62,11 @@ class Answer:
     async def __aiter__(self) -> AsyncIterator[str]:
         """The pieces; raises what ended the generation, if anything did."""
         while (piece := await self._pieces.get()) is not None:
-            if isinstance(piece, Exception):
+            if isinstance(piece, RequestError):
                 raise piece
             yield piece
 
-    def put(self, piece: str | Exception | None) -> None:
+    def put(self, piece: str | RequestError | None) -> None:
         """Hand a piece, a failure or the end (None) to the reader."""
         self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
@@ -140,12 +142,21 @@ class Batcher:
                 while not self._waiting:
                     self._changed.wait()
                 batch = self._take()
-            try:
-                self._generate(batch)
-            except (RuntimeError, ValueError, IndexError, MemoryError) as error:  # out of memory is a RuntimeError
-                logger.exception("a batch of %d prompts failed", len(batch))
-                for answer in batch:
-                    answer.put(error)
+            self._answer(batch)
+
+    def _answer(self, batch: list[Answer]) -> None:
+        """Answer a batch; if it fails, those that have no token yet are tried one by one."""
+        again: list[Answer] = []
+        try:
+            self._generate(batch)
+        except (RuntimeError, ValueError, IndexError, MemoryError) as error:  # out of memory is a RuntimeError
+            logger.exception("a batch of %d prompts failed", len(batch))
+            again = [answer for answer in batch if len(batch) > 1 and not answer.tokens]
+            for answer in batch:
+                if answer not in again:
+                    answer.put(failure(error))
+        for answer in again:  # not above: there, what the batch held is still in memory
+            self._answer([answer])
 
     def _take(self) -> list[Answer]:
         """The next batch: oldest first, as many as fit."""

@@ -57,8 +57,13 @@ class Lane:
             if isinstance(error, RequestError):
                 return [error]
             logger.exception("the model failed")
-            words = " ".join(str(error).split())
-            return [RequestError(f"the model failed: {type(error).__name__}: {words}", status=500, kind="server_error")]
+            return [failure(error)]
+
+
+def failure(error: Exception) -> RequestError:
+    """What whoever asked is told when a model fails."""
+    words = " ".join(str(error).split())
+    return RequestError(f"the model failed: {type(error).__name__}: {words}", status=500, kind="server_error")
 
 
 def _tell(future: asyncio.Future[Any], result: Any) -> None:

@@ -37,10 +37,13 @@ if TYPE_CHECKING:
 class TransformersModel:
     """A loaded model behind OpenAI's routes."""
 
-    def __init__(self, name: str, tokenizer: Any, batcher: Batcher, context: int, defaults: dict[str, Any]) -> None:
+    def __init__(
+        self, name: str, tokenizer: Any, batcher: Batcher, vocabulary: int, context: int, defaults: dict[str, Any]
+    ) -> None:
         self._name = name
         self._tokenizer = tokenizer
         self._batcher = batcher
+        self._vocabulary = vocabulary
         self._context = context
         self._defaults = defaults  # of the model's author: temperature, top_p ...
 
@@ -64,7 +67,8 @@ class TransformersModel:
                 results.append(await self._chat_answer(typed, messages))
             except RequestError as error:
                 results.append(error)
-        await self._answer([result for result in results if isinstance(result, Answer)])
+        answered = iter(await self._answered([result for result in results if isinstance(result, Answer)]))
+        results = [next(answered) if isinstance(result, Answer) else result for result in results]
         choices = [
             failed_choice(index, result)
             if isinstance(result, RequestError)
@@ -125,15 +129,30 @@ class TransformersModel:
             raise RuntimeError("the generating thread has died")
 
     async def _answer(self, answers: list[Answer]) -> list[Answer]:
-        """Have answers generated and wait for all of them."""
+        """Have answers generated and wait for all of them; RequestError if one fails."""
+        found: list[Answer] = []
+        for result in await self._answered(answers):
+            if isinstance(result, RequestError):
+                raise result
+            found.append(result)
+        return found
+
+    async def _answered(self, answers: list[Answer]) -> list[Answer | RequestError]:
+        """The same; one that fails is its reason."""
+        results: list[Answer | RequestError] = []
         self._batcher.submit(*answers)
         try:
             for answer in answers:
-                answer.texts = [text async for text in answer]
+                try:
+                    answer.texts = [text async for text in answer]
+                except RequestError as error:
+                    results.append(error)
+                else:
+                    results.append(answer)
         finally:
             for answer in answers:
                 answer.cancelled = True
-        return answers
+        return results
 
     async def _chat_answer(self, request: Request, messages: object) -> Answer:
         checked = check_messages(messages)
@@ -155,7 +174,12 @@ class TransformersModel:
             raise RequestError("prompt is missing", param="prompt")
         if isinstance(prompt, str) or isinstance(prompt[0], int):
             prompt = [prompt]  # type: ignore[assignment]
-        return [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]  # type: ignore[misc]
+        prompts: list[Any] = [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]
+        for token in (token for tokens in prompts for token in tokens):
+            if not 0 <= token < self._vocabulary:
+                known = f"the model's vocabulary is 0 to {self._vocabulary - 1}"
+                raise RequestError(f"prompt has the token {token}; {known}", param="prompt")
+        return prompts
 
     def _plain_answer(self, request: Request, prompt: list[int], inputs: dict[str, Any] | None = None) -> Answer:
         from .generation import Answer
@@ -241,11 +265,13 @@ def ready(kind: type[M], spec: ModelSpec, options: Options, model: Any, tokenize
     defaults = model.generation_config.to_diff_dict()
     # What is left in it would be applied a second time by `generate`.
     model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)  # type: ignore[no-untyped-call]
-    context = options.max_model_len or model.config.get_text_config().max_position_embeddings
+    config = model.config.get_text_config()
+    context = options.max_model_len or config.max_position_embeddings
+    vocabulary = getattr(config, "vocab_size", None) or len(tokenizer)
     batcher = Batcher(
         model, tokenizer, max_batch_size=options.max_batch_size, kv_cache_memory_bytes=options.kv_cache_memory_bytes
     )
-    return kind(spec.name, tokenizer, batcher, context, defaults)
+    return kind(spec.name, tokenizer, batcher, vocabulary, context, defaults)
 
 
 def _fewer_bits(folder: Path, adapter: Path | None, options: Options, device: str) -> dict[str, Any]:
