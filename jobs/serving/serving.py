@@ -146,8 +146,15 @@ class Serving:
         """Tokens of each conversation, as the model counts them; nothing is generated."""
         from ray import serve
 
-        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
-        found: list[int] = applications.answer(lambda: handle.count_tokens.remote(batch).result(timeout_s=120))
+        from .models import FAILURES, unavailable
+
+        try:
+            handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+            found: list[int] = applications.answer(lambda: handle.count_tokens.remote(batch).result(timeout_s=120))
+        except FAILURES as error:
+            raise ModelError(f"model {name} does not count tokens: {unavailable(name, error).message}") from None
+        except TimeoutError:
+            raise ModelError(f"model {name} has not counted tokens within 120 s") from None
         return found
 
     def counts(self, name: str) -> dict[str, int]:

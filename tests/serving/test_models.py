@@ -12,10 +12,11 @@ import pytest
 from ray.exceptions import RayTaskError
 
 from sqlllm.errors import ModelError, SetupError
-from sqlllm.jobs.serving import ModelSpec, models
+from sqlllm.jobs.serving import ModelSpec, Serving, models
 from sqlllm.jobs.serving.access import Caller
 from sqlllm.jobs.serving.first import first_answer
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.settings import Settings
 
 
 def test_a_model_that_has_the_name_of_another_s_alias_is_called_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +47,25 @@ def test_a_refusal_by_a_worker_is_one_of_the_gateway() -> None:
     refusal = RequestError("the chat template refuses the messages", param="messages")
     assert models.unavailable("m", RayTaskError("count_tokens", "", refusal)) is refusal
     assert models.unavailable("m", RayTaskError("count_tokens", "", ValueError("x"))).status == 500
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (RequestError("the chat template refuses the messages"), "m does not count tokens: the chat template refuses"),
+        (ValueError("x"), "m does not count tokens: model m failed: ValueError"),
+    ],
+)
+def test_a_model_that_does_not_count_tokens_says_why(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception, words: str
+) -> None:
+    def fail(**_: Any) -> None:
+        raise RayTaskError("count_tokens", "", cause)
+
+    calls = SimpleNamespace(remote=lambda _: SimpleNamespace(result=fail))
+    monkeypatch.setattr(models.serve, "get_app_handle", lambda _: SimpleNamespace(count_tokens=calls))
+    with pytest.raises(ModelError, match=words):
+        Serving(Settings()).count_tokens("m", [[{"role": "user", "content": "x"}]])
 
 
 @pytest.mark.parametrize(
