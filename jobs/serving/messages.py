@@ -121,10 +121,23 @@ def message(answer: dict[str, Any]) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
     if text := choice["message"].get("content"):
         content.append({"type": "text", "text": text})
+    reason = REASONS.get(choice["finish_reason"], "end_turn")
     for call in choice["message"].get("tool_calls") or ():
-        made = orjson.loads(call["function"]["arguments"] or "{}")
+        made = _arguments(call["function"], cut=reason == "max_tokens")
         content.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": made})
-    return _head(answer["model"], content, REASONS.get(choice["finish_reason"], "end_turn"), answer.get("usage"))
+    return _head(answer["model"], content, reason, answer.get("usage"))
+
+
+def _arguments(function: dict[str, Any], *, cut: bool) -> dict[str, Any]:
+    """Of a call of a tool; none of one that is cut off."""
+    try:
+        made = orjson.loads(function["arguments"] or "{}")
+    except orjson.JSONDecodeError:
+        made = {} if cut else None
+    if not isinstance(made, dict):
+        said = f"the model calls {function['name']} with what is no JSON object: {function['arguments']!s:.200}"
+        raise RequestError(f"{said}; ask again, or with more max_tokens", status=500, kind="server_error")
+    return made
 
 
 def _head(model: str, content: list[dict[str, Any]], reason: str | None, counted: Any) -> dict[str, Any]:

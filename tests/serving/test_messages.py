@@ -70,6 +70,25 @@ def test_an_answer_there_and_back_is_the_same() -> None:
     assert back["usage"] == answer["usage"]
 
 
+@pytest.mark.parametrize("arguments", ['{"city": "Bo', "", '{"city": "Bonn"}'])
+def test_a_call_of_a_tool_that_is_cut_off_has_no_arguments(arguments: str) -> None:
+    cut = {**CALL, "function": {"name": "weather", "arguments": arguments}}
+    choice = {"index": 0, "message": {"content": None, "tool_calls": [CALL, cut]}, "finish_reason": "length"}
+    told = messages.message({"model": "m", "choices": [choice]})
+    whole = {"city": "Bonn"}
+    assert [call["input"] for call in told["content"]] == [whole, whole if arguments.endswith("}") else {}]
+    assert told["stop_reason"] == "max_tokens"
+
+
+@pytest.mark.parametrize("arguments", ['{"city": "Bo', "Bonn", "[1]"])
+def test_a_call_of_a_tool_that_is_no_json_object_is_refused(arguments: str) -> None:
+    wrong = {**CALL, "function": {"name": "weather", "arguments": arguments}}
+    choice = {"index": 0, "message": {"content": None, "tool_calls": [wrong]}, "finish_reason": "tool_calls"}
+    with pytest.raises(RequestError, match="calls weather with what is no JSON object") as caught:
+        messages.message({"model": "m", "choices": [choice]})
+    assert arguments in caught.value.message
+
+
 def test_a_stream_there_and_back_is_the_same() -> None:
     deltas: list[dict[str, Any]] = [
         {"content": "I "},
