@@ -69,6 +69,16 @@ def _texts(text: str) -> list[str]:
     return list(values)
 
 
+def _stops(text: str) -> list[str]:
+    """The same; a mark such as [END] is one string."""
+    try:
+        return _texts(text)
+    except orjson.JSONDecodeError:
+        if '"' in text:  # an array that is written wrong
+            raise
+        return [text]
+
+
 def _form(text: str) -> Any:
     """A JSON object, as chat has it, or the name of a form, as speech does."""
     return orjson.loads(text) if text.startswith("{") else text
@@ -92,7 +102,7 @@ PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "max_length": ("max_tokens", int),
     "max_new_tokens": ("max_tokens", int),
     "min_tokens": ("min_tokens", int),
-    "stop": ("stop", _texts),
+    "stop": ("stop", _stops),
     "stopping_sequences": ("stop", lambda text: text.split(",")),
     "stop_token_ids": ("stop_token_ids", orjson.loads),
     "presence_penalty": ("presence_penalty", float),
