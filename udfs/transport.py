@@ -6,6 +6,7 @@ The wire is vLLM's `POST /v1/chat/completions/batch`: `messages` is a list of co
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import threading
 import time
@@ -21,6 +22,8 @@ from sqlllm import tls
 from sqlllm.errors import LimitError, ModelError
 
 from .requests import Choice, Message, RequestError
+
+logger = logging.getLogger(__name__)
 
 QUERY_HEADER = "x-sqlllm-query"
 BUSY = 429
@@ -105,9 +108,11 @@ class Client:
         """Tell the gateway what a task has done. It is for the record: without a gateway it is not said."""
         headers = {QUERY_HEADER: endpoint.query}
         try:
-            await self._http.post("/v1/usage", content=orjson.dumps(fields), headers=headers, timeout=10)
+            response = await self._http.post("/v1/usage", content=orjson.dumps(fields), headers=headers, timeout=10)
         except httpx.TransportError:
             return
+        if response.is_client_error:
+            logger.warning("rows of model %s are not counted: %s", endpoint.model, reason_of(response)[0])
 
     async def _post(
         self, endpoint: Endpoint, model: str, body: bytes, on_busy: Callable[[], None]

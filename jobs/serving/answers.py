@@ -126,7 +126,7 @@ class Answers:
         while missing:
             allowed = work.statement.allow(len(missing))
             asked, missing = missing[:allowed], missing[allowed:]
-            with work.account.calling(len(asked)):
+            with work.statement.calling(work.account, len(asked)):
                 choices, keep = await work.ask(asked)
             work.statement.spent(work.account, choices)
             fresh: dict[Key, bytes] = {}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -26,12 +28,12 @@ from .answers import Answers, Choice
 from .applications import recall
 from .cors import Cors
 from .incoming import Batch
-from .limits import Limits, Statement
+from .limits import Limits
 from .metrics import MEDIA_TYPE, Metrics, counted
 from .models import FAILURES, Models, unavailable
 from .protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body, usage
 from .store import Key, is_deterministic, keys, open_store
-from .usage import QUERY_HEADER, Account, Query, Report, UsageFile
+from .usage import Query, Report, UsageFile
 
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
 _NO_CALL = "tokenize"  # of a model: it does not count against a quota
@@ -135,14 +137,14 @@ class Gateway:
     @app.post("/v1/usage")
     async def report(self, request: Request) -> Response:
         """What a task of the statement in the header says at its end."""
-        self._access.caller(request.headers).check_all()
+        caller = self._access.caller(request.headers)
+        query = incoming.statement(request, caller)
         try:
             told = Report.model_validate_json(await request.body())
         except ValidationError as error:
             raise RequestError(f"this is no report of a task: {error.errors()[0]['msg']}") from None
-        query = incoming.query(request.headers.get(QUERY_HEADER, "{}"))
-        _, account = await self._limits.account(query, told.model)
-        account.reported(told)
+        caller.check(told.model)
+        await self._limits.report(query, told)
         return Response(b"{}", media_type=JSON)
 
     @app.post("/v1/usage/cancel")
@@ -206,8 +208,8 @@ class Gateway:
     @app.post("/v1/messages")
     async def anthropic(self, request: Request) -> Response:
         """One conversation in Anthropic's protocol, plain or as a stream."""
-        body = await request.body()
-        chat = messages.chat_request(parse_body(body))
+        self._access.caller(request.headers)  # before the body is read
+        chat = messages.chat_request(parse_body(await request.body()))
         answer = await self._forward(request, "chat", orjson.dumps(chat), wrap=messages.events)
         if isinstance(answer, StreamingResponse):
             return answer
@@ -218,8 +220,9 @@ class Gateway:
     @app.post("/v1/messages/count_tokens")
     async def count_tokens(self, request: Request) -> Response:
         """The tokens of a conversation in Anthropic's protocol; nothing is generated."""
+        caller = self._access.caller(request.headers)
         chat = messages.chat_request({"max_tokens": 1, **parse_body(await request.body())})
-        model = await self._models.find(chat.get("model"), self._access.caller(request.headers))
+        model = await self._models.find(chat.get("model"), caller)
         try:
             (count,) = await model.handle.count_tokens.remote([chat["messages"]])
         except FAILURES as error:
@@ -238,8 +241,8 @@ class Gateway:
         query = Query() if route == _NO_CALL else incoming.statement(request, caller)
         if (query.user or query.id) and not model.fingerprint:
             await self._models.identify(model)  # which tells its price
-        spend = await self._spend(model.priced(query), model.name)
-        with self._metrics.request(model.name, route) as counter:
+        spend, calling = await self._spend(model.priced(query), model.name)
+        with self._metrics.request(model.name, route, calling) as counter:
             if fields.get("stream") and route in ("chat", "completions"):
                 events = streams.events(model.for_turn(fields), model.name, route, body)
                 events = streams.counted(events, len(body), spend, counter)
@@ -256,23 +259,23 @@ class Gateway:
         headers = {"Retry-After": "1"} if status in (429, 503) else None
         return Response(answer, status, headers, media_type)
 
-    async def _spend(self, query: Query, name: str) -> Callable[[int, int], None]:
-        """What counts a request's tokens, also against the limits of its statement and its user.
+    async def _spend(
+        self, query: Query, name: str
+    ) -> tuple[Callable[[int, int], None], AbstractContextManager[None] | None]:
+        """What counts a request's tokens, and what it is in until it ends, for the limits of its statement and user.
 
         RequestError if one is reached.
         """
-        found: tuple[Statement, Account] | None = None
-        if query.user or query.id:
-            found = await self._limits.account(query, name)
-            found[0].allow(1)
+        if not (query.user or query.id):
+            return partial(self._metrics.tokens, name), None
+        statement, account = await self._limits.account(query, name)
+        statement.allow(1)
 
         def spend(prompt: int, answer: int) -> None:
             self._metrics.tokens(name, prompt, answer)
-            if found:
-                statement, account = found
-                statement.spent(account, [{"usage": usage(prompt, answer)}])
+            statement.spent(account, [{"usage": usage(prompt, answer)}])
 
-        return spend
+        return spend, statement.calling(account, 1)
 
     async def _batch(self, request: Request, caller: Caller) -> Batch:
         body = await request.body()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from .protocol import RequestError
-from .usage import Account, Query, Usage, UsageFile
+from .usage import Account, Query, Report, Usage, UsageFile
 
 if TYPE_CHECKING:
     from sqlllm.settings import QuotaSettings, UserSettings
@@ -68,6 +69,7 @@ class User:
         self.rates = Rates(quota.calls_per_minute, quota.tokens_per_minute)
         self.day = 0
         self.calls, self.tokens, self.cost = 0, 0, 0.0
+        self.reserved = 0  # calls under way
 
 
 class Statement:
@@ -88,9 +90,8 @@ class Statement:
             raise RequestError(message, status=429, code="rate_limited", retry_after=seconds)
         accounts = self.accounts.values()
         usages = [account.usage for account in accounts]
-        under_way = sum(account.reserved for account in accounts)
         query, quota, user = self._query, self._quota, self._user
-        made = sum(usage.calls for usage in usages) + under_way
+        made = sum(account.usage.calls + account.reserved for account in accounts)
         over_all = f"user {user.name or '(none)'} has a quota of {{}} a day"
         for limit, used, what, who in (
             (query.max_tokens, sum(usage.tokens for usage in usages), "tokens", "llm.max_tokens is {}"),
@@ -107,7 +108,7 @@ class Statement:
             if allowed <= 0:
                 raise _reached(f"llm.max_calls is {query.max_calls:,}", usages)
         if quota.calls_per_day:
-            allowed = min(allowed, quota.calls_per_day - user.calls - under_way)
+            allowed = min(allowed, quota.calls_per_day - user.calls - user.reserved)
             if allowed <= 0:
                 raise _reached(over_all.format(f"{quota.calls_per_day:,} calls"), usages)
         self._rates.check("this statement")
@@ -115,6 +116,16 @@ class Statement:
         self._rates.take(calls=allowed)
         user.rates.take(calls=allowed)
         return allowed
+
+    @contextmanager
+    def calling(self, account: Account, calls: int) -> Iterator[None]:
+        """Calls that were allowed are under way: enter it before anybody else is allowed some."""
+        self._user.reserved += calls
+        try:
+            with account.calling(calls):
+                yield
+        finally:
+            self._user.reserved -= calls
 
     def pause(self) -> None:
         """Let no call be made until Spark has ended who asks; later its table may be read again."""
@@ -154,7 +165,18 @@ class Limits:
         self._users: dict[str, User] = {}
 
     async def account(self, query: Query, model: str) -> tuple[Statement, Account]:
-        """The statement of a request and its account for the model; what the file knows of it is part of it."""
+        """The statement of a call and its account for the model, with the price that the call has."""
+        statement, account = await self._known(query, model)
+        account.query = query  # the model may have been deployed anew since
+        return statement, account
+
+    async def report(self, query: Query, told: Report) -> None:
+        """Count what a task says of its rows."""
+        _, account = await self._known(query, told.model)
+        account.reported(told)
+
+    async def _known(self, query: Query, model: str) -> tuple[Statement, Account]:
+        """What was heard of a statement and what the file knows of it."""
         name = query.id or f"http-{query.user}-{self._clock() // _DAY:.0f}"
         user = await self._user(query.user)
         statement = self._statements.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -44,9 +44,11 @@ class Metrics:
         return generate_latest(self._registry)
 
     @contextmanager
-    def request(self, model: str, route: str) -> Iterator[Request]:
-        """Count a request, from here to the end of the block or, for a stream, of its last event."""
+    def request(self, model: str, route: str, calling: AbstractContextManager[None] | None = None) -> Iterator[Request]:
+        """Count a request, from here to the end of the block or, for a stream, of its last event; `calling` as long."""
         request = Request(self, model, route)
+        if calling is not None:
+            request.held.enter_context(calling)
         try:
             yield request
         except BaseException as error:
@@ -82,6 +84,7 @@ class Request:
 
     def __init__(self, metrics: Metrics, model: str, route: str) -> None:
         self.status, self.streams = 200, False
+        self.held = ExitStack()  # what it is in until it ends
         self._metrics, self._labels = metrics, (model, route)
         self._started = time.perf_counter()
         metrics._running.labels(*self._labels).inc()
@@ -92,6 +95,7 @@ class Request:
 
     def end(self) -> None:
         """The answer is whole."""
+        self.held.close()
         self._metrics._running.labels(*self._labels).dec()
         self._metrics._requests.labels(*self._labels, str(self.status)).inc()
         self._metrics._seconds.labels(*self._labels).observe(time.perf_counter() - self._started)

@@ -55,8 +55,8 @@ async def counted(
         nonlocal told
         if begun and not told:
             told = True
-            spend(*(used if any(used) else (size // 4, seen)))
             counter.end()
+            spend(*(used if any(used) else (size // 4, seen)))
 
     try:
         async for some in events:  # vLLM's come several at a time, the last one with what it used

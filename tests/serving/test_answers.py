@@ -266,6 +266,39 @@ def test_a_quota_is_a_user_s_over_all_statements_of_a_day(tmp_path: Path) -> Non
     run(check())
 
 
+def test_a_quota_counts_what_a_user_s_other_statements_have_under_way(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path, QuotaSettings(calls_per_day=3))
+        house.answering.clear()
+        first = asyncio.create_task(house.ask("ab", Query(id="one", user="al")))
+        await asyncio.sleep(0.05)
+        second = asyncio.create_task(house.ask("cd", Query(id="two", user="al")))
+        other = asyncio.create_task(house.ask("ef", Query(id="three", user="bo")))
+        await asyncio.sleep(0.05)
+        house.answering.set()
+        assert said(await first) == "ab"
+        with pytest.raises(RequestError, match="user al has a quota of 3 calls a day"):
+            await second
+        assert said(await other) == "ef"
+        assert house.asked == [b"a", b"b", b"c", b"e", b"f"]
+
+    run(check())
+
+
+def test_a_price_is_that_of_the_newest_call(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        for price in (1.0, 2.0):
+            query = Query(user="al", prices={"m": (price, 0.0)})
+            await house.ask("A", query)
+            await house.limits.report(Query(user="al"), Report(model="m", part=(0, 0), rows=1, failed=0, retried=0))
+        usage = await house.usage("http-al-11574")
+        assert usage.cost == pytest.approx((10 * 1 + 10 * 2) / 1e6)
+        assert usage.rows == 1
+
+    run(check())
+
+
 def test_too_many_a_minute_are_asked_to_wait(tmp_path: Path) -> None:
     async def check() -> None:
         house = House(tmp_path)
@@ -292,10 +325,10 @@ def test_cost_and_rows_are_those_of_the_statement(tmp_path: Path) -> None:
         query = Query(id="q", user="al", statement="select ...", prices={"m": (1.0, 5.0), "*": (9.0, 9.0)})
         await house.ask("ab!", query)
         await house.ask("ab", query)
-        _, account = await house.limits.account(query, "m")
-        account.reported(Report(model="m", part=(1, 0), rows=10, failed=1, retried=0))
-        account.reported(Report(model="m", part=(1, 1), rows=20, failed=0, retried=2))
-        account.reported(Report(model="m", part=(1, 0), rows=10, failed=2, retried=1))  # Spark ran this task again
+        await house.limits.report(query, Report(model="m", part=(1, 0), rows=10, failed=1, retried=0))
+        await house.limits.report(query, Report(model="m", part=(1, 1), rows=20, failed=0, retried=2))
+        again = Report(model="m", part=(1, 0), rows=10, failed=2, retried=1)  # Spark ran this task again
+        await house.limits.report(query, again)
         usage = await house.usage()
         assert (usage.user, usage.statement) == ("al", "select ...")
         assert (usage.calls, usage.cached, usage.rows, usage.failed, usage.retried) == (3, 2, 30, 2, 3)

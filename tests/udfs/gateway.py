@@ -27,6 +27,7 @@ class Gateway:
         self.seconds = 0.0  # what each request takes
         self.context = 1000  # characters of the longest prompt
         self.reports: list[dict[str, Any]] = []
+        self.refuses_reports = False
         self.under_way = 0
         self.holds: dict[str, str] = {}  # a prompt that is not answered until another one has come
         self.most_under_way = 0
@@ -58,6 +59,8 @@ class Gateway:
         return Response(orjson.dumps({"id": "r1", "choices": choices[::-1]}))  # order is by index, not by place
 
     async def report(self, request: Request) -> Response:
+        if self.refuses_reports:
+            return Response(orjson.dumps({"error": {"message": "not yours"}}), 403)
         self.reports.append(orjson.loads(await request.body()))
         return Response(b"{}")
 
