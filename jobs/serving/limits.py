@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,6 +69,7 @@ class User:
         self.name, self.quota = name, quota
         self.rates = Rates(quota.calls_per_minute, quota.tokens_per_minute)
         self.day = 0
+        self.reading = asyncio.Lock()
         self.calls, self.tokens, self.cost = 0, 0, 0.0
         self.reserved = 0  # calls under way
 
@@ -202,9 +204,10 @@ class Limits:
     async def _user(self, name: str) -> User:
         today = int(self._clock() // _DAY)
         user = self._users.setdefault(name, User(name, self._own.get(name, self._quota)))
-        if user.day != today:
-            user.day = today
-            user.calls, user.tokens, user.cost = await self._file.total(name, since=today * _DAY)
+        async with user.reading:  # nobody goes on with what is not read yet
+            if user.day != today:
+                user.calls, user.tokens, user.cost = await self._file.total(name, since=today * _DAY)
+                user.day = today
         return user
 
     def _forget(self) -> None:

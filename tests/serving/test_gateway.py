@@ -16,6 +16,7 @@ from starlette.requests import Request
 from sqlllm.jobs.serving import gateway as gateways
 from sqlllm.jobs.serving.models import Model
 from sqlllm.jobs.serving.protocol import SSE_DONE, RequestError, sse
+from sqlllm.jobs.serving.usage import Query
 from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}
@@ -94,6 +95,7 @@ def test_single_calls_at_once_keep_a_limit(
 ) -> None:
     async def check() -> None:
         house = House(tmp_path, quota)
+        await house.gateway._limits.account(Query(**query), "m")  # the first one waits for the file
         calls = [asyncio.create_task(house.chat(query, stream=number == 1)) for number in range(4)]
         await asyncio.sleep(0.05)
         house.worker.answering.set()
