@@ -65,6 +65,27 @@ def test_errors_have_their_place_and_no_stack(notebook: Any) -> None:
     assert isinstance(ran.error_in_exec, ScriptError)
 
 
+def test_a_frame_that_is_no_table_is_named_without_a_stack(notebook: Any) -> None:
+    notebook.run_cell("import pandas\nmixed = pandas.DataFrame({'a': [1, 'x', [2]]})")
+    with capture_output() as shown:
+        ran = notebook.run_cell("%%llm\nselect a from mixed as t;")
+    assert isinstance(ran.error_in_exec, TableError)
+    assert "the DataFrame mixed cannot become a table: " in shown.stdout
+    assert "Traceback" not in shown.stdout
+
+
+def test_a_cell_shows_its_table_once_while_it_can_be_stopped(notebook: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, told = list[dict[str, str]](), list[bool]()
+    monkeypatch.setattr(magics, "publish_display_data", lambda bundle, **_: shown.append(bundle))
+    session = notebook.user_ns["session"]
+    monkeypatch.setattr(session, "tell_usage", lambda: told.append(bool(shown)))
+    ran = notebook.run_cell("%%llm\nselect 'one' as word as t;")
+    ran.raise_error()
+    assert ran.result is None
+    assert ["one" in bundle["text/plain"] for bundle in shown if "<table>" in bundle["text/html"]] == [True]
+    assert told[-1]  # what the table used, too
+
+
 def test_what_a_script_prints_is_shown(notebook: Any) -> None:
     with capture_output() as shown:
         notebook.run_cell("who = 'Bo'")

@@ -16,8 +16,8 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, context_
 from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_expand
 from IPython.display import publish_display_data
 
-from sqlllm.errors import ScriptError, SQLLLMError
-from sqlllm.session import Result, Session
+from sqlllm.errors import ScriptError, SQLLLMError, TableError
+from sqlllm.session import Result, Session, queries
 from sqlllm.settings import Settings
 
 from ..interrupts import interruptible
@@ -28,6 +28,7 @@ from .outlet import Bundle, bundles, traceback
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
+    from pyspark.sql import DataFrame, SparkSession
 
 _TABLES = re.compile(r"\b(?:from|join|run|save(?:\s+(?:overwrite|append|ignore|errorIfExists))?)\s+`?(\w+)", re.I)
 _VARIABLES = re.compile(r"\$\{\s*(\w+)")
@@ -62,8 +63,9 @@ class LlmMagics(Magics):
     @no_var_expand
     @line_cell_magic
     def llm(self, line: str, cell: str | None = None) -> Result | None:
-        """Run a script; the value is its last table, unless that is an answer which was shown as it came."""
+        """Run a script. A cell shows its last table; of a line it is the value, unless it was shown as it came."""
         name, text = ("", line) if cell is None else (line.strip(), cell)
+        shows = cell is not None and not name
         if name and not name.isidentifier():
             raise ScriptError(f"%%llm takes the name of a variable, not {name}", cure="Write the script below it.")
         self._board.begin(self.session)
@@ -72,6 +74,9 @@ class LlmMagics(Magics):
             with interruptible(self.session):
                 self._share(text)
                 result = run_script(self.session, text, "cell")
+                if shows:
+                    self._board.show(result)
+                    self.session.tell_usage()  # of the table that was shown
             state = ""
         except SQLLLMError as error:
             state = failed(error)
@@ -81,8 +86,7 @@ class LlmMagics(Magics):
             self.names.forget()
         if name:
             self._mine[name] = result
-            return None
-        return None if self._board.streamed else result
+        return None if cell is not None or self._board.streamed else result
 
     def _share(self, text: str) -> None:
         """DataFrames and plain variables of the notebook that `text` names become tables and variables."""
@@ -92,11 +96,21 @@ class LlmMagics(Magics):
                 value.frame.createOrReplaceTempView(name)
             elif type(value).__name__ == "DataFrame":
                 is_pandas = type(value).__module__.startswith("pandas")
-                frame = self.session.spark.createDataFrame(value) if is_pandas else value
+                frame = _sparks(name, value, self.session.spark) if is_pandas else value
                 frame.createOrReplaceTempView(name)
         for name in dict.fromkeys(_VARIABLES.findall(text)):
             if isinstance(self._mine.get(name), (str, int, float)):
                 self.session.variables.set(name, str(self._mine[name]))
+
+
+def _sparks(name: str, frame: Any, spark: SparkSession) -> DataFrame:
+    """A DataFrame of pandas, called `name`, as Spark's."""
+    try:
+        with queries.errors_at(None):
+            return spark.createDataFrame(frame)
+    except Exception as error:  # noqa: BLE001 - of PySpark, pandas or PyArrow, as the columns have it
+        why, cure = str(error).partition("\n")[0], f'Give each column one type: {name}["column"].astype("string") does.'
+        raise TableError(f"the DataFrame {name} cannot become a table: {why}", cure=cure) from None
 
 
 def load(shell: InteractiveShell, session: Session | None = None) -> None:
