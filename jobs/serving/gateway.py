@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -159,10 +160,17 @@ class Gateway:
 
     @app.get("/v1/usage")
     async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
-        """Usage by statement and model: of the session with that id, or of all; changed after `since`."""
-        self._access.caller(request.headers).check_all()
-        found = await self._usage.find("substr(query, 1, ?) = ? and updated > ?", len(session), session, since)
-        return Response(orjson.dumps({"usage": found}), media_type=JSON)
+        """Usage by statement and model: of the session with that id, or of all; changed after `since`.
+
+        A user hears of his own, under the ids that he gave.
+        """
+        user = self._access.caller(request.headers).name
+        own = f"{user}/" if user else ""
+        prefix = session and own + session
+        condition = "substr(query, 1, ?) = ? and updated > ? and ? in ('', user)"
+        found = await self._usage.find(condition, len(prefix), prefix, since, user)
+        told = [replace(one, query=one.query.removeprefix(own)) for one in found]
+        return Response(orjson.dumps({"usage": told}), media_type=JSON)
 
     @app.post("/v1/completions")
     async def completions(self, request: Request) -> Response:

@@ -129,6 +129,11 @@ class Statement:
         finally:
             self._user.reserved -= calls
 
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way."""
+        return any(account.reserved for account in self.accounts.values())
+
     def pause(self) -> None:
         """Let no call be made until Spark has ended who asks; later its table may be read again."""
         self._resumes = time.monotonic() + _PAUSE
@@ -212,6 +217,6 @@ class Limits:
 
     def _forget(self) -> None:
         late = time.monotonic() - _IDLE
-        idle = [name for name, one in self._statements.items() if one.used < late]
+        idle = [name for name, one in self._statements.items() if one.used < late and not one.busy]
         for name in idle:
             del self._statements[name]

@@ -140,18 +140,29 @@ def settle(
 def _evaluate(training: dict[str, Any], given: Mapping[str, keys.Setting]) -> None:
     """Measure as often as checkpoints are written, and keep the best of them, unless the statement says otherwise."""
     strategy = next((given[name].value for name in ("eval_strategy", "save_strategy") if name in given), "steps")
-    if strategy != "steps" and "eval_steps" in given:
-        option, other = given["eval_steps"].option, "eval_strategy" if "eval_strategy" in given else "save_strategy"
-        raise OptionError(
-            f"{option}: eval_steps says nothing where {other} is {strategy}", cure=f"Delete it, or {other}.", key=option
-        )
+    for what in ("eval", "save"):
+        one, steps = given.get(f"{what}_strategy"), given.get(f"{what}_steps")
+        training[f"{what}_strategy"] = one.value if one else "steps" if strategy == "best" else strategy
+        if steps and training[f"{what}_strategy"] != "steps":
+            name = f"{what}_strategy" if one else next(iter({"eval_strategy", "save_strategy"} & given.keys()))
+            raise OptionError(
+                f"{steps.option}: {what}_steps says nothing where {name} is {training[f'{what}_strategy']}",
+                cure=f"Delete it, or {name}.",
+                key=steps.option,
+            )
     steps = next((given[name].value for name in ("eval_steps", "save_steps") if name in given), training["save_steps"])
-    for name, value in (("eval_strategy", strategy), ("save_strategy", strategy)):
-        if name not in given:
-            training[name] = value
     for name in ("eval_steps", "save_steps"):
         if name not in given:
             training[name] = steps
-    training.setdefault("load_best_model_at_end", strategy != "no")
+    evaluates, saves = training["eval_strategy"], training["save_strategy"]
+    keeps_best = evaluates != "no" and saves in (evaluates, "best")
+    best = given.get("load_best_model_at_end")
+    if best and best.value and not keeps_best:
+        raise OptionError(
+            f"{best.option}: the best checkpoint is known only where eval_strategy and save_strategy are the same",
+            cure="Give both the same value, steps or epoch, or delete load_best_model_at_end.",
+            key=best.option,
+        )
+    training.setdefault("load_best_model_at_end", keeps_best)
     training.setdefault("metric_for_best_model", "eval_loss")
     training.setdefault("per_device_eval_batch_size", training["per_device_train_batch_size"])

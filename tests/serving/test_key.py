@@ -52,9 +52,8 @@ def users_have_keys_models_and_quotas(endpoint: str, body: dict[str, Any], key: 
     assert "user bo may not use model tiny; allowed: other" in refused.json()["error"]["message"]
     assert httpx.get(f"{endpoint}/v1/models", headers=bo).json()["data"] == []
     assert len(httpx.get(f"{endpoint}/v1/models", headers=al).json()["data"]) == 1
-    for route in ("/v1/usage", "/metrics"):
-        assert httpx.get(endpoint + route, headers=al).status_code == 403
-        assert httpx.get(endpoint + route, headers=key).status_code == 200
+    assert httpx.get(f"{endpoint}/metrics", headers=al).status_code == 403
+    assert httpx.get(f"{endpoint}/metrics", headers=key).status_code == 200
     tokenized = httpx.post(
         f"{endpoint}/tokenize", json={"model": "tiny", "messages": user("hello")}, headers=al, timeout=60
     ).json()
@@ -73,6 +72,8 @@ def users_have_keys_models_and_quotas(endpoint: str, body: dict[str, Any], key: 
     assert "user al has a quota of 2 calls a day" in last.json()["error"]["message"]
     used = httpx.get(f"{endpoint}/v1/usage", headers=key).json()["usage"]
     assert sum(one["calls"] for one in used if one["user"] == "al") == 2
+    assert httpx.get(f"{endpoint}/v1/usage", headers=al).json()["usage"] == [one for one in used if one["user"] == "al"]
+    assert httpx.get(f"{endpoint}/v1/usage", headers=bo).json()["usage"] == []
 
 
 def test_the_key_is_asked_for_and_a_kill_leaves_no_engine(script: subprocess.Popen[str]) -> None:

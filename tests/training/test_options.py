@@ -88,6 +88,25 @@ def test_a_specification_is_the_same_after_a_file(base: Path) -> None:
     assert spec.training["load_best_model_at_end"] is True
 
 
+@pytest.mark.parametrize(
+    ("given", "evaluates", "saves", "keeps_best"),
+    [
+        ({}, "steps", "steps", True),
+        ({"save_strategy": "epoch"}, "epoch", "epoch", True),
+        ({"save_strategy": "best"}, "steps", "best", True),
+        ({"save_strategy": "epoch", "eval_strategy": "steps"}, "steps", "epoch", False),
+        ({"eval_strategy": "no"}, "no", "no", False),
+    ],
+)
+def test_the_best_checkpoint_is_kept_where_it_is_known(
+    base: Path, given: dict[str, str], evaluates: str, saves: str, keeps_best: bool
+) -> None:
+    options = {f"sft.str.{key}": value for key, value in given.items()}
+    training = FinetuneSpec.from_options({"localModelDir": str(base), "sft.float.val_size": "0.1", **options}).training
+    found = training["eval_strategy"], training["save_strategy"], training["load_best_model_at_end"]
+    assert found == (evaluates, saves, keeps_best)
+
+
 def test_the_method_follows_from_the_model(base: Path) -> None:
     assert FinetuneSpec.from_options({}).method == "scratch"
     assert FinetuneSpec.from_options({"localModelDir": str(base)}).method == "lora"
