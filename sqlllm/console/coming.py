@@ -50,9 +50,11 @@ def _coming(store: Any, models: Collection[str]) -> int:
         return next(filter(None, found), 0)
 
     def given(id_: int, waited: bool) -> int:
-        """What a node gives."""
-        waited = waited or nodes[id_].name() in _WAIT_FOR_ALL
-        return (waited and rows(id_)) or into(id_, waited)
+        """What a node gives, as the last shuffle below it tells; without one, as what it reads does."""
+        name = nodes[id_].name()
+        waited = waited or name in _WAIT_FOR_ALL
+        own = rows(id_) if waited else 0
+        return own if own and name == "Exchange" else into(id_, waited) or own  # of others, tasks that run do not count
 
     called = re.compile(rf"\b(?:{'|'.join(map(re.escape, models))})\(")
     calls = {id_: len(called.findall(node.desc())) for id_, node in nodes.items() if node.name().startswith(_CALLS)}

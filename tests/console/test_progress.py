@@ -94,6 +94,7 @@ def test_the_rows_before_a_call_are_known_once_all_of_them_were_read() -> None:
     call = ("ArrowEvalPython [chat(p#1)#2], 200", 0, -1)
     assert _asked(call, ("Scan", 50, 0)) == 0
     assert _asked(call, ("Exchange", 1400, 0), ("Scan", 50, 1)) == 1400
+    assert _asked(call, ("HashAggregate", 3, 0), ("Exchange", 1400, 1), ("Scan", 50, 2)) == 1400
     assert _asked(call, ("Sort", 0, 0), ("Scan", 50, 1)) == 50
     assert _asked(call, ("SortMergeJoin", 3, 0), ("Scan", 50, 1)) == 0  # it has joined three so far
     assert _asked(call, ("BroadcastHashJoin", 3, 0), ("Scan", 50, 1), ("BroadcastExchange", 10, 1)) == 0
