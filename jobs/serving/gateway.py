@@ -46,7 +46,7 @@ app.add_middleware(Cors)
 @app.exception_handler(RequestError)
 async def refuse(request: Request, error: RequestError) -> Response:
     """An error in OpenAI's shape, or in Anthropic's for a client of its protocol."""
-    headers = {"Retry-After": f"{error.retry_after:.3f}"} if error.status in (429, 503) else None
+    headers = {"Retry-After": f"{round(error.retry_after, 3):g}"} if error.status in (429, 503) else None
     body = messages.error_body(error) if request.url.path.startswith("/v1/messages") else error.to_json()
     return Response(body, error.status, headers, JSON)
 
