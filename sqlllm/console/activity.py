@@ -61,7 +61,8 @@ class Activity:
         used = self.used
         if used is None:
             return ""
-        told = [f"{used.rows:,} rows", f"{used.calls:,} calls", f"{used.tokens_per_second:,.0f} tok/s"]
+        told = [f"{used.rows:,} rows"] if used.rows else []  # tasks tell theirs as they end
+        told += [f"{used.calls:,} calls", f"{used.tokens_per_second:,.0f} tok/s"]
         told += [f"{count:,} {what}" for what in ("cached", "failed", "retried") if (count := getattr(used, what))]
         told += [f"cost {used.cost:.4g}"] if used.cost else []
         told += [f"{duration(self.seconds * (1 / self.share - 1))} left"] if 0 < self.share < 1 else []
