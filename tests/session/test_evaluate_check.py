@@ -82,6 +82,10 @@ def test_calls_of_tools_are_not_compared_as_texts(session: Any, monkeypatch: pyt
     said = {**CALLS, "completion": [{"role": "assistant", "content": "noon"}]}
     _measure(session, {}, {"run": "/model"}, [said])
     assert asked == [False, True]
+    _measure(session, {"judge": "judge"}, {"run": "/model"}, [said])
+    assert len(session.warnings) == 1
+    _measure(session, {"judge": "judge"}, {"run": "/model"}, [{"text": "once"}])
+    assert session.warnings[1:] == ["judge has no effect: nothing is answered that judge could grade"]
 
 
 def test_what_a_run_was_made_of_is_scored_if_it_is_a_model(session: Any, tmp_path: Path) -> None:

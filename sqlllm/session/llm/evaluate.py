@@ -187,11 +187,14 @@ def _measure(
     session.observer.step(f"asking {' and '.join(folders.values())}")
     if calls := _has_calls(examples):
         session.observer.warned("answers of the table are calls of tools: the perplexity alone is measured")
+    generates = "text" not in examples[0] and not calls
+    if options.get("judge") and not generates:
+        session.observer.warned(f"judge has no effect: nothing is answered that {options['judge']} could grade")
     try:
         measured = measure(
             [*paths.values()],
             examples,
-            generate="text" not in examples[0] and not calls,
+            generate=generates,
             max_tokens=checks.count({**_SIZES, **options}, "maxTokens"),
             batch_size=checks.count({**_SIZES, **options}, "batchSize"),
         )
