@@ -212,7 +212,7 @@ def _connect(cursor: Cursor, start: int) -> Connect:
 def _run(cursor: Cursor, start: int) -> Run:
     table = cursor.name("a table name")
     into = cursor.expect("as", "into", then=" and a module") == "into"
-    module, path = _format_and_path(cursor, "a module")
+    module, path = _module_and_path(cursor)
     options = cursor.options()
     output = cursor.name("a table name") if cursor.accept("as") else None
     options = options or cursor.options()  # Byzer's manual has them behind the output, too
@@ -268,6 +268,18 @@ def _format_and_path(cursor: Cursor, what: str = "a format") -> tuple[Text, Text
     of = cursor.name(what)
     cursor.expect_symbol(".", f"`.` and a path after {of}")
     return of, cursor.path("a path (quote it with backquotes)")
+
+
+def _module_and_path(cursor: Cursor) -> tuple[Text, Text]:
+    """A module with its path; most modules need none, and `run t as LLM where ...` is ``run t as LLM.`` where ...``."""
+    module = cursor.name("a module")
+    if cursor.at("."):
+        cursor.index += 1
+        return module, cursor.path("a path (quote it with backquotes)")
+    if (token := cursor.peek()) is not None and token.text.lower() not in ("where", "options", "as"):
+        raise cursor.unexpected(f"`where`, or `.` and a path, after {module}", ("where", "as"))
+    end = cursor.tokens[cursor.index - 1].end
+    return module, cursor.make("", cursor.source.place(end, end), end)
 
 
 def _sql_text(cursor: Cursor, start: int, end: int) -> SqlText:

@@ -7,3 +7,6 @@ print("hello; world")
 ''' and inputTable="${t}";
 run t as TableRepartition.`` as u where partitionNum=4
 and partitionCols="k";
+run lessons as LLM where action="finetune" as trained;
+run t as Shuffle as shuffled;
+run command as LLM;
