@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from .asked import REQUEST, Asked, asked
 from .fields import reorder
-from .rewrite import first, limit, normal, rewrite
+from .rewrite import Rewritten, first, limit, normal, rewrite
 from .sql import NotUnderstood
 
-__all__ = ["REQUEST", "Asked", "NotUnderstood", "asked", "first", "limit", "normal", "reorder", "rewrite"]
+__all__ = ["REQUEST", "Asked", "NotUnderstood", "Rewritten", "asked", "first", "limit", "normal", "reorder", "rewrite"]

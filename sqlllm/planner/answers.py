@@ -41,7 +41,7 @@ class Answers:
                 if not calls(asked, self._models):
                     ready.setdefault(write(call), []).append(_Place(call, root, asked, everywhere))
             if not ready:
-                raise NotUnderstood
+                raise NotUnderstood("its calls need each other")
             groups = self._either(ready, [write(call) for call, _ in found])
             answers: list[exp.Expr] = [
                 self._ask(group[0].call, guards.first(*(place.asked for place in group)))[1] for group in groups

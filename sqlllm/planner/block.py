@@ -48,11 +48,13 @@ class Block:
     ) -> None:
         args = self._args = select.args
         self._models = models
-        if any(value and key not in _CLAUSES for key, value in args.items()) or not args.get("from_"):
-            raise NotUnderstood
+        if unknown := [key for key, value in args.items() if value and key not in _CLAUSES]:
+            raise NotUnderstood(f"it has the clause {unknown[0].rstrip('_').upper()}, which the planner does not know")
+        if not args.get("from_"):
+            raise NotUnderstood("it reads no table")
         group, distinct = args.get("group"), args.get("distinct")
         if group and any(value for key, value in group.args.items() if key != "expressions"):
-            raise NotUnderstood  # grouping sets
+            raise NotUnderstood("it groups by more than a list of expressions")
         self._names = Names(select, columns)
         self._distinct = bool(distinct)
         found = [node for root in self._above() for node in aggregates(root)]
@@ -104,17 +106,18 @@ class Block:
         names, args = self._names, self._args
         above = self._above()
         sources = [args["from_"], *args.get("joins", ()), *args.get("laterals", ())]
-        if (
-            any(self._calls(source) for source in sources)
-            or any(is_volatile(root) for root in (*self._costly, *above) if self._calls(root) or root in names.keys)
-            or (self._groups and not all(is_known(root, self._models) for root in above))
-            or (self._distinct and args.get("order") and self._calls(args["order"]))
-        ):
-            raise NotUnderstood
+        if any(self._calls(source) for source in sources):
+            raise NotUnderstood("a model is called in its FROM, in the condition of a join or in a LATERAL VIEW")
+        if any(is_volatile(root) for root in (*self._costly, *above) if self._calls(root) or root in names.keys):
+            raise NotUnderstood("a function that gives another value each time stands beside a call")
+        if self._groups and not all(is_known(root, self._models) for root in above):
+            raise NotUnderstood("it groups, and a function that the planner does not know may be an aggregate")
+        if self._distinct and args.get("order") and self._calls(args["order"]):
+            raise NotUnderstood("a SELECT DISTINCT is sorted by an answer that it does not show")
         # Spark ends such a query as soon as it has the rows; a call that waits for all of them would be worse.
         ends_early = self._limit and not (names.order or self._groups or self._distinct)
         if ends_early and (self._costly or not self._limit_first()):
-            raise NotUnderstood
+            raise NotUnderstood("a LIMIT without ORDER BY stops as soon as it is full")
 
     def _limit_first(self) -> bool:
         """Whether ORDER BY and LIMIT can come before the calls of the select list."""
@@ -142,10 +145,10 @@ class Block:
         for node in [node for root in (*self._costly, *self._above()) for node in atoms(root)]:
             if node.is_star:
                 if isinstance(node, exp.Column) and not any(node is star for star in stars):
-                    raise NotUnderstood  # count(x.*)
+                    raise NotUnderstood("a star stands inside an expression")
                 continue
-            if isinstance(node.parent, exp.ArraysZip):  # names its fields by its columns
-                raise NotUnderstood
+            if isinstance(node.parent, exp.ArraysZip):
+                raise NotUnderstood("arrays_zip names its fields by columns of a join")
             text = write(node)
             if text not in columns:
                 columns[text] = exp.alias_(node.copy(), layers.name())
@@ -169,7 +172,7 @@ class Block:
         above = [root for root in self._above() if not any(root is key for key in keys)]
         found = [node for root in above for node in aggregates(root)]
         if any(map(self._calls, [*keys, *found])) and any(node.find(*ORDERED) for node in found):
-            raise NotUnderstood
+            raise NotUnderstood("an aggregate depends on the order of the rows")
         columns = {write(key.this): (key, layers.name()) for key in keys}
         for root in above:
             for node in list(here(root)):
@@ -186,7 +189,7 @@ class Block:
             node.replace(exp.column(results[text]))
         made = {column.alias for column in shown}
         if not made or any(column.name not in made for root in above for column in root.find_all(exp.Column)):
-            raise NotUnderstood
+            raise NotUnderstood("a column stands above GROUP BY that is no key of it")
         grouped = layers.opened()
         grouped.set("expressions", shown)
         if keys:
@@ -233,7 +236,7 @@ class Block:
     def _items(self) -> Iterator[exp.Expr]:
         stars = [index for index, item in enumerate(self._names.items) if item.is_star]
         if stars and stars[-1] - stars[0] >= len(stars):
-            raise NotUnderstood  # several, with other columns between them
+            raise NotUnderstood("other columns stand between its stars")
         hidden = [exp.to_identifier(name) for name in self._layers.own]
         for index, item in enumerate(self._names.items):
             if not item.is_star:

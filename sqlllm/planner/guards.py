@@ -15,7 +15,7 @@ def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
     while node is not root:
         parent = node.parent
         if parent is None or isinstance(parent, exp.Lambda):
-            raise NotUnderstood
+            raise NotUnderstood("a model is called in a lambda")
         guard = next((guard for kind, guard in _GUARDS.items() if isinstance(parent, kind)), None)
         if guard is not None:
             guarded_request = guard(parent, node, asked)
@@ -23,7 +23,7 @@ def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
                 asked, guarded = guarded_request, True
         node = parent
     if guarded and is_volatile(asked):
-        raise NotUnderstood
+        raise NotUnderstood("a function that gives another value each time decides whether a model is called")
     return asked, not guarded
 
 
@@ -33,7 +33,7 @@ def branch(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, int] | None:
     while node is not root:
         parent = node.parent
         if parent is None:
-            raise NotUnderstood
+            raise NotUnderstood("a model is called in a lambda")
         if isinstance(parent, exp.Case) and node.arg_key == "default":
             return parent, len(parent.args["ifs"])
         if isinstance(parent, exp.If) and isinstance(parent.parent, exp.Case) and node.arg_key == "true":

@@ -76,7 +76,7 @@ class Names:
         if isinstance(key, exp.Literal) and not key.is_string:
             number = int(key.name) if key.name.isdigit() else 0
             if not 0 < number <= len(self.items) or any(item.is_star for item in self.items):
-                raise NotUnderstood
+                raise NotUnderstood("a number in GROUP BY or ORDER BY counts columns of a star")
             return hold(self.items[number - 1].value)
         held = hold(key)
         self._fill(held, meaning)
@@ -101,7 +101,7 @@ class Names:
         if value is None or _is_column(value, name):
             return None
         if name in self._columns:
-            raise NotUnderstood
+            raise NotUnderstood(f"{name} is a column of its table and an alias of its list")
         return value
 
     @property

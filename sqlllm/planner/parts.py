@@ -20,7 +20,7 @@ def atoms(root: exp.Expr) -> Iterator[exp.Expr]:
     if isinstance(root, exp.Column | exp.Star | exp.Subquery | exp.Exists):
         yield root
     elif isinstance(root, exp.Query) or root.args.get("query"):
-        raise NotUnderstood
+        raise NotUnderstood("a subquery stands beside a call above a join")
     else:
         for child in root.iter_expressions():
             yield from atoms(child)
@@ -40,7 +40,7 @@ def aggregates(root: exp.Expr, *, in_window: bool = False) -> Iterator[exp.Expr]
     if isinstance(root, exp.Query):
         return
     if isinstance(root, exp.WithinGroup | exp.IgnoreNulls | exp.RespectNulls):
-        raise NotUnderstood
+        raise NotUnderstood("an aggregate has WITHIN GROUP, IGNORE NULLS or RESPECT NULLS")
     aggregate = root.this if isinstance(root, exp.Filter) else root
     if isinstance(aggregate, exp.AggFunc) and not in_window:
         yield root

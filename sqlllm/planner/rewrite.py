@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
@@ -44,20 +45,39 @@ def limit(sql: str) -> int:
     return min((int(rows.this) for rows in limits if isinstance(rows, exp.Literal) and rows.is_int), default=0)
 
 
-def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]] | None = None) -> str:
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A select as it is to run.
+
+    `reason` says why a part of it that calls a model runs as written: a clause that goes on from "because", without a
+    full stop. It is empty where all of it is planned, and where no model is called.
+    """
+
+    text: str
+    reason: str = ""
+
+
+def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]] | None = None) -> Rewritten:
     """`sql` with fewer calls of `models` (names in lower case), or `sql` itself.
 
     `columns` gives the names of the columns of a query; without it, a select that reuses its aliases stays as it is.
     """
     tree = read(sql)
-    if tree is None or PREFIX in sql or not has_calls(tree, models):
-        return sql
+    if tree is None:
+        return Rewritten(sql, "sqlglot does not read it as a query")
+    if not has_calls(tree, models):
+        return Rewritten(sql)
+    if PREFIX in sql:
+        return Rewritten(sql, f"it holds a name that begins with {PREFIX}, as the planner's own names do")
     try:
         before = write(tree)
-        after = _Statement(tree, models, columns).run()
-        return sql if after == before else after
-    except (NotUnderstood, SqlglotError):
-        return sql
+        statement = _Statement(tree, models, columns)
+        after = statement.run()
+    except NotUnderstood as error:
+        return Rewritten(sql, str(error))
+    except SqlglotError:
+        return Rewritten(sql, "sqlglot has no Spark syntax for a part of it")
+    return Rewritten(sql if after == before else after, statement.reason)
 
 
 _Query = TypeVar("_Query", exp.Select, exp.Union)
@@ -70,6 +90,7 @@ class _Statement:
         self._root = exp.Paren(this=tree)  # so that the outermost select can be replaced, too
         self._models, self._columns = models, columns
         self._numbers = count(1)
+        self.reason = ""
 
     def _name(self) -> str:
         return f"{PREFIX}{next(self._numbers)}"
@@ -124,7 +145,10 @@ class _Statement:
         parts = [part for part in select.iter_expressions() if not isinstance(part, exp.From | exp.With)]
         below = self._calls_below(select)
         sorts = below and select.args.get("order") and not select.args.get("limit")
-        if self._ends_early(select) or not (sorts or any(calls(part, self._models) for part in parts)):
+        if not (sorts or any(calls(part, self._models) for part in parts)):
+            return
+        if self._ends_early(select):
+            self.reason = self.reason or "a LIMIT without ORDER BY around it stops as soon as it is full"
             return
         try:
             block = Block(
@@ -136,8 +160,8 @@ class _Statement:
                 calls_below=below,
             )
             select.replace(block.run())
-        except NotUnderstood:
-            return
+        except NotUnderstood as error:
+            self.reason = self.reason or str(error)
 
     def _calls_below(self, select: exp.Select) -> bool:
         """Whether what the select reads calls models."""
@@ -164,7 +188,7 @@ class _Statement:
 
     def _columns_of(self, select: exp.Select) -> frozenset[str]:
         if self._columns is None:
-            raise NotUnderstood
+            raise NotUnderstood("the columns of its tables are not known")
         probe = exp.Select(
             expressions=[exp.Star()],
             **{key: select.args.get(key) for key in ("from_", "joins", "laterals")},

@@ -21,7 +21,7 @@ _VOLATILE = {
 
 
 class NotUnderstood(Exception):
-    """This part of the statement stays as it is."""
+    """This part of the statement stays as it is; the message is the reason, which goes on from "because"."""
 
 
 def _not(self: Generator, node: exp.Not) -> str:

@@ -67,7 +67,7 @@ def explain(session: Session, explain: Explain) -> Result:
     sql = ai.written_out(session, explain.select.sql.render(session.variables))
     frame = queries.run_sql(session, sql)
     frame, sql = reordered(session, frame, sql)
-    text = rewritten(session, frame, sql) or sql.text
+    text = rewritten(session, frame, sql).text
     names = {model.name.lower(): model.name for model in system.deployed(session)}
     models = session.models & names.keys()
     past = _past(session, names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlllm import planner
 from sqlllm.dialect import RenderedSql
@@ -25,11 +25,24 @@ _QUERY = re.compile(
 )
 
 
-def planned(session: Session, frame: DataFrame, sql: RenderedSql) -> DataFrame:
+class Planned(NamedTuple):
+    """The table of a select, the text that makes it, and why a part of that runs as written ("": none does).
+
+    `reason` goes on from "because", without a full stop: `runs as written, because {reason}.`
+    """
+
+    frame: DataFrame
+    text: str
+    reason: str
+
+
+def planned(session: Session, frame: DataFrame, sql: RenderedSql) -> Planned:
     """`frame`, which is `sql` analysed, or the same table with fewer calls."""
     frame, sql = reordered(session, frame, sql)
-    text = rewritten(session, frame, sql)
-    return frame if text is None else analysed(session.spark, text).toDF(*frame.columns)
+    better = rewritten(session, frame, sql)
+    if better.text == sql.text:
+        return Planned(frame, sql.text, better.reason)
+    return Planned(analysed(session.spark, better.text).toDF(*frame.columns), better.text, better.reason)
 
 
 def first(session: Session, frame: DataFrame, sql: RenderedSql, rows: int) -> DataFrame:
@@ -45,7 +58,7 @@ def first(session: Session, frame: DataFrame, sql: RenderedSql, rows: int) -> Da
         plain = analysed(session.spark, sql.text)
         if not _same(plain, analysed(session.spark, normal)):
             return frame.limit(rows)
-        return planned(session, analysed(session.spark, text), limited).toDF(*frame.columns)
+        return planned(session, analysed(session.spark, text), limited).frame.toDF(*frame.columns)
     except PySparkException:
         return frame.limit(rows)
 
@@ -61,10 +74,11 @@ def with_planned_query(session: Session, sql: RenderedSql) -> RenderedSql:
     except SQLLLMError:  # the statement as written says what is wrong
         return sql
     columns = ", ".join(f"`{name.replace('`', '``')}`" for name in frame.columns)
-    better = rewritten(session, *reordered(session, frame, query))
-    if better is None or len({name.lower() for name in frame.columns}) < len(frame.columns):
+    frame, query = reordered(session, frame, query)
+    better = rewritten(session, frame, query)
+    if better.text == query.text or len({name.lower() for name in frame.columns}) < len(frame.columns):
         return sql
-    text = sql.text[: found.start("query")] + f"select * from ({better}) as llm_planned({columns})"  # noqa: S608
+    text = sql.text[: found.start("query")] + f"select * from ({better.text}) as llm_planned({columns})"  # noqa: S608
     return RenderedSql(text, sql.place)
 
 
@@ -88,23 +102,27 @@ def reordered(session: Session, frame: DataFrame, sql: RenderedSql) -> tuple[Dat
     return changed.toDF(*frame.columns), RenderedSql(text, sql.place)
 
 
-def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> str | None:
-    """What gives the table of `sql` with fewer calls; None if nothing does, or the planner is off."""
+def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> planner.Rewritten:
+    """What gives the table of `sql` with fewer calls, or `sql` and the reason why it runs as written."""
     from pyspark.errors import PySparkException
 
     if not session.settings.llm.planner:
-        return None
+        return planner.Rewritten(sql.text, "the planner is off (llm.planner)")
     spark = session.spark
     try:
         better = planner.rewrite(sql.text, session.models, lambda query: analysed(spark, query).columns)
         normal = planner.normal(sql.text)
+        if better.text == sql.text:
+            return better
         # What sqlglot read must be what Spark read; only then is what was made of it the same, too.
-        if better == sql.text or normal is None or not _same(frame, analysed(spark, normal)):
-            return None
-        kinds = [kind for _, kind in analysed(spark, better).dtypes]
-    except PySparkException:  # a name that means something else in a subquery: run what was written
-        return None
-    return better if kinds == [kind for _, kind in frame.dtypes] else None
+        if normal is None or not _same(frame, analysed(spark, normal)):
+            return planner.Rewritten(sql.text, "sqlglot does not read it as Spark does")
+        kinds = [kind for _, kind in analysed(spark, better.text).dtypes]
+    except PySparkException:  # run what was written
+        return planner.Rewritten(sql.text, "a name in it means something else in a subquery")
+    if kinds != [kind for _, kind in frame.dtypes]:
+        return planner.Rewritten(sql.text, "Spark would give other types of columns")
+    return better
 
 
 def analysed(spark: SparkSession, sql: str) -> DataFrame:

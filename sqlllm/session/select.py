@@ -25,7 +25,7 @@ def select(session: Session, select: Select) -> Result:
     query = session.meter.begin(sql.text)
     frame = queries.run_sql(session, sql)
     if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
-        frame = session.keep(planned(session, frame, sql))  # however often the table is read
+        frame = session.keep(planned(session, frame, sql).frame)  # however often the table is read
         session.meter.check_failures(query, frame, select.place)
         if select.table is None:
             return Result(

@@ -8,7 +8,7 @@ from sqlllm import planner
 
 
 def asked(sql: str) -> list[planner.Asked]:
-    found = planner.asked(planner.rewrite(sql, {"up"}, lambda _: ["id", "p", "q", "c"]), {"up"})
+    found = planner.asked(planner.rewrite(sql, {"up"}, lambda _: ["id", "p", "q", "c"]).text, {"up"})
     assert all("up(" not in one.query for one in found)
     return found
 
