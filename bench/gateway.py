@@ -23,7 +23,7 @@ import psutil
 
 from sqlllm.jobs import cluster
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.jobs.serving.worker.engines import get_engine
 from sqlllm.settings import Settings
 
 from . import report

@@ -23,7 +23,7 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from zlib import crc32
 
-from sqlllm.jobs.serving.prefixes import Prefixes, keys_of
+from sqlllm.jobs.serving.gateway.prefixes import Prefixes, keys_of
 from sqlllm.planner.fields import SAMPLE, field_order
 from sqlllm.udfs.ordering import prefix_order
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlllm.jobs.serving.answers import Answers, Choice
-from sqlllm.jobs.serving.limits import Limits
-from sqlllm.jobs.serving.store import Store, keys
-from sqlllm.jobs.serving.store_redis import RedisStore
-from sqlllm.jobs.serving.store_sqlite import SQLiteStore
-from sqlllm.jobs.serving.usage import Query, UsageFile
+from sqlllm.jobs.serving.gateway.answers import Answers, Choice
+from sqlllm.jobs.serving.gateway.limits import Limits
+from sqlllm.jobs.serving.gateway.store import Store, keys
+from sqlllm.jobs.serving.gateway.store_redis import RedisStore
+from sqlllm.jobs.serving.gateway.store_sqlite import SQLiteStore
+from sqlllm.jobs.serving.gateway.usage import Query, UsageFile
 from sqlllm.settings import QuotaSettings
 
 from . import report

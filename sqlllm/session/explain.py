@@ -11,7 +11,7 @@ import orjson
 from sqlllm import planner
 from sqlllm.dialect.statements import Explain
 from sqlllm.errors import ModelError, TableError
-from sqlllm.jobs.serving.usage import Query
+from sqlllm.jobs.serving.gateway.usage import Query
 from sqlllm.udfs import requests
 
 from . import ai, queries, system

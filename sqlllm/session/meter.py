@@ -15,7 +15,7 @@ import httpx
 from sqlllm import planner
 from sqlllm.errors import ModelError
 from sqlllm.jobs import cluster
-from sqlllm.jobs.serving import usage
+from sqlllm.jobs.serving.gateway import usage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -35,7 +35,7 @@ _STATEMENT = 200  # characters of a statement in the record
 
 @dataclass(slots=True)
 class Used:
-    """What was used since it was last told; the fields are those of `jobs.serving.usage.Usage`."""
+    """What was used since it was last told; the fields are those of `jobs.serving.gateway.usage.Usage`."""
 
     rows: int = 0
     calls: int = 0

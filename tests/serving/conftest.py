@@ -20,7 +20,7 @@ import httpx
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.engines.remote import http as remote_http
+from sqlllm.jobs.serving.worker.engines.remote import http as remote_http
 
 from .provider import Provider, serve
 

@@ -18,7 +18,7 @@ from urllib.parse import quote
 from zlib import crc32
 
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.jobs.serving.worker.engines import get_engine
 
 KEY = "sk-hunter2-hunter2"
 

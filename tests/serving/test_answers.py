@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from sqlllm.jobs.serving.answers import Answers, Choice
-from sqlllm.jobs.serving.limits import Limits, Rate
+from sqlllm.jobs.serving.gateway.answers import Answers, Choice
+from sqlllm.jobs.serving.gateway.limits import Limits, Rate
+from sqlllm.jobs.serving.gateway.store import Key, StoreError
+from sqlllm.jobs.serving.gateway.store_sqlite import SQLiteStore
+from sqlllm.jobs.serving.gateway.usage import Query, Report, Usage, UsageFile, read
 from sqlllm.jobs.serving.protocol import RequestError
-from sqlllm.jobs.serving.store import Key, StoreError
-from sqlllm.jobs.serving.store_sqlite import SQLiteStore
-from sqlllm.jobs.serving.usage import Query, Report, Usage, UsageFile, read
 from sqlllm.settings import QuotaSettings
 
 
@@ -150,7 +150,7 @@ def test_what_was_begun_is_kept_when_its_client_has_gone(tmp_path: Path) -> None
 def test_a_cancelled_statement_s_calls_end_and_who_waited_for_them_asks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sqlllm.jobs.serving.limits._PAUSE", 1.0)
+    monkeypatch.setattr("sqlllm.jobs.serving.gateway.limits._PAUSE", 1.0)
 
     async def check() -> None:
         house = House(tmp_path)

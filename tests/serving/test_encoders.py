@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.engines import transformers
+from sqlllm.jobs.serving.worker.engines import transformers
 from tests.tiny import make_tiny_encoder
 
 pytestmark = pytest.mark.slow

@@ -10,14 +10,14 @@ import pytest
 
 from sqlllm.errors import ModelError
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines import check_folder, deepspeed, get_engine, llama_cpp, oracle, transformers
-from sqlllm.jobs.serving.engines.llama_cpp_model import LlamaCppModel
-from sqlllm.jobs.serving.engines.oracle import OracleModel
-from sqlllm.jobs.serving.engines.remote.openai import OpenAIModel
-from sqlllm.jobs.serving.engines.transformers_chat import TransformersModel
-from sqlllm.jobs.serving.engines.transformers_embed import EmbeddingModel
-from sqlllm.jobs.serving.engines.transformers_rank import RankingModel
-from sqlllm.jobs.serving.engines.vllm import VLLMModel
+from sqlllm.jobs.serving.worker.engines import check_folder, deepspeed, get_engine, llama_cpp, oracle, transformers
+from sqlllm.jobs.serving.worker.engines.llama_cpp_model import LlamaCppModel
+from sqlllm.jobs.serving.worker.engines.oracle import OracleModel
+from sqlllm.jobs.serving.worker.engines.remote.openai import OpenAIModel
+from sqlllm.jobs.serving.worker.engines.transformers_chat import TransformersModel
+from sqlllm.jobs.serving.worker.engines.transformers_embed import EmbeddingModel
+from sqlllm.jobs.serving.worker.engines.transformers_rank import RankingModel
+from sqlllm.jobs.serving.worker.engines.vllm import VLLMModel
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving"
 MODELS: dict[str, tuple[type, ...]] = {

@@ -13,10 +13,10 @@ import orjson
 import pytest
 from starlette.requests import Request
 
-from sqlllm.jobs.serving import gateway as gateways
-from sqlllm.jobs.serving.models import Model
+from sqlllm.jobs.serving.gateway import app as gateways
+from sqlllm.jobs.serving.gateway.models import Model
+from sqlllm.jobs.serving.gateway.usage import Query
 from sqlllm.jobs.serving.protocol import SSE_DONE, RequestError, sse
-from sqlllm.jobs.serving.usage import Query
 from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}

@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
-from sqlllm.jobs.serving.engines.transformers_chat import TransformersModel
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines.transformers_chat import TransformersModel
 
 VOCABULARY = 50
 
@@ -56,7 +56,7 @@ class Tokenizer:
 
 
 def load() -> tuple[TransformersModel, Weights]:
-    from sqlllm.jobs.serving.engines.generation import Batcher
+    from sqlllm.jobs.serving.worker.engines.generation import Batcher
 
     weights, tokenizer = Weights(), Tokenizer()
     batcher = Batcher(weights, tokenizer, max_batch_size=8, kv_cache_memory_bytes=2**20)

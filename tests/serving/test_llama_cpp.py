@@ -13,10 +13,10 @@ import pytest
 
 from sqlllm.errors import ModelError, OptionError
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.engines import get_engine, gguf_header, routes
-from sqlllm.jobs.serving.engines.llama_cpp import LlamaCpp
-from sqlllm.jobs.serving.meta import meta
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines import get_engine, gguf_header, routes
+from sqlllm.jobs.serving.worker.engines.llama_cpp import LlamaCpp
+from sqlllm.jobs.serving.worker.meta import meta
 from sqlllm.session.llm import kinds
 from tests.tiny import make_tiny_model
 

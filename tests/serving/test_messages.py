@@ -15,9 +15,10 @@ import httpx
 import openai
 import pytest
 
-from sqlllm.jobs.serving import ModelSpec, Serving, messages
-from sqlllm.jobs.serving.engines.remote import messages as provider
+from sqlllm.jobs.serving import ModelSpec, Serving
+from sqlllm.jobs.serving.gateway import messages
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines.remote import messages as provider
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": '{"city":"Bonn"}'}}
 PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}

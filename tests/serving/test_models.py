@@ -12,9 +12,10 @@ import pytest
 from ray.exceptions import RayTaskError
 
 from sqlllm.errors import ModelError, SetupError
-from sqlllm.jobs.serving import ModelSpec, Serving, models
-from sqlllm.jobs.serving.access import Caller
-from sqlllm.jobs.serving.first import first_answer
+from sqlllm.jobs.serving import ModelSpec, Serving
+from sqlllm.jobs.serving.deploy.first import first_answer
+from sqlllm.jobs.serving.gateway import models
+from sqlllm.jobs.serving.gateway.access import Caller
 from sqlllm.jobs.serving.protocol import RequestError
 from sqlllm.settings import Settings
 

@@ -13,8 +13,8 @@ import pytest
 
 from sqlllm.errors import ModelError, OptionError
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines.oracle import Oracle, OracleModel
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines.oracle import Oracle, OracleModel
 
 from .conftest import user
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.placement import routing
-from sqlllm.jobs.serving.prefixes import Prefixes, keys_of
+from sqlllm.jobs.serving.deploy.placement import routing
+from sqlllm.jobs.serving.gateway.prefixes import Prefixes, keys_of
 
 from .conftest import Reference, user
 
@@ -49,7 +49,7 @@ def test_a_prompt_goes_where_most_of_it_is_known_unless_there_is_more_to_do() ->
 
 
 def test_what_was_seen_long_ago_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sqlllm.jobs.serving.prefixes._REMEMBERED", 10)
+    monkeypatch.setattr("sqlllm.jobs.serving.gateway.prefixes._REMEMBERED", 10)
     prefixes = Prefixes[str]()
     long, short = keys_of({"prompt": "x" * 640}), keys_of({"prompt": "y"})
     prefixes.saw("a", long)

@@ -15,8 +15,8 @@ from botocore.credentials import Credentials
 
 from sqlllm.errors import OptionError
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines.remote.bedrock import SigV4
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines.remote.bedrock import SigV4
 
 from . import provider as fake
 from .provider import KEY, Provider, ask, call, fails, frame, garbage, hangs_up, loaded, signature

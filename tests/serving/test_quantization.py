@@ -14,7 +14,7 @@ import pytest
 from sqlllm.errors import ModelError
 from sqlllm.jobs.conversion import bits
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.jobs.serving.worker.engines import get_engine
 from tests.tiny import make_tiny_encoder
 
 from .conftest import Reference, user

@@ -11,9 +11,9 @@ from pydantic import SecretStr
 
 from sqlllm.errors import OptionError
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines.remote.options import ignored, parse
-from sqlllm.jobs.serving.engines.remote.providers import PROVIDERS
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines.remote.options import ignored, parse
+from sqlllm.jobs.serving.worker.engines.remote.providers import PROVIDERS
 
 from . import provider as fake
 from .provider import KEY, Provider, ask, call, fails, garbage, half, hangs_up, loaded, says

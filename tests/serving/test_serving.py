@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from sqlllm.errors import ModelError, OptionError, SetupError
 from sqlllm.jobs.serving import ModelSpec, Serving
-from sqlllm.jobs.serving.engines import get_engine
+from sqlllm.jobs.serving.worker.engines import get_engine
 from sqlllm.settings import Settings
 
 from .conftest import ENGINES_WITH_WEIGHTS, Reference, user
@@ -143,7 +143,7 @@ def test_a_port_in_use_is_named() -> None:
         (
             "import sys",
             "from sqlllm.errors import SetupError",
-            "from sqlllm.jobs.serving.ports import reserve",
+            "from sqlllm.jobs.serving.deploy.ports import reserve",
             "try: reserve('127.0.0.1', int(sys.argv[1]))",
             "except SetupError as error: sys.exit(str(error))",
         )
@@ -158,7 +158,7 @@ def test_a_port_in_use_is_named() -> None:
 
 
 def test_a_free_port_is_held_until_the_gateway_has_it() -> None:
-    from sqlllm.jobs.serving.ports import reserve
+    from sqlllm.jobs.serving.deploy.ports import reserve
 
     with reserve("127.0.0.1", 0) as held:
         port = held.getsockname()[1]

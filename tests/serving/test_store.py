@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.fingerprint import fingerprint
-from sqlllm.jobs.serving.store import Store, StoreError, is_deterministic, keys
-from sqlllm.jobs.serving.store_redis import RedisStore
-from sqlllm.jobs.serving.store_sqlite import SQLiteStore
+from sqlllm.jobs.serving.gateway.store import Store, StoreError, is_deterministic, keys
+from sqlllm.jobs.serving.gateway.store_redis import RedisStore
+from sqlllm.jobs.serving.gateway.store_sqlite import SQLiteStore
+from sqlllm.jobs.serving.worker.fingerprint import fingerprint
 
 T = TypeVar("T")
 DAY = 86_400
@@ -127,7 +127,7 @@ def test_an_old_answer_is_none(tmp_path: Path) -> None:
 def test_what_was_put_survives_a_kill(tmp_path: Path) -> None:
     code = (
         "import asyncio, os, signal, sys; from pathlib import Path\n"
-        "from sqlllm.jobs.serving.store_sqlite import SQLiteStore\n"
+        "from sqlllm.jobs.serving.gateway.store_sqlite import SQLiteStore\n"
         "store = SQLiteStore(Path(sys.argv[1]), max_bytes=2**20, ttl=0)\n"
         "asyncio.run(store.put({b'a': b'1'})); os.kill(os.getpid(), signal.SIGKILL)"
     )

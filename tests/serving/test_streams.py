@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sqlllm.jobs.serving import streams
+from sqlllm.jobs.serving.gateway import streams
 from sqlllm.jobs.serving.protocol import SSE_DONE, sse
 
 PIECE = sse({"choices": [{"delta": {"content": "x"}}]})

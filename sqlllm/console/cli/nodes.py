@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlllm.errors import SQLLLMError
 from sqlllm.jobs import cluster
-from sqlllm.jobs.serving.ports import reachable
+from sqlllm.jobs.serving.deploy.ports import reachable
 from sqlllm.settings import Settings
 from sqlllm.version import __version__
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from sqlllm import tls
 from sqlllm.errors import OptionError, SetupError
 from sqlllm.jobs import cluster
-from sqlllm.jobs.serving.ports import reachable
+from sqlllm.jobs.serving.deploy.ports import reachable
 from sqlllm.session import Session
 
 from . import flags

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.serving import Autoscale, ModelSpec
-from sqlllm.jobs.serving.engines import get_engine, llama_cpp
+from sqlllm.jobs.serving.worker.engines import get_engine, llama_cpp
 from sqlllm.udfs.ai import FUNCTIONS as AI_FUNCTIONS
 from sqlllm.udfs.functions import FUNCTIONS as LLM_FUNCTIONS
 from sqlllm.udfs.transport import Endpoint

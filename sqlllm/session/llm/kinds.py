@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sqlllm.errors import OptionError, suggest
-from sqlllm.jobs.serving.engines import gguf_header
-from sqlllm.jobs.serving.engines.folders import TASKS, task
+from sqlllm.jobs.serving.worker.engines import gguf_header
+from sqlllm.jobs.serving.worker.engines.folders import TASKS, task
 
 PREFIX = "custom/"
 # What a model of that name does; the rest, its layout and its chat template, is in the folder.

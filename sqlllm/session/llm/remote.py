@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines.remote.options import ignored, parse
-from sqlllm.jobs.serving.engines.remote.providers import PROVIDERS, resolve
+from sqlllm.jobs.serving.worker.engines.remote.options import ignored, parse
+from sqlllm.jobs.serving.worker.engines.remote.providers import PROVIDERS, resolve
 
 from .. import options as checks
 from .setup import requested

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from sqlllm.jobs.serving import ModelSpec
-from sqlllm.jobs.serving.engines import sounds
-from sqlllm.jobs.serving.engines.transformers import Transformers
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines import sounds
+from sqlllm.jobs.serving.worker.engines.transformers import Transformers
 
 RATE = 16_000
 MARKS = [

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sqlllm.jobs.serving.engines import sounds
+from sqlllm.jobs.serving.worker.engines import sounds
 from tests import tiny_media
 
 from .made import MARKS, RATE, heard, load, refusal, sound

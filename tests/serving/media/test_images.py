@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sqlllm.jobs.serving.engines import pictures
+from sqlllm.jobs.serving.worker.engines import pictures
 from tests import tiny_media
 
 from .made import MARKS, load, picture, refusal

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sqlllm.jobs.serving.engines import sounds
-from sqlllm.jobs.serving.engines.together import Lane
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.worker.engines import sounds
+from sqlllm.jobs.serving.worker.engines.together import Lane
 
 from .made import MARKS, RATE, tone
 

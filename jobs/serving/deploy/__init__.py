@@ -1,0 +1,1 @@
+"""What the driver does: places models on Ray Serve, and follows their life."""

@@ -1,0 +1,314 @@
+"""Deploy models on Ray Serve behind one gateway."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlllm.errors import ModelError, OptionError, suggest
+
+from ... import cluster
+from .. import applications
+from ..applications import GATEWAY, MODEL_PREFIX
+from ..spec import Deployment, ModelSpec
+from ..worker.engines import get_engine
+from . import front, logs, placement
+from .first import first_answer
+from .front import Front
+
+if TYPE_CHECKING:
+    import httpx
+    from ray.serve.schema import ApplicationStatusOverview
+
+    from sqlllm.settings import Settings
+
+    from ..worker.server import WorkerLoad
+
+
+_ROOM_SECONDS = 5.0
+_DRAIN_SECONDS = 120.0  # that a worker which is replaced may take for the answers it has begun
+# After which it first looks whether there are any; by then no router sends it more, and one that does tries another.
+_DRAIN_LOOP_SECONDS = 0.5
+
+
+class Serving:
+    """The gateway and the models behind it; starts Ray if need be. Also a context manager.
+
+    On a cluster that is joined by address, gateway and models outlive this process, and other sessions share them.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._front = Front()
+        self._deployed_here: set[str] = set()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def endpoint(self) -> str:
+        """The gateway's URL, without `/v1`; empty before `start`."""
+        return self._front.url
+
+    @property
+    def certificate(self) -> str:
+        """The gateway's, as PEM; empty without TLS."""
+        return self._front.certificate
+
+    def client(self, **options: Any) -> httpx.Client:
+        """A client of the gateway that has started, with its key; `options` are httpx's."""
+        return self._front.client(self._settings.serving.api_key, **options)
+
+    def start(self) -> bool:
+        """Start the gateway, or find the cluster's, and wait until it is up; whether it was started here.
+
+        Raises: SetupError if the port is in use, or the certificate is none.
+        """
+        self._start()
+        applications.wait_until_running(GATEWAY, self._deadline())
+        return self._front.is_new
+
+    def deploy(self, spec: ModelSpec, on_progress: Callable[[str], None] = lambda _: None) -> Deployment:
+        """Deploy a model and wait until it answers; the same spec again does nothing, another one replaces the old.
+
+        Requests are answered meanwhile: by the old workers where there is room for both, else they wait for the new
+        ones. If the new one does not load, the old one stays.
+
+        Raises: OptionError for a wrong option, ModelError with the engine's own reason if the model does not load.
+        """
+        engine = get_engine(spec.engine)
+        spec = spec.with_secrets(self._settings.secrets)
+        options = engine.parse(spec.options)
+        if not cluster.address(self._settings.ray):  # else the folder lies where only the cluster's nodes see it
+            engine.check(spec, options)
+        started = time.monotonic()
+        self._start()
+        self._check_names(spec)
+        resources = _resources(spec)
+        application = MODEL_PREFIX + spec.name
+        previous = self._deployed(spec.name)
+        if previous == spec and applications.statuses()[application].status == "RUNNING":
+            return self._row(spec, applications.statuses()[application])
+        placement.check_capacity(spec, resources)
+        surge = not self._lacks_room(spec, resources, previous)
+        answers = False
+        self._deployed_here.add(spec.name)
+        applications.remember(spec)
+        try:
+            self._run(spec, surge=surge)
+            self._wait(spec, on_progress)
+            answers = True
+        finally:
+            if not answers and previous is not None:  # it failed, or the user stopped it
+                self._restore(previous)
+            elif not answers:
+                self.undeploy(spec.name)
+        return self._row(spec, applications.statuses()[application], time.monotonic() - started)
+
+    def find(self, name: str) -> Deployment:
+        """The deployed model of that name; ModelError if there is none."""
+        self._start()
+        spec = self._deployed(name)
+        if spec is None:
+            known = [model.name for model in self.models()]
+            cure = suggest(name, known, what="models") if known else 'None is deployed: leave out reconnect="true".'
+            raise ModelError(f"there is no model {name} to reconnect to", cure=cure)
+        return self._row(spec, applications.statuses()[MODEL_PREFIX + name])
+
+    def undeploy(self, name: str) -> None:
+        """Remove a model; does nothing if it is not there."""
+        self._deployed_here.discard(name)
+        applications.delete(MODEL_PREFIX + name, wait=True)
+        applications.forget(name)
+
+    def models(self) -> list[Deployment]:
+        """Every deployed model, by name."""
+        self._start()
+        return [self._row(spec, status) for spec, status in self._specs()]
+
+    def workers(self, name: str) -> list[WorkerLoad]:
+        """What each ready worker of a model does now; empty, and none is started, while it has none."""
+        from ray import serve
+
+        if not self._ready(name):
+            return []
+        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+        loads: list[WorkerLoad] = applications.answer(lambda: handle.broadcast("load").results(timeout_s=30))
+        return sorted(loads, key=lambda load: load.worker)
+
+    def count_tokens(self, name: str, batch: list[list[dict[str, Any]]]) -> list[int]:
+        """Tokens of each conversation, as the model counts them; nothing is generated."""
+        from ray import serve
+
+        from ..gateway.models import FAILURES, unavailable
+
+        try:
+            handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+            found: list[int] = applications.answer(lambda: handle.count_tokens.remote(batch).result(timeout_s=120))
+        except FAILURES as error:
+            raise ModelError(f"model {name} does not count tokens: {unavailable(name, error).message}") from None
+        except TimeoutError:
+            raise ModelError(f"model {name} has not counted tokens within 120 s") from None
+        return found
+
+    def counts(self, name: str) -> dict[str, int]:
+        """What the workers of a model have counted since they started; empty if its engine does not count."""
+        from ray import serve
+
+        if not self._ready(name):
+            return {}
+
+        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+        total: dict[str, int] = {}
+        for counts in applications.answer(lambda: handle.broadcast("counts").results(timeout_s=30)):
+            for key, value in counts.items():
+                total[key] = total.get(key, 0) + value
+        return total
+
+    def logs(self, name: str, last: int = 200) -> list[tuple[str, str]]:
+        """Worker and line: the `last` lines of what each worker of a model wrote; empty if it is not there."""
+        return logs.read(MODEL_PREFIX + name, last)
+
+    def close(self) -> None:
+        """Remove the models deployed here, unless they live on a cluster that was joined.
+
+        The gateway lives as long as Ray: it and anything else that is left ends with `cluster.stop()`, at the latest
+        with the process.
+        """
+        if not cluster.address(self._settings.ray):
+            for name in self._deployed_here:
+                applications.delete(MODEL_PREFIX + name, wait=False)
+        self._deployed_here.clear()
+        self._front = Front()
+
+    def _start(self) -> None:
+        """Start the gateway without waiting for it, so that a model can load at the same time."""
+        if not self._front.url:
+            self._front = front.start(self._settings)
+
+    def _run(self, spec: ModelSpec, *, surge: bool) -> None:
+        from ..worker.server import ModelServer
+
+        applications.run(
+            ModelServer,
+            spec.model_dump(),
+            _gpus(spec),
+            os.environ.get("OMP_NUM_THREADS"),
+            application=MODEL_PREFIX + spec.name,
+            route_prefix=None,
+            name=applications.DEPLOYMENT,
+            max_ongoing_requests=spec.concurrency,
+            max_queued_requests=4 * spec.concurrency,
+            max_constructor_retry_count=1,
+            max_surge_percent=100 if surge else 0,  # the new workers beside the old ones, or in their place
+            graceful_shutdown_timeout_s=_DRAIN_SECONDS,
+            graceful_shutdown_wait_loop_s=_DRAIN_LOOP_SECONDS,
+            **placement.scaling(spec),
+            **placement.routing(spec),
+            **_resources(spec),
+        )
+
+    def _restore(self, spec: ModelSpec) -> None:
+        """Have the model that was there answer again; workers of it that still run go on."""
+        applications.remember(spec)
+        self._run(spec, surge=True)
+
+    def _lacks_room(self, spec: ModelSpec, resources: dict[str, Any], previous: ModelSpec | None) -> bool:
+        """Whether a model can only take the place of what it replaces.
+
+        Refuses what the models that run here leave no room for at all: an embedded Ray gets no more nodes.
+        """
+        import ray
+
+        held = placement.needs(previous, _resources(previous)) if previous else Counter[str]()
+        deadline = time.monotonic() + _ROOM_SECONDS
+        while placement.lacking(spec, resources, free := ray.available_resources()):  # type: ignore[no-untyped-call]
+            lacking = placement.lacking(spec, resources, held + Counter(free))
+            if not lacking or cluster.address(self._settings.ray):
+                return True
+            if time.monotonic() > deadline:
+                kind, wanted, free = lacking
+                names = ", ".join(model.name for model in self.models()) or "none"
+                raise ModelError(
+                    f"model {spec.name} needs {wanted:g} {kind}s and {free:g} are free; deployed: {names}",
+                    cure=f"Undeploy one, or start with --set ray.num_cpus={4 * (os.cpu_count() or 1)}."
+                    if kind == "CPU"
+                    else "Undeploy one.",
+                )
+            time.sleep(0.1)  # what an ended model held is given back a moment later
+        return False
+
+    def _check_names(self, spec: ModelSpec) -> None:
+        """OptionError for a name that another model has."""
+        for other, _ in self._specs():
+            taken = {spec.name, *spec.aliases} & {other.name, *other.aliases}
+            if taken and other.name != spec.name:
+                cure = f"Choose another one, or undeploy {other.name}."
+                raise OptionError(f"{min(taken)} is a name of the model {other.name}", cure=cure)
+
+    def _specs(self) -> Iterator[tuple[ModelSpec, ApplicationStatusOverview]]:
+        """What every model that is there was last deployed with, and how it is, by name."""
+        for application, status in sorted(applications.statuses().items()):
+            name = application.removeprefix(MODEL_PREFIX)
+            if application != name and (spec := self._deployed(name)) is not None:
+                yield spec, status
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._settings.serving.load_timeout
+
+    def _deployed(self, name: str) -> ModelSpec | None:
+        """What a model that is there, or is on its way, was last deployed with."""
+        status = applications.statuses().get(MODEL_PREFIX + name)
+        return applications.recall(name) if status is not None and status.status != "DELETING" else None
+
+    def _ready(self, name: str) -> int:
+        status = applications.statuses().get(MODEL_PREFIX + name)
+        return applications.workers(status) if status else 0
+
+    def _row(self, spec: ModelSpec, status: ApplicationStatusOverview, seconds: float = 0.0) -> Deployment:
+        ready = applications.workers(status)
+        state = "IDLE" if status.status == "RUNNING" and not ready else str(status.status.value)
+        return Deployment(spec.name, spec.engine, state, self.endpoint, spec.model_path, ready, round(seconds, 1))
+
+    def _wait(self, spec: ModelSpec, on_progress: Callable[[str], None]) -> None:
+        """Until the model answers through the gateway."""
+        shown = -1
+
+        def show(workers: int) -> None:
+            nonlocal shown
+            if workers != shown:
+                on_progress(f"{spec.name}: loading with {spec.engine}, {workers} of {spec.least_workers} workers ready")
+                shown = workers
+
+        deadline = self._deadline()
+        try:
+            applications.wait_until_running(MODEL_PREFIX + spec.name, deadline, show)
+            applications.wake(MODEL_PREFIX + spec.name, deadline)  # it takes the place of one that had no worker
+            applications.wait_until_running(GATEWAY, deadline)
+        except ModelError as error:
+            raise ModelError(f"model {spec.name} did not load: {error.message}", cure=error.cure) from None
+        on_progress(f"{spec.name}: waiting for the first answer")
+        with self.client(timeout=max(10.0, deadline - time.monotonic())) as http:
+            first_answer(http, spec, deadline)
+
+
+def _gpus(spec: ModelSpec) -> float:
+    """GPUs per worker."""
+    import ray
+
+    if spec.gpus_per_worker is not None:
+        return spec.gpus_per_worker
+    return 1.0 if ray.cluster_resources().get("GPU") else 0.0  # type: ignore[no-untyped-call]
+
+
+def _resources(spec: ModelSpec) -> dict[str, Any]:
+    """What Ray sets aside for one worker."""
+    engine = get_engine(spec.engine)
+    return placement.resources(spec, engine.resources(spec, engine.parse(spec.options), _gpus(spec)))

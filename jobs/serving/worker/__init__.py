@@ -1,0 +1,1 @@
+"""What holds a model: the server of one worker, and the engines."""
