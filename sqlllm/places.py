@@ -7,6 +7,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from rich.cells import cell_len
+
 SECRET_KEY = re.compile(r"(api_?key|secret|token(?!izer|s\b|_ids)|passw(or)?d|access_key|credential)", re.IGNORECASE)
 """Names whose values are never shown."""
 
@@ -60,6 +62,16 @@ def _stars(text: str) -> str:
     return re.sub(r"[^\n]", "*", text)
 
 
+def carets(before: str, within: str) -> str:
+    """The line under a line of text that points at `within`, which stands after `before`.
+
+    Positions count characters (Unicode code points); a terminal gives an emoji two cells and an accent none.
+    """
+    # A tab is as wide as the terminal makes it, so the line repeats it.
+    indent = "\t".join(" " * cell_len(part) for part in before.split("\t"))
+    return indent + "^" * max(cell_len(within), 1)
+
+
 @dataclass(frozen=True)
 class Source:
     """One script: its text and the name errors show for it (a path, or `<script>`)."""
@@ -72,7 +84,7 @@ class Source:
         return [0, *(match.end() for match in re.finditer("\n", self.text))]
 
     def position(self, offset: int) -> tuple[int, int]:
-        """Line and column of `offset`, both counted from 1."""
+        """Line and column of `offset`, both counted from 1, the column in characters (Unicode code points)."""
         line = bisect_right(self._line_starts, offset)
         return line, offset - self._line_starts[line - 1] + 1
 
@@ -114,13 +126,16 @@ class Place:
 
     def quote(self) -> str:
         """The line this place starts in, with carets under the place."""
+        line, before, within, after = self.in_line()
+        gutter = f"{line} | "
+        return f"{gutter}{before}{within}{after}\n{' ' * (len(gutter) - 2)}| {carets(before, within)}"
+
+    def in_line(self) -> tuple[int, str, str, str]:
+        """The number of the line this place starts in, and its text before, within and after this place."""
         line, column = self.source.position(self.start)
         shown = self.source.line(line)
-        # A tab is as wide as the terminal makes it, so the caret line repeats it.
-        indent = "".join("\t" if char == "\t" else " " for char in shown[: column - 1])
-        width = max(1, min(self.end - self.start, len(shown) - column + 1))
-        gutter = f"{line} | "
-        return f"{gutter}{shown}\n{' ' * (len(gutter) - 2)}| {indent}{'^' * width}"
+        first, last = column - 1, max(column - 1 + self.end - self.start, column)
+        return line, shown[:first], shown[first:last], shown[last:]
 
     def __str__(self) -> str:
         line, column = self.source.position(self.start)

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sqlllm.errors import ScriptErrors, SQLLLMError
-from sqlllm.places import Place, mask_secrets
+from sqlllm.places import Place, carets, mask_secrets
 from sqlllm.session.values import cell, plain
 
 from .view import View
@@ -113,16 +113,13 @@ def _one(error: SQLLLMError) -> Text:
 
 
 def _place(place: Place) -> Text:
-    line, column = place.source.position(place.start)
-    code = place.source.line(line)
-    end = min(max(column - 1 + place.end - place.start, column), len(code))
+    line, before, within, after = place.in_line()
     return Text.assemble(
         (f"{place}\n", "dim"),
         (f"{line} | ", "dim"),
-        code[: column - 1],
-        (code[column - 1 : end], "bold red underline"),
-        code[end:],
-        "\n" if end > column - 1 else "",
-        (" " * (len(f"{line} ")) + "| " + "".join("\t" if char == "\t" else " " for char in code[: column - 1]), "dim"),
-        ("^" * max(end - column + 1, 1), "bold red"),
+        before,
+        (within, "bold red underline"),
+        after,
+        (f"\n{' ' * len(f'{line} ')}| ", "dim"),
+        (carets(before, within), "bold red"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import OptionError, ParseError, suggest
+from ..errors import ParseError, suggest
 from .clauses import Cursor
 from .statements import Cell, Option, Options
 from .text import Text
@@ -15,7 +15,7 @@ def parse_cell(cursor: Cursor) -> Cell | None:
     """The cell of a CELL token; None if the header says that SQL follows."""
     token, source = cursor.tokens[cursor.index], cursor.source
     cursor.index += 1
-    end, kind, params = token.start, "", dict[str, Option]()
+    end, kind, params = token.start, "", list[Option]()
     for line in header_lines(source.text, token.start):
         end = line.end()
         key, key_place = line["key"], source.place(line.start("key"), line.end("key"))
@@ -26,11 +26,9 @@ def parse_cell(cursor: Cursor) -> Cell | None:
                 )
             kind = key.lower()
             continue
-        if key in params:
-            raise OptionError(f"cell parameter {key} is given twice", place=key_place, key=key)
         value = line["value"].rstrip()
         place = source.place(line.start("value"), line.start("value") + len(value))
-        params[key] = Option(key, cursor.make(value, place, place.start), key_place)
+        params.append(Option(key, cursor.make(value, place, place.start), key_place))
     place = source.place(token.start, end)
     if not kind:
         raise ParseError("this cell header names no kind", cure="Write --%python or another kind above.", place=place)

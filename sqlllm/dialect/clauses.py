@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from ..errors import OptionError, ParseError, ScriptError, nearest
+from ..errors import ParseError, ScriptError, nearest
 from ..places import Place, Source
 from .statements import Option, Options
 from .text import Text
@@ -137,8 +137,11 @@ class Cursor:
         return self._run(_BARE)
 
     def options(self) -> Options:
-        """An optional `where` clause; raises ParseError. A leading `and` is fine, as Byzer has it."""
-        options: dict[str, Option] = {}
+        """An optional `where` clause; raises ParseError. A leading `and` is fine, as Byzer has it.
+
+        Of an option that is given twice the last one counts, also as Byzer has it.
+        """
+        options: list[Option] = []
         self.accept("where", "options")
         self.accept("and")
         while self._at_option():
@@ -151,17 +154,7 @@ class Cursor:
                 error.cure = f"Did you mean {near} in place of {key}?" if near else error.cure
                 raise error
             self.index += 1
-            option = Option(key, self.value(key), key_place)
-            if key in options:
-                self.errors.append(
-                    OptionError(
-                        f"option {key} is given twice",
-                        cure=f"Keep one; the first is in line {options[key].key_place.line}.",
-                        place=key_place,
-                        key=key,
-                    )
-                )
-            options.setdefault(key, option)
+            options.append(Option(key, self.value(key), key_place))
             if self.accept("and"):
                 if not self._at_option():
                     raise self.unexpected("an option after `and`")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ..errors import ParseError, ScriptError, nearest, suggest
+from ..errors import ParseError, ScriptError, nearest
 from ..places import Source
 from .cells import parse_cell
 from .clauses import CLAUSE_WORDS, STRINGS, Cursor
@@ -29,6 +29,9 @@ from .statements import (
 )
 from .text import Text
 from .tokens import Kind, Tokenizer
+
+QUERIES = frozenset({"select", "with", "from", "table", "values", "("})
+"""What a query begins with: `from t |> where a > 1`, `table t` and `values (1), (2)` are Spark's."""
 
 SAVE_MODES = {mode.lower(): mode for mode in ("overwrite", "append", "errorIfExists", "ignore")}
 
@@ -96,10 +99,9 @@ def _unknown(cursor: Cursor) -> ParseError:
     place = cursor.source.place(token.start, token.end)
     if token.kind is not Kind.WORD:
         return ParseError(f"expected a statement, found `{token.text[:40]}`", place=place)
-    known = [keyword for keyword in STATEMENTS if keyword.isalpha()]
-    return ParseError(
-        f"unknown statement {token.text}", cure=suggest(token.text, known, what="statements"), place=place
-    )
+    near = nearest(token.text, [keyword for keyword in STATEMENTS if keyword.isalpha()])
+    cure = f"Did you mean {near}?" if near else _CURES.get(token.text.lower(), _OPENINGS)
+    return ParseError(f"unknown statement {token.text}", cure=cure, place=place)
 
 
 def _load(cursor: Cursor, start: int) -> Load:
@@ -170,7 +172,7 @@ def _explain(cursor: Cursor, start: int) -> Explain | Sql:
         return _spark_sql(cursor, start)
     cursor.index += 1
     first = cursor.index
-    if cursor.word() not in {"select", "with"} and not cursor.at("("):
+    if (token := cursor.peek()) is None or token.text.lower() not in QUERIES:
         raise cursor.unexpected("a select after `explain llm`")
     cursor.index += 1
     select = _select(cursor, first)
@@ -188,7 +190,9 @@ def _spark_sql(cursor: Cursor, start: int) -> Sql:
     return Sql(place=cursor.place(start), keyword=keyword, sql=_sql_text(cursor, start, cursor.index))
 
 
-def _set(cursor: Cursor, start: int) -> Set:
+def _set(cursor: Cursor, start: int) -> Set | Sql:
+    if _is_sparks_set(cursor):
+        return _spark_sql(cursor, start)
     key = cursor.path("a variable name")
     cursor.expect_symbol("=", f"`=` after {key}")
     token = cursor.peek()
@@ -200,6 +204,23 @@ def _set(cursor: Cursor, start: int) -> Set:
     else:
         value = cursor.bare()
     return Set(key=key, value=value, options=cursor.options(), place=cursor.place(start))
+
+
+def _is_sparks_set(cursor: Cursor) -> bool:
+    """Whether `set` opens a statement of Spark's: `set var x = 1`, `set time zone ...`, `set;`, `set -v;`."""
+    token, following = cursor.peek(), cursor.peek(1)
+    if token is None:
+        return True
+    if cursor.word() in _SPARK_SETS:
+        return following is not None and following.text not in ("=", ".")
+    return token.text == "-" and following is not None and following.text.lower() == "v"
+
+
+def _load_or_sql(cursor: Cursor, start: int) -> Load | Sql:
+    following = cursor.peek(1)
+    if cursor.word() == "data" and following is not None and following.text.lower() in ("inpath", "local"):
+        return _spark_sql(cursor, start)  # Hive's: load data inpath '/a' into table t
+    return _load(cursor, start)
 
 
 def _connect(cursor: Cursor, start: int) -> Connect:
@@ -285,6 +306,7 @@ def _module_and_path(cursor: Cursor) -> tuple[Text, Text]:
 def _sql_text(cursor: Cursor, start: int, end: int) -> SqlText:
     place = cursor.place(start, end)
     sql = SqlText(place.text, place)
+    sql.__dict__["tokens"] = tuple(cursor.tokens[start:end])  # as it would read them itself
     broken: list[ParseError] = []
     sql.check(broken)
     cursor.errors += broken
@@ -292,12 +314,10 @@ def _sql_text(cursor: Cursor, start: int, end: int) -> SqlText:
 
 
 STATEMENTS: dict[str, Callable[[Cursor, int], Statement]] = {
-    "load": _load,
+    "load": _load_or_sql,
     "save": _save,
-    "select": _select,
-    "with": _select,
+    **dict.fromkeys(QUERIES, _select),
     "explain": _explain,
-    "(": _select,
     "set": _set,
     "connect": _connect,
     "train": _run,
@@ -309,14 +329,32 @@ STATEMENTS: dict[str, Callable[[Cursor, int], Statement]] = {
     "!": _macro,
     **dict.fromkeys(
         (
-            "insert", "create", "drop", "refresh", "alter", "analyze", "cache", "comment", "delete", "desc",
-            "describe", "merge", "show", "truncate", "uncache", "update", "use",
+            "insert", "create", "drop", "refresh", "alter", "add", "analyze", "cache", "call", "clear", "comment",
+            "declare", "delete", "desc", "describe", "execute", "list", "merge", "msck", "repair", "replace", "reset",
+            "show", "truncate", "uncache", "update", "use",
+            "convert", "generate", "optimize", "reorg", "restore", "vacuum",  # Delta's
         ),
         _spark_sql,
     ),
 }  # fmt: skip
+_OPENINGS = (
+    "A statement begins with load, save, select, set, run, connect, register, include, `!`, or a word of Spark's"
+    " (create, insert, show ...)."
+)
+_CURES = {
+    "begin": "Spark's compound statements are not supported: write !if ... !fi; and a --%python cell for loops.",
+    "open": "Cursors are not supported: write a select, and a --%python cell for loops.",
+    "grant": "Who may use what is set where the data is stored.",
+    "revoke": "Who may use what is set where the data is stored.",
+    "commit": "Each statement stands on its own: there are no transactions.",
+    "rollback": "Each statement stands on its own: there are no transactions.",
+}
 # Statements that a line may open with after a missing `;`. The others also open lines inside SQL.
-_RESUME = STATEMENTS.keys() - {"with", "(", "comment", "use", "show", "update", "delete"}
+_RESUME = STATEMENTS.keys() - {
+    *QUERIES - {"select"}, "add", "call", "clear", "comment", "convert", "delete", "generate", "list", "replace",
+    "reset", "restore", "show", "update", "use",
+}  # fmt: skip
+_SPARK_SETS = ("catalog", "role", "time", "timezone", "var", "variable")
 _BEFORE_END: dict[type[Statement], str] = {
     Load: "`;` after the table's name",
     Save: "an option, `partitionBy` or `;`",

@@ -13,7 +13,8 @@ from . import directives
 from .text import Lookup, Reference, RenderedSql, Text, broken_reference, reference, split
 from .tokens import QUOTED, Kind, Token, Tokenizer
 
-_NEEDS_WORK = re.compile(r"\$\{|'''|\"\"\"")
+# A variable, a block, or a comment that Spark reads in another way than we do: `/* /data/* */`, `-- to here \`.
+_NEEDS_WORK = re.compile(r"\$\{|'''|\"\"\"|/\*(?:(?!\*/).)*/\*|--[^\n]*\\\r?$", re.DOTALL | re.MULTILINE)
 _UNESCAPED = {quote: re.compile(rf"\\.|{quote}", re.DOTALL) for quote in "'\""}
 
 
@@ -93,7 +94,7 @@ class _Renderer:
             self._copy(source.text[done : token.start], done)
             done = token.end
             if token.kind is Kind.COMMENT:
-                # Spark's comments nest, ours do not: a value must never meet one.
+                # A value must never meet a comment, and Spark's may end elsewhere than ours.
                 self._copy(" ", token.start)
             elif token.kind is Kind.VARIABLE:
                 self._insert(reference(token.text, source, token.start), "")

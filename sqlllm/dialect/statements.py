@@ -6,9 +6,10 @@ that may hold `${variables}` is a `Text` (or `SqlText`), filled in when the stat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ..errors import OptionError
 from ..places import Place
 from .branches import Condition
 from .sql import SqlText
@@ -34,12 +35,32 @@ class Option:
 
 
 class Options(Mapping[str, Option]):
-    """The options of a `where` clause by key, in the order written."""
+    """The options of a `where` clause by key, in the order written. Of an option given twice the last one counts."""
 
-    __slots__ = ("_by_key",)
+    __slots__ = ("_by_key", "repeated")
 
-    def __init__(self, options: Mapping[str, Option] | None = None) -> None:
-        self._by_key = dict(options or {})
+    def __init__(self, options: Iterable[Option] = ()) -> None:
+        self._by_key: dict[str, Option] = {}
+        repeated = []
+        for option in options:
+            if option.key in self._by_key:
+                repeated.append(self._by_key[option.key])
+            self._by_key[option.key] = option
+        self.repeated = tuple(repeated)
+        """Those that do not count, because the same key comes again."""
+
+    @property
+    def warnings(self) -> list[OptionError]:
+        """What to say of each option that is given again."""
+        return [
+            OptionError(
+                f"option {one.key} is given twice; the last one counts",
+                cure=f"Keep one; the last is in line {self._by_key[one.key].key_place.line}.",
+                place=one.key_place,
+                key=one.key,
+            )
+            for one in self.repeated
+        ]
 
     def resolve(self, variables: Lookup) -> dict[str, str]:
         """Keys to values, variables filled in; raises VariableError."""

@@ -74,6 +74,7 @@ _PATTERN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 _KINDS = {kind.name: kind for kind in Kind} | {"OPEN": Kind.UNCLOSED, "OPEN_BLOCK": Kind.UNCLOSED}
+_COMMENT_MARK = re.compile(r"/\*(?!\+)|\*/")
 _STATEMENT_END = re.compile(r";[ \t\r]*+(?=\n|\Z)")
 # What may touch the end of a string that really ends there; a string that swallowed the next one's start is followed
 # by that one's content.
@@ -90,6 +91,7 @@ class Tokenizer:
         self._source = source
         self._text = source.text
         self._position = 0
+        self._flat = 0  # comments whose `/*` inside is no comment
         self._plain = 0  # up to here, lines like cell headers are comments
 
     def statement(self, comments: bool = False) -> list[Token]:
@@ -109,6 +111,8 @@ class Tokenizer:
                     return tokens
             elif kind is Kind.UNCLOSED:
                 end = self._unclosed(start, text[start:end])
+            elif kind is Kind.COMMENT and text.find("/*", start + 2, end) > 0 and text[start] == "/":
+                end = self._nested(start, end)
             elif kind in QUOTED and (cut := self._runaway(start, end)):
                 kind, end = Kind.UNCLOSED, self._unclosed(start, text[start], cut)
             self._position = end
@@ -117,6 +121,16 @@ class Tokenizer:
             if kind is Kind.END or kind is Kind.CELL:
                 return tokens
         return tokens
+
+    def _nested(self, start: int, end: int) -> int:
+        """The end of a comment with a `/*` in it: the `*/` that balances it, as Spark has it, or else the first one."""
+        depth = 0
+        for mark in _COMMENT_MARK.finditer(self._text, start) if self._flat < _MOST_UNCLOSED else ():
+            depth += 1 if mark[0] == "/*" else -1
+            if not depth:
+                return mark.end()
+        self._flat += 1  # `/* of /data/* */`: each may search to the end of the script, so there is a bound
+        return end
 
     def _runaway(self, start: int, end: int) -> int:
         """Where a string that swallowed the start of the next one should have ended by; 0 if it is sound."""

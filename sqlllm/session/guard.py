@@ -12,12 +12,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlllm.dialect import RenderedSql
+from sqlllm.dialect.parser import QUERIES
 from sqlllm.dialect.tokens import Kind, Token, Tokenizer
 from sqlllm.errors import ForbiddenError
 from sqlllm.places import Source
 
 if TYPE_CHECKING:
-    from sqlllm.dialect import RenderedSql
     from sqlllm.places import Place
 
     from .session import Session
@@ -26,7 +27,10 @@ _ANY_METHOD = frozenset({"reflect", "java_method", "try_reflect"})
 _BEFORE_PATH = frozenset({"location", "directory", "inpath", "path"})
 _FILES = frozenset({"avro", "binaryfile", "csv", "delta", "image", "json", "libsvm", "orc", "parquet", "text", "xml"})
 _RAW = re.compile(r"""\b[rR]['"]""")
-_SUSPECT = re.compile(rf"(?i){'|'.join(_ANY_METHOD | _BEFORE_PATH)}|using|(?:{'|'.join(_FILES)})\s*\.\s*`")
+_ADDED = frozenset({"jar", "jars", "file", "files", "archive", "archives"})
+_SUSPECT = re.compile(
+    rf"(?i){'|'.join(_ANY_METHOD | _BEFORE_PATH)}|using|immediate|\A\s*add\b|(?:{'|'.join(_FILES)})\s*\.\s*`"
+)
 
 
 def require(session: Session, name: str, what: str, place: Place | None = None) -> None:
@@ -65,7 +69,8 @@ def check_sql(session: Session, sql: RenderedSql) -> None:
     if not _SUSPECT.search(sql.text):
         return
     tokens = list(_tokens(sql.text))
-    is_query = tokens[0].text.lower() in {"select", "with", "("}
+    is_query = tokens[0].text.lower() in QUERIES
+    _check_added(session, sql, tokens)
     for before, token in pairwise(tokens):
         word = (before.content if before.kind is Kind.BACKQUOTED else before.text).lower()
         place = sql.place_at(before.start, token.end)
@@ -75,11 +80,31 @@ def check_sql(session: Session, sql: RenderedSql) -> None:
             require(session, "shell", "transform ... using runs a command", place)
         elif word == "using" and token.text.lower() in {"jar", "file", "archive"}:
             require(session, "shell", "a function's jar is code", place)
+        elif (word, token.text.lower()) == ("execute", "immediate"):
+            _check_immediate(session, tokens[tokens.index(token) + 1 :], place)
     for first, second, third in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if first.text.lower() in _FILES and second.text == "." and third.kind is Kind.BACKQUOTED:
             check_path(session, third.content, sql.place_at(first.start, third.end))
     for token in () if is_query else _paths(tokens):
         check_path(session, token.content, sql.place_at(token.start, token.end))
+
+
+def _check_added(session: Session, sql: RenderedSql, tokens: list[Token]) -> None:
+    """`add jar` brings code, `add file` reads a file."""
+    if tokens[0].text.lower() != "add" or len(tokens) < 3 or (kind := tokens[1].text.lower()) not in _ADDED:
+        return
+    place = sql.place_at(tokens[0].start, tokens[-1].end)
+    if kind.startswith("jar"):
+        require(session, "shell", "a jar is code", place)
+    check_path(session, sql.text[tokens[1].end : tokens[-1].end].strip().strip("'\""), place)
+
+
+def _check_immediate(session: Session, tokens: list[Token], place: Place) -> None:
+    """The SQL that `execute immediate` runs, if it is one literal; any other text cannot be looked at before."""
+    if [token.kind for token in tokens[:2]] in ([Kind.STRING], [Kind.STRING, Kind.WORD], [Kind.STRING, Kind.END]):
+        check_sql(session, RenderedSql(tokens[0].content, place))
+    else:
+        require(session, "shell", "execute immediate takes SQL from a value, which is not checked", place)
 
 
 def _strays(pattern: str) -> bool:

@@ -7,12 +7,13 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from sqlllm import errors
 from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
 
-from . import ai, functions, guard, vectors
+from . import ai, functions, guard, origins, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect import RenderedSql
     from sqlllm.places import Place
 
+    from .origins import Origin
     from .session import Session
 
 # PySpark logs each of its errors with a stack trace before it raises it; we say it once.
@@ -39,6 +41,7 @@ def run_sql(
 
     guard.check_sql(session, sql)
     sql = ai.written_out(session, sql)
+    session.origins.ran(sql)
     try:
         try:
             return session.spark.sql(prefix + sql.text, args=arguments)
@@ -61,8 +64,21 @@ def _registered(session: Session, error: PySparkException) -> bool:
 
 
 @contextmanager
+def made_by(origin: Origin | None) -> Iterator[None]:
+    """Within, an error of Spark's stands at the statement that wrote the expression: `origin`, or one that it reads."""
+    token = _ORIGIN.set(origin or _ORIGIN.get())
+    try:
+        yield
+    finally:
+        _ORIGIN.reset(token)
+
+
+_ORIGIN: ContextVar[Origin | None] = ContextVar("origin", default=None)
+
+
+@contextmanager
 def errors_at(place: Place | None) -> Iterator[None]:
-    """Spark's errors within become ours, at `place`."""
+    """Spark's errors within become ours, at `place` if the expression at fault has none."""
     if "pyspark" not in sys.modules:  # a statement that needs no Spark must not load it
         yield
         return
@@ -72,7 +88,8 @@ def errors_at(place: Place | None) -> Iterator[None]:
     try:
         yield
     except PySparkException as error:
-        raise _translate(error).at(place) from None
+        origin = _ORIGIN.get()
+        raise _translate(error).at((origin and origin.find(error)) or place) from None
     except Py4JJavaError as error:  # what PySpark has no class for
         raise TableError(_first_words(str(error.java_exception.getMessage())), place=place) from None
 
@@ -122,19 +139,13 @@ _MISSING: dict[str, tuple[str, Callable[[Session, str], TableError]]] = {
 
 def _first_words(text: str) -> str:
     """Spark's message without its class, its state and what the JVM adds."""
-    return re.sub(r"^\[[\w.]+\] ", "", text).split(" SQLSTATE:")[0].split("\n\n")[0].split("\nJVM stacktrace")[0]
+    words = re.sub(r"^\s*\[[\w.]+\]\s*", "", text).split(" SQLSTATE:")[0]
+    return words.split("\n\n")[0].split("\nJVM stacktrace")[0].strip()
 
 
 def _place(error: PySparkException, sql: RenderedSql, shift: int) -> Place:
-    for context in error.getQueryContext():
-        try:
-            start, stop, fragment = context.startIndex() - shift, context.stopIndex() - shift, context.fragment()
-        except Exception:  # noqa: BLE001 - of a context without a position Spark raises what Py4J makes of it
-            break
-        if start < 0 or sql.text[start : stop + 1] != fragment:  # counted from the body of a function or a view
-            start = sql.text.find(fragment)
-        if start >= 0:
-            return sql.place_at(start, start + len(fragment))
+    if place := origins.expression(error, sql, shift, anywhere=True):
+        return place
     if at := _POSITION.search(str(error)):
         return sql.place_of(int(at[1]), max(int(at[2]) + 1 - (shift if at[1] == "1" else 0), 1))
     return sql.place

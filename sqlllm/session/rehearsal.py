@@ -20,7 +20,7 @@ from sqlllm.settings import Settings
 
 from . import commands, include, llm, registry
 from .commands import absent
-from .variables import check_key
+from .variables import check_key, is_conf
 
 if TYPE_CHECKING:
     from sqlllm.dialect import Script, Variables
@@ -55,6 +55,8 @@ class Rehearsal:
     def walk(self, statements: Iterable[Statement]) -> None:
         for statement in statements:
             self._session.variables.set("elapsed_seconds", "0")
+            self.warnings += getattr(getattr(statement, "options", None), "warnings", ())
+            self.warnings += getattr(getattr(statement, "params", None), "warnings", ())
             special = _WALKS.get(type(statement), Rehearsal._fields)
             special(self, statement)
 
@@ -103,7 +105,11 @@ class Rehearsal:
             if key in Settings.key_names() and _OPEN in statement.value.resolve(self):
                 return
             with self._noting(statement):
-                registry.handler_of(Set)(self._session, statement)
+                if not is_conf(key, options):
+                    registry.handler_of(Set)(self._session, statement)
+                elif key not in self._session.overridden:
+                    scope, visibility = options.get("scope", "request"), options.get("visibility", "all")
+                    self._session.variables.set(key, statement.value, scope=scope, visibility=visibility)
             return
         self._look(SqlText.of(statement.value) if kind == "sql" else statement.value)
         if kind != "conf" and key not in self._session.overridden:

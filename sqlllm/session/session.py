@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -17,6 +18,7 @@ from sqlllm.settings import Settings
 from . import queries, registry
 from .meter import Meter
 from .observer import Observer
+from .origins import Origins
 from .secrets import Secrets
 from .spark import start_spark
 from .tables import Result, identifier
@@ -49,6 +51,7 @@ class Session:
         self.observer = observer or Observer()
         self.user = user or getpass.getuser()
         self.variables = Variables(home=str(Path.home()), owner=self.user)
+        self.origins = Origins()  # of tables
         self.meter = Meter(self)  # of what statements use of models
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
@@ -63,6 +66,7 @@ class Session:
         self._depth = 0  # of scripts in scripts
         self._secrets = Secrets(self.variables, self.settings)
         self._given_spark = spark
+        self._spark_conf: dict[str, str] = {}  # of Spark itself, as the caller set it
         self._owns_ray = False
         self._started = time.monotonic()
 
@@ -98,7 +102,7 @@ class Session:
     def _make_spark(self) -> SparkSession:
         from sqlllm.udfs import functions
 
-        spark = self._given_spark or start_spark(self.settings.spark)
+        spark = self._given_spark or start_spark(self.settings.spark, conf=self._spark_conf)
         functions.register(spark)
         return spark
 
@@ -160,9 +164,14 @@ class Session:
         started = time.monotonic()
         options = getattr(statement, "options", None) or getattr(statement, "params", {})
         self._secrets.remember(options)
+        for warning in getattr(options, "warnings", ()):
+            self.observer.warned(f"{warning.message} ({warning.place})")
         try:
-            with queries.errors_at(statement.place):
+            place = statement.place
+            with self.origins.statement(place) as origin, queries.made_by(origin), queries.errors_at(place):
                 result = registry.handler_of(type(statement))(self, statement)
+            if result is not None and result.origin is None:
+                result = replace(result, origin=origin)
         except SQLLLMError as error:
             error.message, error.cure = self.mask(error.message), self.mask(error.cure)
             if isinstance(error, OptionError) and error.key in options:
@@ -191,11 +200,16 @@ class Session:
             self.meter.cancel()
 
     def override(self, name: str, value: str) -> None:
-        """Set a setting or a variable that scripts leave alone, as `--set` does."""
+        """Set a setting or a variable that scripts leave alone, as `--set` does; `spark.*` is Spark's, too."""
         if Settings.has(name):
             self.settings.assign(name, value)
         else:
             self.variables.set(name, value, scope="session")
+            if name.startswith("spark."):
+                self._spark_conf[name] = value
+                if self.spark_runs or self._given_spark:
+                    with queries.errors_at(None):
+                        self.spark.conf.set(name, value)
         self.overridden.add(name)
 
     def table(self, rows: Sequence[dict[str, Any]], schema: str) -> DataFrame:
@@ -207,6 +221,7 @@ class Session:
         """Make `frame` the table `name` of later statements."""
         with queries.errors_at(place):  # a name that is none
             frame.createOrReplaceTempView(identifier(name))
+        self.origins.named(name)
         return Result(frame, name, place)
 
     def keep(self, frame: DataFrame) -> DataFrame:

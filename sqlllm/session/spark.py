@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -61,8 +61,12 @@ def find_java() -> tuple[str, int]:
     return java, major
 
 
-def start_spark(settings: SparkSettings, *, java_options: str | None = None) -> SparkSession:
+def start_spark(
+    settings: SparkSettings, *, java_options: str | None = None, conf: Mapping[str, str] | None = None
+) -> SparkSession:
     """A Spark session: Spark Connect at `remote`, else a driver in this process for `master`.
+
+    `conf` is of Spark's own keys and goes before what is set here.
 
     Raises SetupError if Java is missing, if nothing answers at the address, or if Spark does not start.
     """
@@ -82,7 +86,7 @@ def start_spark(settings: SparkSettings, *, java_options: str | None = None) -> 
     else:
         find_java()
         options = options | _driver_options(settings, spark_archive.options() if java_options is None else java_options)
-    for key, value in options.items():
+    for key, value in (options | dict(conf or {})).items():
         builder = builder.config(key, value)
     # The workers run this interpreter, so that they find the same packages.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

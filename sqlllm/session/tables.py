@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect import Text
     from sqlllm.places import Place
 
+    from .origins import Origin
     from .session import Session
 
 
@@ -27,6 +28,7 @@ class Result:
     place: Place | None = field(default=None, repr=False)
     links: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # where there is more to see: name, address
     first: Callable[[int], DataFrame] | None = field(default=None, repr=False)  # some rows, where all cost more
+    origin: Origin | None = field(default=None, repr=False)  # the statement, to find where an error in the rows is
 
     @property
     def columns(self) -> list[str]:
@@ -34,7 +36,7 @@ class Result:
 
     def rows(self, limit: int | None = None) -> list[Row]:
         """The rows, at most `limit`; an error in them names the statement that made the table."""
-        with queries.errors_at(self.place):
+        with queries.made_by(self.origin), queries.errors_at(self.place):
             if limit is None:
                 return self.frame.collect()
             return self.frame.take(limit) if self.first is None else self.first(limit).collect()

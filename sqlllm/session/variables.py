@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect import SqlText, Text
@@ -35,7 +35,14 @@ def set_(session: Session, set_: Set) -> None:
         return
     if kind != "conf":
         check_key(session, set_, key)
+    if is_conf(key, options):
+        _conf(session, set_, key, options)
     _TYPES[kind](session, set_, key, options)
+
+
+def is_conf(key: str, options: Mapping[str, str]) -> bool:
+    """Whether a `set` without a type is of Spark's configuration, too: `set spark.sql.shuffle.partitions = 3;`."""
+    return key.startswith("spark.") and "type" not in options and key not in Settings.key_names()
 
 
 def check_key(session: Session, set_: Set, key: str) -> None:
@@ -57,8 +64,15 @@ def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> Non
 
 
 def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
-    with queries.errors_at(set_.place):
-        session.spark.conf.set(key, set_.value.resolve(session.variables))
+    try:
+        with queries.errors_at(set_.key.place):
+            session.spark.conf.set(key, set_.value.resolve(session.variables))
+    except TableError as error:
+        if "Cannot modify" in error.message:
+            raise OptionError(
+                f"Spark takes {key} only when it starts", cure=f"Start with --set {key}=...", place=error.place
+            ) from None
+        raise
 
 
 def _sql(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:

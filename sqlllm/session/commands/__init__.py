@@ -31,7 +31,7 @@ def macro(session: Session, macro: Macro) -> Result | None:
 
 def unknown(session: Session, macro: Macro) -> ParseError:
     """The error for a `!name` that is neither a command nor a variable."""
-    known = sorted(registry.commands())
+    known = sorted(registry.commands().keys() - absent.ABSENT.keys())
     near = nearest(macro.name, [*known, *session.variables.names()])
     cure = f"Did you mean !{near}?" if near else suggest(macro.name, known, what="commands")
     cure += f' A macro is a variable: set {macro.name}="...";'

@@ -18,3 +18,8 @@ as u
 ;
 !show /* x */ tables; /**/ select 1 as a as t;
 -- the end
+
+/* a /* nested; */ comment; */
+select 1 /* a glob /data/* */ as b as t;
+load csv.`a` /* one /* two */ three */ as t; -- /* no
+load csv.`b` as u; /* never *closed /* but flat */

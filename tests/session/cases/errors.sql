@@ -219,3 +219,26 @@ select llm_param(map("instruction", llm_prompt('${who} {0}', array(transform(arr
 -- error:
 -- `wrong` cannot be resolved
 -- <script>:3:8
+
+-- case: emoji and line ends of another system before a column that is not there
+select 'x' as a as t; -- 🎉
+select '🎉🎉' as e, 'é' as f,
+  '👩‍👩‍👧' as g, no_such from t as u;
+-- error:
+-- no_such
+-- <script>:3:17
+-- 3 |   '👩‍👩‍👧' as g, no_such from t as u;
+--   |              ^^^^^^^
+
+-- case: a syntax error of Spark has its words first
+select '🎉' as a frm t as u;
+-- error:
+-- Syntax error at or near 'frm'
+-- <script>:1:17
+
+-- case: a setting of Spark that it takes only when it starts
+set spark.executor.memory = "4g";
+-- error:
+-- Spark takes spark.executor.memory only when it starts
+-- <script>:1:5
+-- Start with --set spark.executor.memory=...

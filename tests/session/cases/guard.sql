@@ -157,3 +157,31 @@ select 1 as a as t;
 set spark.packages = "a:b:1";
 -- error:
 -- Spark has started without this spark.packages
+
+-- case: a jar for the whole session
+add jar '/tmp/x.jar';
+-- error:
+-- a jar is code, so it is off
+-- <script>:1:1
+
+-- case: a file for the whole session
+add file /etc/passwd;
+-- error:
+-- /etc/passwd lies outside the folders
+
+-- case: a file read by a query that opens with from
+from csv.`/etc/passwd` |> limit 1;
+-- error:
+-- /etc/passwd lies outside the folders
+-- <script>:1:6
+
+-- case: a file read by SQL in a text
+execute immediate 'select * from csv.`/etc/passwd`';
+-- error:
+-- /etc/passwd lies outside the folders
+
+-- case: SQL from a value
+declare or replace variable query string default 'select 1';
+execute immediate query;
+-- error:
+-- execute immediate takes SQL from a value

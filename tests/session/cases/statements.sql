@@ -85,3 +85,60 @@ select collect_list(id) as ids, transform(array('x'), x -> llm_prompt('{0}!', ar
 select 1 as one as t;
 -- rows:
 -- [{"one": 1}]
+
+-- case: a query in pipes, and one that names its table first
+load json.`${data}/people.json` as people;
+from people |> where age > 30 |> select name as older;
+from older select upper(name) as name order by name as t;
+-- rows:
+-- [{"name": "BO"}, {"name": "CY"}]
+
+-- case: values and a table are queries
+values (1, 'a'), (2, 'b') as pairs;
+select col1 * 10 as ten from pairs as tens;
+table tens;
+-- rows:
+-- [{"ten": 10}, {"ten": 20}]
+
+-- case: Spark's variables, and SQL from a text
+declare or replace variable most int default 5;
+set var most = (select max(id) from range(9));
+execute immediate 'select ? + 1 as n' using most;
+-- rows:
+-- [{"n": 9}]
+
+-- case: the time zone as Spark spells it
+set time zone 'Asia/Tokyo';
+set zone = "select current_timezone()" where type="sql";
+set time zone 'UTC';
+select '${zone}' as zone as t;
+-- rows:
+-- [{"zone": "Asia/Tokyo"}]
+
+-- case: Spark's own key needs no type
+set spark.sql.session.timeZone = "Europe/Paris";
+set zone = "select current_timezone()" where type="sql";
+set was = "${spark.sql.session.timeZone}";
+set spark.sql.session.timeZone = "UTC";
+select '${zone}' as zone, '${was}' as was as t;
+-- rows:
+-- [{"zone": "Europe/Paris", "was": "Europe/Paris"}]
+
+-- case: a comment in a comment, and one that only looks like it
+select 1 as a /* outer /* inner; */ still ' outer */ as t;
+/* load csv.`/data/*` as old; */
+select a + 1 as b /* from `/data/*` */ from t as u;
+-- rows:
+-- [{"b": 2}]
+
+-- case: of an option given twice the last one counts, and the script is told
+load csv.`${data}/people.csv` where header="false" and header="true" as t;
+select count(*) as n from t;
+-- rows:
+-- [{"n": 3}]
+
+-- case: the note about an option given twice
+load csv.`${data}/people.csv` where header="false" and
+  header="true" as t;
+-- printed:
+-- note: option header is given twice; the last one counts (<script>:1:37)
