@@ -12,9 +12,10 @@ import orjson
 from sqlllm import tls
 from sqlllm.errors import LimitError, ModelError
 from sqlllm.lines import lines
+from sqlllm.wire import LIMIT_REACHED, QUERY_HEADER, USAGE
 
 from .requests import Choice, Conversation
-from .transport import BUSY, FIRST_DELAY, LONGEST_DELAY, QUERY_HEADER, UNAVAILABLE, Endpoint, reason_of, retry_after
+from .transport import BUSY, FIRST_DELAY, LONGEST_DELAY, UNAVAILABLE, Endpoint, reason_of, retry_after
 
 
 def stream(endpoint: Endpoint, conversation: Conversation, on_piece: Callable[[str], None]) -> Choice:
@@ -66,7 +67,7 @@ def _events(endpoint: Endpoint, client: httpx.Client, body: bytes) -> Iterator[d
             reason, code, after, again = f"{endpoint.url} cannot be reached: {error}", "", 0.0, True
         except httpx.TransportError as error:
             raise ModelError(f"model {endpoint.model}: the answer broke off: {error}") from None
-        if code == "limit_reached":
+        if code == LIMIT_REACHED:
             raise LimitError(reason, cure="Set a higher limit.")
         if not again or time.monotonic() + max(delay, after) > give_up:
             raise ModelError(f"model {endpoint.model}: {reason}")
@@ -79,6 +80,6 @@ def _report(endpoint: Endpoint, client: httpx.Client) -> None:
     if endpoint.query:
         told = {"model": endpoint.model, "part": (0, 0), "rows": 1, "failed": 0, "retried": 0}
         try:
-            client.post("/v1/usage", content=orjson.dumps(told), timeout=10)
+            client.post(USAGE, content=orjson.dumps(told), timeout=10)
         except httpx.TransportError:
             return

@@ -20,12 +20,12 @@ import orjson
 
 from sqlllm import tls
 from sqlllm.errors import LimitError, ModelError
+from sqlllm.wire import BAD_RESPONSE, BATCH, LIMIT_REACHED, QUERY_HEADER, USAGE
 
 from .requests import Choice, Message, RequestError
 
 logger = logging.getLogger(__name__)
 
-QUERY_HEADER = "x-sqlllm-query"
 BUSY = 429
 UNAVAILABLE = frozenset({502, 503, 504})
 FIRST_DELAY = 0.25  # seconds; doubles with each try
@@ -97,7 +97,7 @@ class Client:
         if response.status_code == 200:
             return _reply(response.content, len(conversations), tries)
         reason, code = reason_of(response)
-        if code == "limit_reached":
+        if code == LIMIT_REACHED:
             again = "Run it again to go on from there: what is answered is kept. Or set" if endpoint.keeps else "Set"
             raise LimitError(reason, cure=f"{again} a higher limit.")
         if response.status_code in {401, 403, 404}:  # wrong for every row alike
@@ -108,7 +108,7 @@ class Client:
         """Tell the gateway what a task has done. It is for the record: without a gateway it is not said."""
         headers = {QUERY_HEADER: endpoint.query}
         try:
-            response = await self._http.post("/v1/usage", content=orjson.dumps(fields), headers=headers, timeout=10)
+            response = await self._http.post(USAGE, content=orjson.dumps(fields), headers=headers, timeout=10)
         except httpx.TransportError:
             return
         if response.is_client_error:
@@ -123,9 +123,7 @@ class Client:
         delay, tries, give_up = FIRST_DELAY, 0, 0.0
         while True:
             try:
-                response = await self._http.post(
-                    "/v1/chat/completions/batch", content=body, headers=headers, timeout=timeout
-                )
+                response = await self._http.post(BATCH, content=body, headers=headers, timeout=timeout)
             except httpx.ReadTimeout:
                 raise RequestError("timeout", f"no answer within {endpoint.timeout:g} s", tries + 1) from None
             except httpx.TransportError as error:
@@ -164,9 +162,9 @@ def _reply(content: bytes, expected: int, tries: int) -> Reply:
         reply = orjson.loads(content)
         choices = sorted(reply["choices"], key=lambda choice: choice["index"])
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise RequestError("bad_response", f"not a list of choices: {error!r}") from None
+        raise RequestError(BAD_RESPONSE, f"not a list of choices: {error!r}") from None
     if [choice["index"] for choice in choices] != list(range(expected)):
-        raise RequestError("bad_response", f"{len(choices)} choices for {expected} conversations")
+        raise RequestError(BAD_RESPONSE, f"{len(choices)} choices for {expected} conversations")
     return Reply(reply.get("id", ""), choices, tries)
 
 

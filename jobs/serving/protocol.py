@@ -11,62 +11,22 @@ from typing import Any
 import orjson
 
 from sqlllm.errors import nearest
+from sqlllm.wire import CONTEXT_LENGTH_EXCEEDED, JSON, UNSUPPORTED, RequestError
+
+__all__ = ["CONTEXT_LENGTH_EXCEEDED", "JSON", "UNSUPPORTED", "RequestError"]  # of the contract, for the engines
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # OpenAI's bookkeeping fields; they say nothing about the answer.
 IGNORED_FIELDS = frozenset(
     {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"}
 )
-CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
-UNSUPPORTED = "unsupported_by_model"
-JSON = "application/json"
-
-
-class RequestError(Exception):
-    """A request that cannot be answered: `status` is HTTP's, the rest is OpenAI's error object."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int = 400,
-        kind: str = "",
-        param: str | None = None,
-        code: str | None = None,
-        retry_after: float = 1.0,
-    ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.retry_after = retry_after  # seconds, for status 429 and 503
-        self.status = status
-        self.kind = kind or _KINDS.get(status, "api_error")
-        self.param = param
-        self.code = code or _CODES.get(status)
-
-    @classmethod
-    def from_json(cls, status: int, body: bytes) -> RequestError:
-        """The error that `to_json` wrote."""
-        error = orjson.loads(body)["error"]
-        return cls(error["message"], status=status, kind=error["type"], param=error["param"], code=error["code"])
-
-    def to_dict(self) -> dict[str, Any]:
-        """OpenAI's error object."""
-        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
-
-    def to_json(self) -> bytes:
-        """The body of the response."""
-        return orjson.dumps({"error": self.to_dict()})
-
-
-_KINDS = {
-    400: "invalid_request_error",
-    401: "invalid_request_error",
-    404: "invalid_request_error",
-    413: "invalid_request_error",
-    429: "rate_limit_error",
-    503: "service_unavailable_error",
+# Why an answer ended, as Anthropic's protocol says it.
+ANTHROPIC_REASONS = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
 }
-_CODES = {401: "invalid_api_key", 404: "model_not_found", 429: "queue_full", 503: "model_unavailable"}
 
 
 def parse_body(body: bytes) -> dict[str, Any]:

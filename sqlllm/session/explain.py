@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from sqlllm import planner
+from sqlllm import planner, wire
 from sqlllm.dialect.statements import Explain
 from sqlllm.errors import ModelError, TableError
 from sqlllm.jobs.serving.gateway.usage import Query
@@ -141,7 +141,7 @@ def _stored(session: Session, model: str, params: bytes, batch: list[list[dict[s
         return 0
     body = orjson.loads(params) | {"model": model, "messages": batch}
     with session.serving.client(timeout=60) as http:
-        reply = http.post("/v1/chat/completions/batch/stored", content=orjson.dumps(body))
+        reply = http.post(wire.STORED, content=orjson.dumps(body))
     if reply.status_code != 200:
         raise ModelError(f"the gateway does not look up answers: {reply.text[:200]}")
     return int(reply.json()["stored"])

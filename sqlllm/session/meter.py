@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sqlllm import planner
+from sqlllm import planner, wire
 from sqlllm.errors import ModelError
 from sqlllm.jobs import cluster
 from sqlllm.jobs.serving.gateway import usage
@@ -169,7 +169,7 @@ class Meter:
         """Have the gateway stop what the statements so far have under way, if it can be reached; from any thread."""
         if serving := self._serving:
             with suppress(ModelError):
-                _ask(serving, "POST", "/v1/usage/cancel", {"session": self._id})
+                _ask(serving, "POST", wire.CANCEL, {"session": self._id})
 
     @property
     def _serving(self) -> Serving | None:
@@ -201,7 +201,7 @@ def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _usage(serving: Serving, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _ask(serving, "GET", "/v1/usage", parameters)["usage"]
+    found: list[dict[str, Any]] = _ask(serving, "GET", wire.USAGE, parameters)["usage"]
     return found
 
 

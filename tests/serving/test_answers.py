@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from sqlllm.jobs.serving.gateway.answers import Answers, Choice
-from sqlllm.jobs.serving.gateway.limits import Limits, Rate
+from sqlllm.jobs.serving.gateway.limits import Limits
 from sqlllm.jobs.serving.gateway.store import Key, StoreError
 from sqlllm.jobs.serving.gateway.store_sqlite import SQLiteStore
 from sqlllm.jobs.serving.gateway.usage import Query, Report, Usage, UsageFile, read
 from sqlllm.jobs.serving.protocol import RequestError
+from sqlllm.jobs.serving.rate import Rate
 from sqlllm.settings import QuotaSettings
 
 

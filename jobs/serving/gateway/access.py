@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from sqlllm.wire import MODEL_NOT_ALLOWED
+
 from ..protocol import RequestError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ class Caller:
         """RequestError 403 if it may not."""
         if not self.may(model):
             message = f"user {self.name} may not use model {model}; allowed: {', '.join(self.models)}"
-            raise RequestError(message, status=403, kind="permission_error", param="model", code="model_not_allowed")
+            raise RequestError(message, status=403, kind="permission_error", param="model", code=MODEL_NOT_ALLOWED)
 
     def check_all(self) -> None:
         """RequestError 403 for a user's key, where only the gateway's will do."""

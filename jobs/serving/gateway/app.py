@@ -20,6 +20,7 @@ from ray import serve
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from sqlllm import wire
 from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 from sqlllm.version import __version__
 
@@ -108,7 +109,7 @@ class Gateway:
         """One conversation, plain or as a stream."""
         return await self._forward(request, "chat")
 
-    @app.post("/v1/chat/completions/batch")
+    @app.post(wire.BATCH)
     async def chat_batch(self, request: Request) -> Response:
         """Many conversations, one choice each; a choice that was not made for this request is `cached` or `joined`.
 
@@ -128,14 +129,14 @@ class Gateway:
         self._metrics.choices(model.name, choices)
         return Response(batch_response(model.name, choices), media_type=JSON)
 
-    @app.post("/v1/chat/completions/batch/stored")
+    @app.post(wire.STORED)
     async def stored(self, request: Request) -> Response:
         """How many conversations of a batch have an answer in the store, as `{"stored": 3}`; calls no model."""
         batch = await self._batch(request, self._access.caller(request.headers))
         known = {key for key in self._keys(batch, "all") if key is not None}
         return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=JSON)
 
-    @app.post("/v1/usage")
+    @app.post(wire.USAGE)
     async def report(self, request: Request) -> Response:
         """What a task of the statement in the header says at its end."""
         caller = self._access.caller(request.headers)
@@ -148,7 +149,7 @@ class Gateway:
         await self._limits.report(query, told)
         return Response(b"{}", media_type=JSON)
 
-    @app.post("/v1/usage/cancel")
+    @app.post(wire.CANCEL)
     async def cancel(self, request: Request, session: str) -> Response:
         """Stop what the statements of a session have under way."""
         caller = self._access.caller(request.headers)
@@ -158,7 +159,7 @@ class Gateway:
         self._answers.cancel(stopped)
         return Response(orjson.dumps({"cancelled": len(stopped)}), media_type=JSON)
 
-    @app.get("/v1/usage")
+    @app.get(wire.USAGE)
     async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
         """Usage by statement and model: of the session with that id, or of all; changed after `since`.
 

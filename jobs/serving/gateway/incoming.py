@@ -11,11 +11,12 @@ import orjson
 from pydantic import ValidationError
 from starlette.requests import Request
 
+from sqlllm.wire import QUERY_HEADER, TASKS
+
 from ..protocol import RequestError
-from ..tasks import TASKS
 from .access import Caller
 from .models import Model
-from .usage import QUERY_HEADER, Query
+from .usage import Query
 
 _LARGEST_FILE = 25 * 2**20  # bytes, as OpenAI has it
 
@@ -65,8 +66,8 @@ def renamed(model: Model, fields: dict[str, Any], body: bytes) -> bytes:
 
 def check_task(fields: dict[str, Any]) -> None:
     """RequestError for a batch of something that is no task."""
-    if (task := fields.get("task")) is not None and f"{task}_batch" not in TASKS:
-        known = ", ".join(name.removesuffix("_batch") for name in TASKS)
+    if (task := fields.get("task")) is not None and task not in TASKS:
+        known = ", ".join(TASKS)
         raise RequestError(f"unknown task {task}; known: {known}, or none for a chat", param="task")
 
 

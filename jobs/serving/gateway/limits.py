@@ -8,36 +8,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from sqlllm.wire import LIMIT_REACHED, RATE_LIMITED
+
 from ..protocol import RequestError
+from ..rate import Rate
 from .usage import Account, Query, Report, Usage, UsageFile
 
 if TYPE_CHECKING:
     from sqlllm.settings import QuotaSettings, UserSettings
 
-LIMIT_REACHED = "limit_reached"
 _DAY = 86_400  # seconds
 _PAUSE = 10.0  # seconds; a busy machine takes some to end the Python of a cancelled task
 _IDLE = 3600.0  # seconds after which a statement is looked up in the file again
-
-
-class Rate:
-    """So many a minute: what is taken beyond that is a debt, and nothing more is given until it is paid."""
-
-    def __init__(self, per_minute: float) -> None:
-        self._per_second = per_minute / 60
-        self._level = self._most = max(1.0, self._per_second)
-        self._updated = time.monotonic()
-
-    def wait(self) -> float:
-        """Seconds until something can be taken."""
-        now = time.monotonic()
-        self._level = min(self._most, self._level + (now - self._updated) * self._per_second)
-        self._updated = now
-        return 0.0 if self._level > 0 else (1e-3 - self._level) / self._per_second
-
-    def take(self, amount: float) -> None:
-        """Use some of it."""
-        self._level -= amount
 
 
 class Rates:
@@ -52,7 +34,7 @@ class Rates:
         for rate, what in ((self._calls, "calls"), (self._tokens, "tokens")):
             if rate and (seconds := rate.wait()):
                 message = f"{whose} may use no more {what} for {seconds:.1f} s"
-                raise RequestError(message, status=429, code="rate_limited", retry_after=seconds)
+                raise RequestError(message, status=429, code=RATE_LIMITED, retry_after=seconds)
 
     def take(self, calls: int = 0, tokens: int = 0) -> None:
         """Count what is used."""
@@ -89,7 +71,7 @@ class Statement:
         self.used = time.monotonic()
         if (seconds := self._resumes - self.used) > 0:
             message = "the statement was cancelled just now"
-            raise RequestError(message, status=429, code="rate_limited", retry_after=seconds)
+            raise RequestError(message, status=429, code=RATE_LIMITED, retry_after=seconds)
         accounts = self.accounts.values()
         usages = [account.usage for account in accounts]
         query, quota, user = self._query, self._quota, self._user

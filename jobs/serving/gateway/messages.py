@@ -7,11 +7,10 @@ from typing import Any
 
 import orjson
 
-from ..protocol import RequestError, check_fields, new_id, well_formed
+from ..protocol import ANTHROPIC_REASONS, RequestError, check_fields, new_id, well_formed
 
 _SAME = ("model", "max_tokens", "temperature", "top_p", "top_k", "stream")
 _FIELDS = (*_SAME, "messages", "system", "stop_sequences", "tools", "tool_choice", "output_config", "thinking")
-REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 _KINDS = {
     400: "invalid_request_error",
@@ -121,7 +120,7 @@ def message(answer: dict[str, Any]) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
     if text := choice["message"].get("content"):
         content.append({"type": "text", "text": text})
-    reason = REASONS.get(choice["finish_reason"], "end_turn")
+    reason = ANTHROPIC_REASONS.get(choice["finish_reason"], "end_turn")
     for call in choice["message"].get("tool_calls") or ():
         made = _arguments(call["function"], cut=reason == "max_tokens")
         content.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": made})
@@ -186,7 +185,7 @@ async def events(model: str, chunks: AsyncIterator[dict[str, Any]]) -> AsyncIter
                     yield _event("content_block_start", index=index, content_block=block)
                 told = {"type": "input_json_delta", "partial_json": piece} if call else _text_delta(piece)
                 yield _event("content_block_delta", index=index, delta=told)
-            reason = REASONS.get(choice.get("finish_reason"), reason)
+            reason = ANTHROPIC_REASONS.get(choice.get("finish_reason"), reason)
     if kind:
         yield _event("content_block_stop", index=index)
     yield _event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=_used(counted))

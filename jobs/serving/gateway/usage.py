@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict
 
 from .store_sqlite import connect
 
-QUERY_HEADER = "x-sqlllm-query"
 logger = logging.getLogger(__name__)
 
 

@@ -15,11 +15,11 @@ from sqlllm.errors import SQLLLMError
 from ..applications import REASON
 from ..protocol import JSON, UNSUPPORTED, RequestError, parse_body
 from ..spec import ModelSpec
-from ..tasks import TASKS, meant
 from .engines import ROUTES, Counts, Generates, Media, Model, Tokenizes, get_engine, routes
 from .engines.tokens import PlainTokens, tokenize
 from .fingerprint import fingerprint
 from .meta import meta
+from .tasks import TASKS, meant
 
 
 class LoadError(Exception):

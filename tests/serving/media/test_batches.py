@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from sqlllm.errors import ModelError
-from sqlllm.jobs.serving.tasks import TASKS, meant
 from sqlllm.jobs.serving.worker.engines import routes, sounds
+from sqlllm.jobs.serving.worker.tasks import TASKS, meant
 from sqlllm.udfs.requests import answer, parse
 
 from .made import MARKS, RATE, heard, load, said, sound

@@ -13,9 +13,10 @@ import orjson
 
 from sqlllm.errors import OptionError
 from sqlllm.lines import alines
+from sqlllm.wire import BAD_RESPONSE, INSUFFICIENT_QUOTA, PROVIDER_ERROR, PROVIDER_REFUSED, RATE_LIMITED
 
-from ....gateway.limits import Rate
 from ....protocol import CONTEXT_LENGTH_EXCEEDED, RequestError
+from ....rate import Rate
 from .options import Options
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic's "overloaded"
@@ -78,7 +79,7 @@ class Api:
                 said = self._mask(content.decode(errors="replace"), 200)
                 why = error if isinstance(error, Refused) else f"it is not what was asked for: {said!r}"
                 raise _Again(
-                    RequestError(f"{self._name}: {why}", status=502, code="bad_response", retry_after=0)
+                    RequestError(f"{self._name}: {why}", status=502, code=BAD_RESPONSE, retry_after=0)
                 ) from None
 
         return await self._send(url, body, whole, **more)
@@ -118,7 +119,7 @@ class Api:
 
     def failed(self, message: str) -> RequestError:
         """An error that the provider tells of within a stream."""
-        return RequestError(f"{self._name}: {self._mask(message)}", status=502, code="provider_error")
+        return RequestError(f"{self._name}: {self._mask(message)}", status=502, code=PROVIDER_ERROR)
 
     def refused(self, message: str) -> RequestError:
         """An error that another try does not mend, although the answer's status is 200."""
@@ -194,22 +195,22 @@ class Api:
         said = f"{self._name} answers {status}: {self._mask(message, 500)}"
         told = f"{code} {message}".lower()
         if status in (401, 403):
-            return RequestError(said, status=403, kind="permission_error", code="provider_refused")
+            return RequestError(said, status=403, kind="permission_error", code=PROVIDER_REFUSED)
         if status == 402 or (status == 429 and any(word in told for word in _EMPTY)):
-            return RequestError(said, status=403, kind="permission_error", code="insufficient_quota")
+            return RequestError(said, status=403, kind="permission_error", code=INSUFFICIENT_QUOTA)
         if status == 404:
             return RequestError(said, status=404, param=param)
         if status in _AGAIN:
             wait = _retry_after(response)
             kept = 429 if status == 429 else 502
-            error = RequestError(said, status=kept, code="rate_limited" if status == 429 else "provider_error")
+            error = RequestError(said, status=kept, code=RATE_LIMITED if status == 429 else PROVIDER_ERROR)
             error.retry_after = wait
             return _Again(error)
         if 400 <= status < 500:
             if any(word in told for word in (CONTEXT_LENGTH_EXCEEDED, *_TOO_LONG)):
                 code = CONTEXT_LENGTH_EXCEEDED
             return RequestError(said, status=400, param=param, code=code)
-        return RequestError(said, status=502, code="provider_error")
+        return RequestError(said, status=502, code=PROVIDER_ERROR)
 
     def _mask(self, text: str, most: int | None = None) -> str:
         """At most so many characters, without secrets: half of one is no less a secret."""

@@ -7,10 +7,12 @@ from typing import Any
 
 import orjson
 
-from ....gateway.messages import REASONS
-from ....protocol import RequestError, usage, well_formed
+from ....protocol import ANTHROPIC_REASONS, RequestError, usage, well_formed
 
-_FINISHED = {reason: finish for finish, reason in REASONS.items()} | {"stop_sequence": "stop", "pause_turn": "stop"}
+_FINISHED = {reason: finish for finish, reason in ANTHROPIC_REASONS.items()} | {
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+}
 
 
 @well_formed()

@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
+from ..protocol import RequestError, batch_response, conversations, failed_choice, usage
 from . import media
-from .protocol import RequestError, batch_response, conversations, failed_choice, usage
 
 _OF_ALL = frozenset({403, 404, 500, 503})  # statuses that every text would get
 _OF_ONE = frozenset({400, 413, 422})

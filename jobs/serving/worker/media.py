@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from .protocol import JSON, RequestError, batch_response, conversations, failed_choice, usage
+from ..protocol import JSON, RequestError, batch_response, conversations, failed_choice, usage
 
 _OF_ALL = frozenset({403, 404, 503})  # statuses that every conversation would get
 
