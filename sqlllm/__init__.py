@@ -10,17 +10,29 @@ from .version import __version__
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from .client import LLM as LLM
+    from .client import Image as Image
+    from .client import Messages as Messages
+    from .client import Sound as Sound
+    from .client import Template as Template
+    from .client import Tool as Tool
     from .session import Session, connect
 
 __all__ = ["SQLLLMError", "Session", "__version__", "connect"]
 
+# The session brings Spark and Ray, the client httpx: each is loaded when it is first used.
+_CLIENT = frozenset({"LLM", "Image", "Messages", "Sound", "Template", "Tool"})
+
 
 def __getattr__(name: str) -> object:
-    # The session pulls in Spark and Ray, so it is loaded on first use.
     if name in {"Session", "connect"}:
         from . import session
 
         return getattr(session, name)
+    if name in _CLIENT:
+        from . import client
+
+        return getattr(client, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -9,7 +9,9 @@
     │   ├── TableError           a table or a path is missing, or Spark refused the query
     │   └── ForbiddenError       allowed only when a setting says so
     ├── ModelError               a model could not be loaded, is not deployed or did not answer
-    │   └── LimitError           a statement or a user may use no more of it
+    │   ├── ProviderError        a gateway or a provider refused a request, or could not be reached
+    │   ├── AnswerError          an answer is cut, refused, filtered or not of the asked type
+    │   └── LimitError           a statement, a user or a call may use no more of it
     ├── TrainingError            a training run ended without a model
     ├── RunError                 there is no such run, or it is in no state for that
     └── SetupError               this machine lacks something: Java, a free port, a running service
@@ -143,7 +145,62 @@ class ModelError(SQLLLMError):
 
 
 class LimitError(ModelError):
-    """A statement or a user has reached a limit of calls, tokens, cost or time; what was answered is kept."""
+    """A statement, a user or a call has reached a limit of calls, tokens, cost or time; what was answered is kept.
+
+    `reply` is the answer so far of a call that used too many tools: its conversation and its usage.
+    """
+
+    def __init__(self, message: str, *, cure: str = "", place: Place | None = None, reply: Any = None) -> None:
+        super().__init__(message, cure=cure, place=place)
+        self.reply = reply
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), self.message, self.cure, self.place, {"reply": self.reply})
+
+
+class ProviderError(ModelError):
+    """A gateway or a provider refused a request, or could not be reached.
+
+    `status` is HTTP's (0: there was no response), `code` the provider's, `retry_after` the seconds that it asked for.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        cure: str = "",
+        place: Place | None = None,
+        status: int = 0,
+        code: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, cure=cure, place=place)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        more = {"status": self.status, "code": self.code, "retry_after": self.retry_after}
+        return _rebuild, (type(self), self.message, self.cure, self.place, more)
+
+
+class AnswerError(ModelError):
+    """An answer cannot be used.
+
+    `kind` is `incomplete` (the stream broke off), `truncated` (the token limit), `refused`, `filtered` or `invalid`
+    (not of the asked type); `reply` is what there is of the answer: its text, its usage, the conversation.
+    """
+
+    def __init__(
+        self, message: str, *, cure: str = "", place: Place | None = None, kind: str = "invalid", reply: Any = None
+    ) -> None:
+        super().__init__(message, cure=cure, place=place)
+        self.kind = kind
+        self.reply = reply
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        more = {"kind": self.kind, "reply": self.reply}
+        return _rebuild, (type(self), self.message, self.cure, self.place, more)
 
 
 class TrainingError(SQLLLMError):
