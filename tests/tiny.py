@@ -65,6 +65,20 @@ def make_tiny_model(
     return Path(folder)
 
 
+def make_broken_model(folder: str | Path) -> Path:
+    """A tiny model that holds a NaN: its loss and its logits are NaN on every processor."""
+    import math
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(make_tiny_model(folder))
+    with torch.no_grad():
+        model.model.norm.weight[0] = math.nan
+    model.save_pretrained(folder)
+    return Path(folder)
+
+
 @cache
 def _tokenizer(vocabulary: int):  # type: ignore[no-untyped-def]
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers

@@ -11,6 +11,7 @@ import pytest
 from sqlllm.errors import TrainingError
 from sqlllm.jobs.runs import RunRecord, why
 from sqlllm.jobs.training import Progress, Resources, finetune, worker
+from tests.tiny import make_broken_model
 
 from .conftest import SUMS, MakeRun, prepare
 
@@ -24,6 +25,8 @@ pytestmark = [
 TINY = {
     "sft__int__hidden_size": 32, "sft__int__intermediate_size": 64, "sft__int__vocab_size": 300,
     "sft__int__per_device_train_batch_size": 16, "sft__int__max_steps": 12, "sft__int__logging_steps": 5,
+    "sft__float__learning_rate": 0.01,
+    "sft__float__adam_epsilon": 0.001,  # above most gradients: else Adam makes a whole step of what is only rounding
 }  # fmt: skip
 
 
@@ -84,8 +87,9 @@ def test_lora_is_merged_and_its_adapter_kept(base: Path, make_run: MakeRun) -> N
     before = start(tokens).logits
     adapted = PeftModel.from_pretrained(start, model.parent / "adapter")(tokens).logits
     merged = AutoModelForCausalLM.from_pretrained(model)(tokens).logits
-    assert (merged - adapted).abs().max() < 1e-4
-    assert (merged - before).abs().max() > 0.1
+    learned = (merged - before).abs().max()
+    assert learned > 0.1
+    assert (merged - adapted).abs().max() < 1e-3 * learned
 
 
 def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
@@ -137,10 +141,10 @@ def test_what_trl_refuses_is_told_in_its_words(base: Path, make_run: MakeRun) ->
         worker.build_trainer(spec, run, base)
 
 
-def test_a_loss_that_is_no_number(base: Path, make_run: MakeRun) -> None:
-    options = {"sft__float__learning_rate": 1e30, "sft__float__max_grad_norm": 1e30, "sft__bool__use_peft": "false"}
-    spec, run = make_run(SUMS, localModelDir=base, **options)
-    trainer = worker.build_trainer(spec, run, base)
+def test_a_loss_that_is_not_a_number(tmp_path: Path, make_run: MakeRun) -> None:
+    broken = make_broken_model(tmp_path / "broken")
+    spec, run = make_run(SUMS, localModelDir=broken)
+    trainer = worker.build_trainer(spec, run, broken)
     with pytest.raises(TrainingError, match="the loss became ") as caught:
         trainer.train()
     assert "learning_rate" in caught.value.cure

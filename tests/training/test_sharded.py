@@ -21,6 +21,7 @@ BATCH = 4  # rows of a step, of all workers
 OPTIONS = {
     "sft__int__max_steps": 6, "sft__bool__use_peft": "false", "sft__float__learning_rate": 0.001,
     "sft__int__gradient_accumulation_steps": 2,
+    "sft__float__adam_epsilon": 0.01,  # above most gradients: else Adam makes a whole step of what is only rounding
 }  # fmt: skip
 ZERO = {
     "zero_optimization": {"stage": 2, "stage3_gather_16bit_weights_on_model_save": True},
@@ -140,7 +141,7 @@ def test_two_workers_that_share_the_weights_learn_what_one_learns(
     folders = sharded / name / "finetune_model" / "final", plain["lora" in name]
     found, expected = (load_file(folder / "model.safetensors") for folder in folders)
     assert found.keys() == expected.keys()
-    # Two sums of half the rows round otherwise than one of all: a few steps of float32.
+    # Two sums of half the rows round otherwise than one of all.
     assert max((found[name].float() - expected[name]).abs().max() for name in expected) < 1e-5
 
 

@@ -23,10 +23,14 @@ FAST = {"sft__int__gradient_accumulation_steps": 1, "sft__int__per_device_train_
 PAIRS: Rows = [{"prompt": f"{a} plus 1", "chosen": str(a + 1), "rejected": "I do not know"} for a in range(16)]
 
 
-def trained(spec: FinetuneSpec, run: RunRecord, base: Path) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
+def trained(
+    spec: FinetuneSpec, run: RunRecord, base: Path, *callbacks: Any
+) -> tuple[Path, list[dict[str, Any]], dict[str, Any]]:
     """Train and save as a worker does: the run's models, its metrics and its figures."""
     build = dpo.build_trainer if spec.kind == "dpo" else worker.build_trainer
     trainer = build(spec, run, base)
+    for callback in callbacks:
+        trainer.add_callback(callback)
     trainer.train()
     worker.save(trainer, spec, run, seconds=1.0)
     folder = run.folder / "finetune_model"
@@ -34,17 +38,32 @@ def trained(spec: FinetuneSpec, run: RunRecord, base: Path) -> tuple[Path, list[
     return folder, lines, json.loads((folder / "train_results.json").read_text())
 
 
+def forget(after: int) -> Any:
+    """A callback that takes back, from step `after` + 1 on, all that the adapter has learned."""
+    from transformers import TrainerCallback
+
+    class Forget(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step > after:
+                for name, weight in kwargs["model"].named_parameters():
+                    if "lora_B" in name:
+                        weight.data.zero_()
+
+    return Forget()
+
+
 def test_held_out_rows_are_measured_and_the_best_model_is_kept(base: Path, make_run: MakeRun) -> None:
     options = {
         "sft__float__val_size": 0.25, "sft__int__eval_steps": 4, "sft__int__max_steps": 24,
-        "sft__float__learning_rate": 30.0, "sft__str__lr_scheduler_type": "constant",
+        "sft__float__learning_rate": 0.01, "sft__str__lr_scheduler_type": "constant",
     }  # fmt: skip
     spec, run = make_run(SUMS, localModelDir=base, **FAST, **options)
-    folder, lines, figures = trained(spec, run, base)
+    folder, lines, figures = trained(spec, run, base, forget(after=12))
     measured = {line["step"]: line["eval_loss"] for line in lines if line["eval_loss"] is not None}
     assert sorted(measured) == [4, 8, 12, 16, 20, 24]
     best = min(measured, key=lambda step: measured[step])
-    assert best < 24, "the rate is so high that it gets worse again"
+    assert best <= 12
+    assert measured[16] == pytest.approx(measured[24]), "nothing of the adapter is left"
     assert (figures["best_step"], figures["eval_loss"], figures["steps"]) == (best, measured[best], 24)
     # What is kept has that loss, on the same rows.
     _, held_out = worker.examples(spec, run, worker.load_tokenizer(base))
@@ -120,7 +139,8 @@ def test_packed_and_unpacked_give_the_same_loss(base: Path, make_run: MakeRun) -
         assert blocks == 32 if packing == "false" else blocks < 8
         trainer.train()
         losses.append(json.loads(run.metrics.read_text())["loss"])
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    # Rows that saw each other would move it by a twentieth.
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 def test_tokens_are_kept_for_equal_rows_and_an_equal_tokenizer(base: Path, make_run: MakeRun) -> None:
