@@ -16,10 +16,18 @@ if TYPE_CHECKING:
 
 ROWS = 10_000  # of a table that are drawn
 _COLOURS = ("#4285f4", "#f4a142", "#2e8b57", "#d9433b", "#8e63ce", "#00a3a3")
+_INK, _PAPER = "#010203", "#fdfeff"  # colours that no chart has: stand-ins for those of the page or of the file
+_STYLE: Any = {  # of matplotlib, whose own type names every key
+    "text.parse_math": False,  # `$` and `_` in a title are text
+    "svg.fonttype": "none",  # letters stay letters, so the browser's fonts show them
+    "font.family": "sans-serif",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color", "axes.edgecolor"), _INK),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), _PAPER),
+}
 
 
 def svg(chart: Chart, result: Result) -> str:
-    """The chart of the first ROWS rows of a result."""
+    """The chart of the first ROWS rows of a result, in stand-in colours: for `inline` or `file`."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
@@ -28,8 +36,7 @@ def svg(chart: Chart, result: Result) -> str:
     rows = result.rows(ROWS + 1)
     x = [row[chart.x] for row in rows[:ROWS]]
     ys = {column: [_number(row[column], column) for row in rows[:ROWS]] for column in chart.y}
-    # `$` and `_` in a title are text; letters stay letters, so the browser's fonts show them.
-    with mpl.rc_context({"text.parse_math": False, "svg.fonttype": "none", "font.family": "sans-serif"}):
+    with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.add_subplot()
         axes.set_prop_cycle(color=_COLOURS)
@@ -48,6 +55,16 @@ def svg(chart: Chart, result: Result) -> str:
         out = io.StringIO()
         figure.savefig(out, format="svg")
     return out.getvalue()[out.getvalue().index("<svg") :]
+
+
+def inline(drawn: str) -> str:
+    """A drawn chart for a page: text and axes have the page's text colour, the background is the page's."""
+    return drawn.replace(_INK, "currentColor").replace(_PAPER, "none")
+
+
+def file(drawn: str) -> str:
+    """A drawn chart for a file: black on white."""
+    return drawn.replace(_INK, "#202124").replace(_PAPER, "#ffffff")
 
 
 def _bar(axes: Axes, chart: Chart, x: list[Any], ys: dict[str, list[float]]) -> None:

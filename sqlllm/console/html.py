@@ -6,6 +6,7 @@ Whatever a table holds is text: every value is escaped, and no script ever sees 
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from functools import cache
 from html import escape
@@ -20,6 +21,8 @@ SHORT = 160  # characters of a value before a click shows all of it
 LONGEST = 20_000  # characters of a value that are sent to the browser
 BUDGET = 1_500_000  # characters of all of them: a page with more is slow
 PAGE = 25  # rows
+SEARCHED = 10  # rows: a table with more has a field to search in
+_WORD = re.compile(r"(?=.*[^\w\s])\S{1,40}|[\d\s:.,/+-]{1,40}")  # a browser would break it: a-b, 2025-04-12 08:00
 CUT = "more characters"  # ends a value that is not shown whole
 
 
@@ -33,7 +36,8 @@ def table(view: View) -> str:
     """The whole output: style, table, and the script that sorts and pages it."""
     kinds = view.kinds
     head = "".join(
-        f'<th class="{look}" title="{escape(kind)}">{escape(name)}</th>'
+        f'<th class="{look}"><span class="name">{escape(name)}</span>'
+        f'<button class="kind" title="{escape(kind)}: show what the column holds">{escape(kind)}</button></th>'
         for (name, kind), look in zip(view.columns, kinds, strict=True)
     )
     body: list[str] = []
@@ -47,12 +51,19 @@ def table(view: View) -> str:
     cut = any(f"{CUT}</pre>" in row for row in body)
     note = escape(view.with_rows(len(body)).note)
     links = "".join(f'<a href="{escape(url)}" target="_blank">{escape(name)}</a>' for name, url in view.links)
+    search = (
+        f'<input class="search" type="search" placeholder="Search {len(body):,} rows" aria-label="Search the rows">'
+        if len(body) > SEARCHED
+        else ""
+    )
     table, chart = (asset(name).strip().rstrip(";") for name in ("table.js", "chart.js"))
     return (
-        f'<div class="sqlllm"><style>{asset("table.css")}</style>'
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
-        f'<div class="foot"><span class="note">{note}</span><span class="pages"></span>{links}</div>'
-        f"{_export(view, len(body), cut) if body else ''}{_chart(view) if 'n' in kinds and body else ''}"
+        f'<div class="sqlllm"><style>{asset("colours.css")}{asset("table.css")}</style>{search}'
+        f'<div class="scroll" tabindex="0"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{''.join(body)}</tbody></table></div>"
+        f'<div class="foot"><span class="note">{note}</span><span class="found"></span>'
+        f'<span class="pages"></span>{links}</div>'
+        f"{_export(view, len(body), cut) if body else ''}{_chart(view) if body else ''}"
         f"<script>{{const root = document.currentScript.parentElement; "
         f"({chart})(root, ({table})(root, {PAGE}))}}</script></div>"
     )
@@ -77,7 +88,7 @@ def _chart(view: View) -> str:
     """Where the rows that are shown are drawn, once it is opened."""
     chosen = "".join(
         f'<label class="{key}">{label} <select name="{key}"></select></label>'
-        for key, label in (("kind", "Kind"), ("x", "x"), ("y", "y"))
+        for key, label in (("kind", "Kind"), ("x", "x"), ("y", "y"), ("of", "for each x, the"))
     )
     keep = f'<p>Of the whole table, and kept:</p><pre><code data-table="{view.name}"></code></pre>'
     return (
@@ -93,7 +104,7 @@ def _cell(value: Any, kind: str) -> str:
         return f'<td class="t">{image}</td>'
     text = cell(value)
     if len(text) <= SHORT and "\n" not in text:
-        return f'<td class="{kind}">{escape(text)}</td>'
+        return f'<td class="{kind}{" w" if kind == "t" and _WORD.fullmatch(text) else ""}">{escape(text)}</td>'
     first = text[:SHORT].splitlines()[0] if text.strip() else ""
     whole = _pretty(text)
     kept = "" if whole is text else ' class="json"'
@@ -123,6 +134,11 @@ def _pretty(text: str) -> str:
         return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
     except ValueError:
         return text
+
+
+def drawing(svg: str) -> str:
+    """A chart in the page's own colours, light or dark."""
+    return f'<div class="sqlllm-drawn"><style>{asset("colours.css")}{asset("drawn.css")}</style>{svg}</div>'
 
 
 def framed(markup: str) -> str:

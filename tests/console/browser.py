@@ -80,6 +80,17 @@ def lab(folder: Path, **environment: str) -> Iterator[str]:
 
 
 @contextmanager
+def blank(width: int = 1180, height: int = 900) -> Iterator[Page]:
+    """An empty page in a browser."""
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox", "--disable-gpu"])
+        try:
+            yield browser.new_page(viewport={"width": width, "height": height})
+        finally:
+            browser.close()
+
+
+@contextmanager
 def opened(address: str, name: str = "") -> Iterator[Page]:
     """The page that the console opens, or another notebook of its folder, in a browser; its kernel is ready."""
     with sync_playwright() as play:

@@ -36,7 +36,7 @@ def values(output: Locator) -> list[str]:
 def test_the_welcome_notebook_runs_to_its_end(page: Page) -> None:
     assert values(browser.run(page, 0)) == ["Oslo", "4", "Rome", "19", "Cairo", "31"]
     assert values(browser.run(page, 1)) == ["Cairo", "88.0", "Rome", "66.0"]
-    browser.run(page, 2).locator("img").wait_for()
+    browser.run(page, 2).locator(".sqlllm-drawn svg").wait_for()
     assert "weather" in browser.run(page, 3).locator("table").inner_text()
 
 

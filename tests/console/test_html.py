@@ -27,10 +27,10 @@ class Reader(HTMLParser):
         self.tags.add(tag)
         if tag in ("td", "th"):
             self.cells.append("")
-        self._skip += tag in ("summary", "style", "script") or attrs == [("class", "foot")]
+        self._skip += tag in ("summary", "style", "script", "button") or attrs == [("class", "foot")]
 
     def handle_endtag(self, tag: str) -> None:
-        self._skip -= tag in ("summary", "style", "script")
+        self._skip -= tag in ("summary", "style", "script", "button")
 
     def handle_data(self, data: str) -> None:
         if self.cells and not self._skip:
@@ -42,7 +42,7 @@ def view(*rows: tuple[object, ...], kinds: tuple[str, ...] = ("string",)) -> Vie
 
 
 OURS = {"div", "style", "table", "thead", "tbody", "tr", "th", "td", "span", "script", "details", "summary", "pre"}
-OURS |= {"p", "button", "label", "select", "figure", "svg", "code"}  # of what exports and draws
+OURS |= {"p", "button", "label", "select", "figure", "svg", "code", "input"}  # of what searches, exports and draws
 
 
 @given(st.text())
@@ -59,7 +59,9 @@ def test_every_cell_reads_as_its_value() -> None:
 
 def test_columns_are_named_as_text_and_numbers_stand_right() -> None:
     columns = View((("<i>", "int"), ("t", "string")), ((1, "a"),), False)
-    assert '<th class="n" title="int">&lt;i&gt;</th>' in html.table(columns)
+    page = html.table(columns)
+    assert '<th class="n"><span class="name">&lt;i&gt;</span><button class="kind" title="int: show' in page
+    assert ">int</button></th>" in page
     assert '<td class="n">1</td><td class="t">a</td>' in html.table(columns)
 
 
@@ -74,9 +76,14 @@ def test_a_table_says_how_it_is_exported_and_drawn() -> None:
     unnamed = html.table(replace(view(("a",)), name="`<b>`", more=True))
     assert "!export &quot;table.parquet&quot;;" in unnamed
     assert "CSV of the first 1 rows" in unnamed
-    assert 'class="panel chart"' not in unnamed  # it holds no numbers
+    assert 'class="panel chart"' in unnamed  # its rows can be counted
     assert 'class="csv"' not in html.table(view(("z" * 1_000_000,)))  # which is cut
     assert "Export" not in html.table(view()).partition("<script>")[0]
+
+
+def test_a_longer_table_has_a_field_to_search_in() -> None:
+    assert "Search 11 rows" in html.table(view(*[("a",)] * 11))
+    assert "Search" not in html.table(view(*[("a",)] * 10)).partition("<script>")[0]
 
 
 def test_texts_that_are_numbers_with_units_stand_right() -> None:

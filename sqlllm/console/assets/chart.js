@@ -4,7 +4,13 @@ function (root, table) {
   const W = 640, H = 300, L = 64, R = 16, T = 26, B = 56, MOST = 40;
   const COLOURS = ["#4285f4", "#f4a142", "#2e8b57", "#d9433b", "#8e63ce", "#00a3a3", "#b8860b", "#888888"];
   const columns = table.names.map((name, index) => ({ name, index, number: table.numbers[index] }));
-  const numbers = columns.filter((column) => column.number);
+  const numbers = columns.filter((column) => column.number), rows = { name: "rows", counts: true };
+  const OF = {
+    mean: (parts) => parts.reduce((sum, part) => sum + part, 0) / parts.length,
+    sum: (parts) => parts.reduce((sum, part) => sum + part, 0),
+    min: (parts) => parts.reduce((least, part) => Math.min(least, part)),
+    max: (parts) => parts.reduce((most, part) => Math.max(most, part)),
+  };
   const numeric = (text) => (text === null ? NaN : Number(text));
   const svg = (tag, attributes, text) => {
     const made = document.createElementNS(panel.querySelector("svg").namespaceURI, tag);
@@ -32,7 +38,7 @@ function (root, table) {
       made.append(svg("line", { class: "grid", x1: L, x2: W - R, y1: y.at(mark), y2: y.at(mark) }));
       made.append(svg("text", { x: L - 8, y: y.at(mark) + 4, "text-anchor": "end" }, said(mark)));
     }
-    const crowded = labels.some(([, text]) => text.length * 7 > (W - L - R) / labels.length);
+    const crowded = labels.some(([, text]) => text.length * 8 > (W - L - R) / labels.length);
     for (const [at, text] of labels) {
       const turned = crowded ? { transform: `rotate(-35 ${at} ${H - B + 16})`, "text-anchor": "end" } : { "text-anchor": "middle" };
       made.append(svg("text", { x: at, y: H - B + 16, ...turned }, short(text, 14)));
@@ -80,11 +86,30 @@ function (root, table) {
     });
     return made;
   }
+  // One value for each x: how many rows have it, or the mean, sum, least or most of their y.
+  function grouped(xs, ys) {
+    const groups = new Map();
+    xs.forEach((x, index) => (groups.get(x) || groups.set(x, []).get(x)).push(ys[index]));
+    const values = [...groups].map(([x, parts]) => {
+      const given = parts.filter(Number.isFinite);
+      return [x, chosen.y.counts ? parts.length : given.length ? OF[chosen.of](given) : NaN];
+    });
+    return chosen.y.counts ? values.sort((a, b) => b[1] - a[1]) : values;
+  }
+  const tick = (name) => "`" + name.replaceAll("`", "``") + "`";
+  // The statement that groups the whole table as the drawing groups the rows that are shown.
+  function grouping(name, x, y) {
+    const made = y.counts ? "rows" : `${chosen.of}_${y.name}`.replace(/\W/g, "_");
+    const what = y.counts ? "count(*)" : `${chosen.of}(${tick(y.name)})`;
+    return [`select ${tick(x.name)}, ${what} as ${made} from ${name} group by 1 order by 2 desc as ${name}_grouped;\n\n`, made];
+  }
   const yaml = (text) => (/^[A-Za-z_]\w*$/.test(text) ? text : JSON.stringify(text));
   function draw() {
     const { kind, x, y } = chosen, xs = table.values(x.index), out = panel.querySelector("figure");
-    const ys = kind === "histogram" ? xs.map(numeric) : table.values(y.index).map(numeric);
-    const both = xs.map((text, index) => [text === null ? "NULL" : text, ys[index]]).filter(([, number]) => Number.isFinite(number));
+    const groups = ["bar", "pie"].includes(kind) && (y.counts || new Set(xs).size < xs.length);
+    const ys = kind === "histogram" ? xs.map(numeric) : y.counts ? xs.map(() => null) : table.values(y.index).map(numeric);
+    const shown = xs.map((text) => (text === null ? "NULL" : text));
+    const both = (groups ? grouped(shown, ys) : shown.map((text, index) => [text, ys[index]])).filter(([, number]) => Number.isFinite(number));
     const plane = xs.map((text, index) => [numeric(text), ys[index]]).filter((pair) => pair.every(Number.isFinite));
     let made;
     if (kind === "histogram" && both.length) {
@@ -93,14 +118,19 @@ function (root, table) {
       for (const number of all) counts[Math.min(19, Math.floor((number - low) / wide))] += 1;
       made = bars(counts.map((count, index) => [said(low + index * wide), count]), x.name, "rows");
     } else if (kind === "pie" && both.length && both.every(([, part]) => part >= 0) && both.some(([, part]) => part > 0)) made = pie(both);
-    else if (kind === "bar" && both.length) made = bars(both, x.name, y.name);
+    else if (kind === "bar" && both.length) made = bars(both, x.name, y.counts || !groups ? y.name : `${chosen.of} of ${y.name}`);
     else if (kind === "line" && plane.length) made = points(plane.sort((a, b) => a[0] - b[0]), x.name, y.name, true);
     else if (kind === "scatter" && plane.length) made = points(plane, x.name, y.name, false);
     const note = document.createElement("p");
     note.textContent = kind === "pie" && !made ? "A pie needs numbers that are not below 0." : "There are no numbers to draw.";
+    if (made) made.setAttribute("aria-label", `${kind} of ${kind === "histogram" ? x.name : `${y.name} by ${x.name}`}`);
     out.replaceChildren(made || note, ...(made ? [] : [svg("svg", { hidden: "" })]));
     const code = panel.querySelector("code");
-    if (code) code.textContent = `--%visualize\n--%input=${code.dataset.table}\n${kind}:\n  x: ${yaml(x.name)}` + (kind === "histogram" ? "" : `\n  y: ${yaml(y.name)}`);
+    if (code) {
+      const [first, of] = groups ? grouping(code.dataset.table, x, y) : ["", y.name];
+      const from = code.dataset.table + (groups ? "_grouped" : "");
+      code.textContent = `${first}--%visualize\n--%input=${from}\n${kind}:\n  x: ${yaml(x.name)}` + (kind === "histogram" ? "" : `\n  y: ${yaml(of)}`);
+    }
     if (kind === "bar" && both.length > MOST) out.append(Object.assign(document.createElement("p"), { textContent: `the first ${MOST} of ${both.length}` }));
   }
   function choose(label, options, key) {
@@ -112,18 +142,30 @@ function (root, table) {
   function fit() {
     const plane = ["line", "scatter", "histogram"].includes(chosen.kind), before = chosen.x;
     panel.querySelector("label.y").hidden = chosen.kind === "histogram";
+    panel.querySelector("label.of").hidden = plane || chosen.y.counts;
     if (plane && !before.number) chosen.x = numbers.find((column) => column !== chosen.y) || numbers[0];
+    if (plane && chosen.y.counts) {
+      chosen.y = numbers[0];
+      panel.querySelector("select[name=y]").selectedIndex = 1;
+    }
     panel.querySelector("select[name=x]").selectedIndex = chosen.x.index;
     draw();
     chosen.x = before;
   }
   panel.ontoggle = () => {
     if (!panel.open || chosen.kind) return;
-    choose((kind) => kind, ["bar", "line", "scatter", "histogram", "pie"], "kind");
+    choose((kind) => kind, numbers.length ? ["bar", "line", "scatter", "histogram", "pie"] : ["bar", "pie"], "kind");
     choose((column) => column.name, columns, "x");
-    choose((column) => column.name, numbers, "y");
+    choose((column) => (column.counts ? "count of rows" : column.name), [rows, ...numbers], "y");
+    choose((of) => of, Object.keys(OF), "of");
+    // Few values that repeat are categories, whose rows are counted; else the first column against a number.
+    const distinct = (column) => new Set(table.values(column.index)).size;
+    const categories = columns.filter((column) => !column.number && distinct(column) <= Math.min(MOST, table.values(0).length / 2));
+    const category = categories.sort((a, b) => distinct(a) - distinct(b))[0];
     const other = numbers.findIndex((column) => column.index !== 0);
-    if (other > 0) { chosen.y = numbers[other]; panel.querySelector("select[name=y]").selectedIndex = other; }
+    if (category) { chosen.x = category; panel.querySelector("select[name=x]").selectedIndex = category.index; }
+    else if (other >= 0) { chosen.y = numbers[other]; panel.querySelector("select[name=y]").selectedIndex = other + 1; }
     fit();
+    table.changed = () => panel.open && fit();
   };
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlllm.errors import SQLLLMError
 from sqlllm.session import Observer
 
-from .. import charts
+from .. import charts, html
 from ..activity import Activity, Watch
 from ..html import asset
 from ..progress import headline
@@ -130,9 +130,10 @@ class Board(Observer):
             self._outlet.display(bundle)
 
     def charted(self, chart: Chart, result: Result) -> None:
-        picture = charts.svg(chart, result)
+        drawn = charts.svg(chart, result)
+        text = f"{chart.kind} of {', '.join(chart.y) or chart.x}"
         self._outlet.display(
-            {"image/svg+xml": picture, "text/plain": f"{chart.kind} of {', '.join(chart.y) or chart.x}"}
+            {"text/html": html.drawing(charts.inline(drawn)), "image/svg+xml": charts.file(drawn), "text/plain": text}
         )
 
     def answering(self, piece: str) -> None:
@@ -185,7 +186,9 @@ class Board(Observer):
             parts.append(_curve(self._training))
         if self._used:
             parts.append(f'<div class="step">{escape(self._used)}</div>')
-        return f'<div class="sqlllm-board"><style>{asset("board.css")}</style>{"".join(parts)}</div>'
+        return (
+            f'<div class="sqlllm-board"><style>{asset("colours.css")}{asset("board.css")}</style>{"".join(parts)}</div>'
+        )
 
     def _line(self) -> str:
         lines = [f"✓ {line}  {seconds:.1f} s" for line, seconds in self._done]

@@ -12,6 +12,7 @@ from .. import html, render
 from ..view import View
 
 Bundle = dict[str, Any]  # a value by mime type
+_GREEN, _BOLD = "\x1b[32m", "\x1b[1m"  # Jupyter's green is too pale on the ground of its errors
 WINDOW = 1000  # rows that are taken to be shown
 
 
@@ -37,7 +38,7 @@ def bundles(result: Result) -> list[Bundle]:
 
 def traceback(error: SQLLLMError) -> list[str]:
     """An error as Jupyter wants it: lines with colours; no stack."""
-    return render.ansi(render.error(error)).splitlines()
+    return render.ansi(render.error(error)).replace(_GREEN, _BOLD).splitlines()
 
 
 def answer(content: str, mime: str) -> list[Bundle]:
