@@ -16,6 +16,7 @@ async def _awaited(value: Any) -> Any:
 
 
 def _run(function: Callable[[], Any], done: Future[Any]) -> None:
+    done.set_running_or_notify_cancel()
     try:
         value = function()
         if inspect.isawaitable(value):

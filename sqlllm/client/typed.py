@@ -47,6 +47,8 @@ class Shape(Generic[T]):
         if self._wrapped:
             definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
             schema = {"type": "object", "properties": {"value": schema}, "required": ["value"], **definitions}
+        elif "$ref" in schema:  # a recursive class: providers want an object at the root
+            schema = {**_root(schema), "$defs": schema["$defs"]}
         self.schema: dict[str, Any] = closed(schema)
 
     @property
@@ -230,11 +232,14 @@ def _typed_dict(kind: Any, seen: dict[Any, Any]) -> Any:
     if kind in seen:
         return seen[kind]
     seen[kind] = kind.__name__  # a recursive one stays a name, which pydantic reports
-    hints = typing.get_type_hints(kind)
-    fields = {
-        name: (typing.Required if name in kind.__required_keys__ else typing.NotRequired)[_typed_dicts(hint, seen)]
-        for name, hint in hints.items()
-    }
+    fields = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        mark = typing.get_origin(hint)  # which a postponed annotation has kept from `__required_keys__`
+        if mark in (typing.Required, typing.NotRequired):
+            hint = typing.get_args(hint)[0]
+        else:
+            mark = typing.Required if name in kind.__required_keys__ else typing.NotRequired
+        fields[name] = mark[_typed_dicts(hint, seen)]
     make: Any = typing_extensions.TypedDict
     seen[kind] = made = make(kind.__name__, fields)
     made.__doc__, made.__module__ = kind.__doc__, kind.__module__

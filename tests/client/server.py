@@ -145,8 +145,9 @@ def drips(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
 def send(handler: BaseHTTPRequestHandler, status: int, body: Any, **headers: str) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     handler.send_response(status)
-    for name, value in {"content-type": "application/json", **headers}.items():
-        handler.send_header(name.replace("_", "-"), value)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    for name, value in {"content-type": "application/json", **named}.items():
+        handler.send_header(name, value)
     handler.send_header("content-length", str(len(content)))
     handler.end_headers()
     handler.wfile.write(content)
