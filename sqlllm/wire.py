@@ -61,6 +61,7 @@ class ErrorObject(TypedDict):
     type: str
     param: str | None
     code: str | None
+    attempts: NotRequired[int]  # requests that were sent for it, if not one
 
 
 class Usage(TypedDict):
@@ -81,7 +82,8 @@ class Choice(TypedDict):
     error: NotRequired[ErrorObject]  # then there is no message
     cached: NotRequired[bool]  # it comes from the store
     joined: NotRequired[bool]  # it was made for an equal request
-    media_type: NotRequired[str]  # of content that is no text
+    media_type: NotRequired[str]  # of content that is not text
+    calls: NotRequired[int]  # requests that the provider answered for it, if not one; they are paid for
 
 
 class BatchRequest(TypedDict):
@@ -113,7 +115,6 @@ class RequestError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: float = 1.0,
-        usage: Usage | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -122,7 +123,7 @@ class RequestError(Exception):
         self.kind = kind or _KINDS.get(status, "api_error")
         self.param = param
         self.code = code or _CODES.get(status)
-        self.usage = usage  # what it cost all the same
+        self.attempts = 1  # requests that were sent
 
     @classmethod
     def from_json(cls, status: int, body: bytes) -> RequestError:
@@ -132,7 +133,8 @@ class RequestError(Exception):
 
     def to_dict(self) -> ErrorObject:
         """OpenAI's error object."""
-        return {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        told: ErrorObject = {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}
+        return told if self.attempts == 1 else {**told, "attempts": self.attempts}
 
     def to_json(self) -> bytes:
         """The body of the response."""

@@ -20,7 +20,19 @@ import orjson
 
 from sqlllm import tls
 from sqlllm.errors import LimitError, ModelError
-from sqlllm.wire import BAD_RESPONSE, BATCH, LIMIT_REACHED, QUERY_HEADER, USAGE
+from sqlllm.wire import (
+    BAD_RESPONSE,
+    BATCH,
+    INSUFFICIENT_QUOTA,
+    INVALID_KEY,
+    LIMIT_REACHED,
+    MODEL_NOT_ALLOWED,
+    OF_ALL,
+    PROVIDER_REFUSED,
+    QUERY_HEADER,
+    RATE_LIMITED,
+    USAGE,
+)
 
 from .requests import Choice, Message, RequestError
 
@@ -30,6 +42,15 @@ BUSY = 429
 UNAVAILABLE = frozenset({502, 503, 504})
 FIRST_DELAY = 0.25  # seconds; doubles with each try
 LONGEST_DELAY = 15.0
+_LEAST_REFUSALS = 4  # of a full queue, before a request is given up
+_CURES = {
+    PROVIDER_REFUSED: "The provider refuses the key: check saas.api_key and what the key may do, and deploy the model "
+    "again.",
+    INSUFFICIENT_QUOTA: "The provider's account has no quota left: raise or renew it, and run the statement again. "
+    "What is answered is kept.",
+    INVALID_KEY: "Set serving.api_key to the key of the gateway.",
+    MODEL_NOT_ALLOWED: "Ask whoever runs the gateway to add the model to serving.users.",
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,7 @@ class Client:
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
         self._url = url
+        self._answered: dict[str, float] = {}  # when a model answered last, time.monotonic
         self._http = httpx.AsyncClient(
             base_url=url,
             headers=headers,
@@ -95,13 +117,17 @@ class Client:
         body = orjson.dumps({"model": model, "messages": conversations} | orjson.loads(params))
         response, tries = await self._post(endpoint, model, body, on_busy)
         if response.status_code == 200:
-            return _reply(response.content, len(conversations), tries)
+            self._answered[model] = time.monotonic()
+            reply = _reply(response.content, len(conversations), tries)
+            if not endpoint.fallback and (error := _of_all(reply.choices)):
+                raise ModelError(f"model {model}: {error['message']}", cure=_cure(str(error["code"])))
+            return reply
         reason, code = reason_of(response)
         if code == LIMIT_REACHED:
             again = "Run it again to go on from there: what is answered is kept. Or set" if endpoint.keeps else "Set"
             raise LimitError(reason, cure=f"{again} a higher limit.")
         if response.status_code in {401, 403, 404}:  # wrong for every row alike
-            raise ModelError(f"model {model}: {reason}", cure="Is it deployed? See its state in the gateway.")
+            raise ModelError(f"model {model}: {reason}", cure=_cure(code))
         raise RequestError("invalid_request", reason, tries)
 
     async def report(self, endpoint: Endpoint, fields: dict[str, Any]) -> None:
@@ -121,6 +147,7 @@ class Client:
         headers = {QUERY_HEADER: endpoint.query} if endpoint.query else {}
         timeout = httpx.Timeout(endpoint.timeout, connect=10)
         delay, tries, give_up = FIRST_DELAY, 0, 0.0
+        busy, refused = time.monotonic(), 0
         while True:
             try:
                 response = await self._http.post(BATCH, content=body, headers=headers, timeout=timeout)
@@ -130,8 +157,16 @@ class Client:
                 reason, after = f"{self._url} cannot be reached: {error or type(error).__name__}", 0.0
             else:
                 (reason, code), after = reason_of(response), retry_after(response)
-                if response.status_code == BUSY:  # it is alive: as patient as it asks
+                if response.status_code == BUSY:  # it is alive: as patient as it asks, while it answers others
                     on_busy()
+                    refused += code != RATE_LIMITED  # else the statement's own limit says when
+                    since = time.monotonic() - max(busy, self._answered.get(model, 0.0))
+                    if refused >= _LEAST_REFUSALS and since > endpoint.retry_seconds:
+                        raise ModelError(
+                            f"model {model} took no request for {since:.0f} s: {reason}",
+                            cure="Give it more workers, ask for less at once (llm.in_flight), or wait longer "
+                            "(llm.retry_seconds).",
+                        )
                     await _sleep(max(after, FIRST_DELAY))
                     continue
                 # A bare 500 is the proxy's: the gateway behind it has died and is being replaced.
@@ -144,6 +179,17 @@ class Client:
                 raise ModelError(f"model {model} did not answer after {tries} tries: {reason}")
             await _sleep(wait)
             delay = min(delay * 2, LONGEST_DELAY)
+
+
+def _of_all(choices: list[Choice]) -> dict[str, Any] | None:
+    """The error of a choice that every row of the statement would get; what was answered beside it is kept."""
+    errors = (choice["error"] for choice in choices if "error" in choice)
+    return next((error for error in errors if error.get("code") in OF_ALL), None)
+
+
+def _cure(code: str) -> str:
+    """What to do about an error that every row gets."""
+    return _CURES.get(code, "Is it deployed? See its state in the gateway.")
 
 
 @cache

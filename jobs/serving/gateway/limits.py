@@ -12,7 +12,7 @@ from sqlllm.wire import LIMIT_REACHED, RATE_LIMITED
 
 from ..protocol import RequestError
 from ..rate import Rate
-from .usage import Account, Query, Report, Usage, UsageFile
+from .usage import Account, Query, Report, Usage, UsageFile, made
 
 if TYPE_CHECKING:
     from sqlllm.settings import QuotaSettings, UserSettings
@@ -125,7 +125,7 @@ class Statement:
         tokens, cost = account.spent(choices)
         self._rates.take(tokens=tokens)
         self._user.rates.take(tokens=tokens)
-        self._user.calls += len(choices)
+        self._user.calls += made(choices)
         self._user.tokens += tokens
         self._user.cost += cost
 

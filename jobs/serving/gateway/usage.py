@@ -16,13 +16,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from .store_sqlite import connect
 
 logger = logging.getLogger(__name__)
+
+
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Query(BaseModel):
@@ -34,13 +37,13 @@ class Query(BaseModel):
     user: str = ""
     statement: str = ""
     store: Literal["on", "all", "off"] = "on"
-    prices: dict[str, tuple[float, float]] = {}  # per million tokens of prompts and of answers, by model or `*`
-    max_calls: int = 0
-    max_tokens: int = 0
-    max_cost: float = 0
-    max_seconds: float = 0
-    calls_per_minute: int = 0
-    tokens_per_minute: int = 0
+    prices: dict[str, tuple[_Price, _Price]] = {}  # per million tokens of prompts and of answers, by model or `*`
+    max_calls: int = Field(0, ge=0)
+    max_tokens: int = Field(0, ge=0)
+    max_cost: _Price = 0
+    max_seconds: _Price = 0
+    calls_per_minute: int = Field(0, ge=0)
+    tokens_per_minute: int = Field(0, ge=0)
 
     def cost(self, model: str, prompt_tokens: int, answer_tokens: int) -> float:
         """What these tokens cost."""
@@ -85,6 +88,11 @@ class Usage:
         return self.prompt_tokens + self.answer_tokens
 
 
+def made(choices: Sequence[dict[str, Any]]) -> int:
+    """The calls that these choices took: one each, unless they say otherwise."""
+    return sum(choice.get("calls", 1) for choice in choices)
+
+
 class Account:
     """The usage of one model by one statement, while it grows."""
 
@@ -122,7 +130,7 @@ class Account:
         prompt, answer = (sum(count[key] for count in counts) for key in ("prompt_tokens", "completion_tokens"))
         cost = self.query.cost(self.usage.model, prompt, answer)
         usage = self.usage
-        usage.calls += len(choices)
+        usage.calls += made(choices)
         usage.prompt_tokens += prompt
         usage.answer_tokens += answer
         usage.cost += cost

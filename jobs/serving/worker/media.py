@@ -6,16 +6,14 @@ has it, with `input` or `audio` and the request's other fields.
 
 from __future__ import annotations
 
-import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
 
-from ..protocol import JSON, RequestError, batch_response, conversations, failed_choice, usage
-
-_OF_ALL = frozenset({403, 404, 503})  # statuses that every conversation would get
+from ..protocol import JSON, RequestError, batch_response, conversations, usage
+from . import rows
 
 Answer = tuple[str, str]
 """Text or base64, and the media type of what it is."""
@@ -60,17 +58,12 @@ def batch(
         shared = {name: value for name, value in request.items() if name != "task"}
 
         async def choice(place: int, messages: Any) -> dict[str, Any]:
-            try:
-                content, media_type = await answer(model, {**shared, **_fields(messages)})
-            except RequestError as error:
-                if error.status in _OF_ALL:
-                    raise
-                return failed_choice(place, error)
+            content, media_type = await answer(model, {**shared, **_fields(messages)})
             message = {"role": "assistant", "content": content}
             told = {"message": message, "finish_reason": "stop", "media_type": media_type}
             return {"index": place, **told, "usage": usage(0, 0)}
 
-        return batch_response(request["model"], list(await asyncio.gather(*map(choice, range(len(asked)), asked))))
+        return batch_response(request["model"], await rows.choices(choice, asked))
 
     return run
 

@@ -7,7 +7,6 @@ little-endian float32, or a list) or a list of `{"index", "score"}`, the best fi
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -16,7 +15,7 @@ from typing import Any
 import orjson
 
 from ..protocol import RequestError, batch_response, conversations, failed_choice, usage
-from . import media
+from . import media, rows
 
 _OF_ALL = frozenset({403, 404, 500, 503})  # statuses that every text would get
 _OF_ONE = frozenset({400, 413, 422})
@@ -42,7 +41,11 @@ async def _embed(model: Any, request: dict[str, Any]) -> bytes:
             answer = orjson.loads(await model.embeddings({**shared, "input": inputs}))
         except RequestError as error:
             if error.status in _OF_ALL:
-                raise
+                if all("error" in choice for choice in choices):
+                    raise
+                for place in places:  # others are answered, and paid for
+                    choices[place] = {**failed_choice(place, error), "calls": 0}
+                return
             if error.status in _OF_ONE and len(places) > 1:  # which one is it?
                 half = len(places) // 2
                 await ask(places[:half])
@@ -69,17 +72,12 @@ async def _rerank(model: Any, request: dict[str, Any]) -> bytes:
         query, documents = _texts(messages[:1], "user", 1), _texts(messages[1:], "document")
         if not query or not documents:
             return failed_choice(place, _WRONG)
-        try:
-            answer = orjson.loads(await model.rerank({**shared, "query": query[0], "documents": documents}))
-        except RequestError as error:
-            if error.status in _OF_ALL:
-                raise
-            return failed_choice(place, error)
+        answer = orjson.loads(await model.rerank({**shared, "query": query[0], "documents": documents}))
         found = [{"index": one["index"], "score": one["relevance_score"]} for one in answer["results"]]
         counted = answer.get("usage") or {}
         return _choice(place, found, counted.get("prompt_tokens") or counted.get("total_tokens") or 0)
 
-    return batch_response(request["model"], list(await asyncio.gather(*map(ask, range(len(batch)), batch))))
+    return batch_response(request["model"], await rows.choices(ask, batch))
 
 
 TASKS = {

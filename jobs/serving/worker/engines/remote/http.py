@@ -17,10 +17,12 @@ from sqlllm.wire import BAD_RESPONSE, INSUFFICIENT_QUOTA, PROVIDER_ERROR, PROVID
 
 from ....protocol import CONTEXT_LENGTH_EXCEEDED, RequestError
 from ....rate import Rate
+from ...rows import Sent, sent
 from .options import Options
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic's "overloaded"
 _FIRST_DELAY = 0.5  # seconds; doubles with each try
+_BAD_TRIES = 3  # of a request whose answers have status 200 and are none: each may cost, and the next is like it
 _LONGEST_DELAY = 60.0  # a provider that asks for more patience has an error instead
 _TOO_LONG = (
     "context length",
@@ -138,9 +140,9 @@ class Api:
         self, url: str, body: Any, read: Callable[[httpx.Response], Awaitable[T]], method: str = "POST", **more: Any
     ) -> T:
         """Send until `read` has an answer; `read` closes the response, or hands it on."""
-        delay, left = _FIRST_DELAY, self._tries
+        delay, tries, bad = _FIRST_DELAY, 0, 0
         while True:
-            left -= 1
+            tries += 1
             await self._turn()
             value = body() if callable(body) else body
             content = (
@@ -151,18 +153,26 @@ class Api:
                 request.headers["content-type"] = "application/json"
             try:
                 return await self._try(request, read)
+            except RequestError as error:
+                error.attempts = tries
+                raise
             except _Again as again:
-                if not left or again.error.retry_after > _LONGEST_DELAY:
+                bad += again.error.code == BAD_RESPONSE
+                if tries == self._tries or bad == _BAD_TRIES or again.error.retry_after > _LONGEST_DELAY:
+                    again.error.attempts = tries
                     raise again.error from None
                 self.retried += 1
                 await asyncio.sleep(max(again.error.retry_after, delay) * random.uniform(1, 1.25))  # noqa: S311
                 delay = min(2 * delay, _LONGEST_DELAY)
 
     async def _try(self, request: httpx.Request, read: Callable[[httpx.Response], Awaitable[T]]) -> T:
+        row = sent.get(None) or Sent()
         async with self._places:
+            row.under_way = True
             try:
                 response = await self._http.send(request, stream=True)
                 if response.status_code < 300:
+                    row.answered += 1
                     try:
                         return await read(response)
                     finally:
@@ -177,6 +187,8 @@ class Api:
                 why = self._mask(str(error) or type(error).__name__)
                 message = f"{self._name} cannot be reached at {request.url.copy_with(query=None)}: {why}"
                 raise _Again(RequestError(message, status=502, code="unreachable", retry_after=0)) from None
+            finally:
+                row.under_way = False
         raise self._refusal(response)
 
     async def _turn(self) -> None:

@@ -102,6 +102,10 @@ def chat_answer(answer: dict[str, Any]) -> dict[str, Any]:
     if calls := [block for block in answer["content"] if block["type"] == "tool_use"]:
         made["tool_calls"] = [_call(block, orjson.dumps(block["input"]).decode()) for block in calls]
         made["content"] = made["content"] or None
+    if answer["stop_reason"] == "refusal":
+        made["refusal"] = made["content"] or "it gives no reason"
+    if thoughts := "".join(block.get("thinking", "") for block in answer["content"] if block["type"] == "thinking"):
+        made["reasoning_content"] = thoughts
     choice = {"index": 0, "message": made, "finish_reason": _FINISHED.get(answer["stop_reason"], "stop")}
     counted = _counted(answer["usage"])
     return {"id": answer["id"], "object": "chat.completion", "created": 0, "choices": [choice], "usage": counted}

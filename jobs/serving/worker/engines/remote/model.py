@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,11 +18,10 @@ from ....protocol import (
     sse,
     usage,
 )
+from ... import outcome, rows
 from ..tokens import PlainTokens
 from .http import Api
 from .options import Options
-
-_OF_ALL = frozenset({403, 404})  # statuses that every conversation of a batch would get
 
 
 class RemoteModel:
@@ -91,15 +89,11 @@ class ChatModel(RemoteModel):
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer many, all at once as far as limits allow."""
         batch = conversations(request)
-        choices = [
-            asyncio.create_task(self._choice(index, {**request, "messages": messages}))
-            for index, messages in enumerate(batch)
-        ]
-        try:
-            return batch_response(self._name, await asyncio.gather(*choices))
-        finally:  # what all would get, one had: the others are not sent
-            for choice in choices:
-                choice.cancel()
+
+        async def answer(place: int, messages: Any) -> dict[str, Any]:
+            return await self._choice(place, {**request, "messages": messages})
+
+        return batch_response(self._name, await rows.choices(answer, batch))
 
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""
@@ -111,7 +105,7 @@ class ChatModel(RemoteModel):
             check_messages(request.get("messages"))
         async for chunk in self._events(route, request):
             self._count(chunk)
-            yield sse({**chunk, "model": self._name})
+            yield sse({**outcome.plain_choices(chunk), "model": self._name})
         yield SSE_DONE
 
     def _events(self, route: str, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -127,21 +121,19 @@ class ChatModel(RemoteModel):
         with self._asked():
             answer = await self.answer(request)
         self._count(answer)
-        return {**answer, "model": self._name}
+        return {**outcome.plain_choices(answer), "model": self._name}
 
     async def _choice(self, index: int, request: dict[str, Any]) -> dict[str, Any]:
-        try:
-            check_messages(request["messages"])
-            answer = await self._answer(request)
-        except RequestError as error:
-            if error.status in _OF_ALL:
-                raise
-            return failed_choice(index, error)
+        check_messages(request["messages"])
+        answer = await self._answer(request)
         choice = answer["choices"][0]
         message = {key: value for key, value in choice["message"].items() if value is not None or key == "content"}
         told = answer.get("usage")
         counts = (told.get("prompt_tokens") or 0, told.get("completion_tokens") or 0) if told else None
         counted = {"usage": usage(*counts)} if counts else {}
+        if error := outcome.failure(choice, self._options.provider):
+            self._counts["failed"] += 1
+            return {**failed_choice(index, error), **counted}
         logprobs = {"logprobs": choice["logprobs"]} if choice.get("logprobs") else {}
         return {"index": index, "message": message, "finish_reason": choice.get("finish_reason"), **counted, **logprobs}
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 import orjson
 
 from ....spec import ModelSpec
+from ... import outcome
 from .. import Media, sounds
 from .http import Api, Refused
 from .model import ChatModel
@@ -143,8 +144,10 @@ def _response(content: bytes) -> dict[str, Any]:
     if isinstance(error := answer.get("error"), dict):
         raise Refused(error.get("message") or "it gives no reason")
     for choice in answer["choices"]:
-        if "text" not in choice and not isinstance(choice["message"], dict):
-            raise ValueError("no message")
+        if "text" not in choice and not isinstance(choice.get("message"), dict):
+            if not outcome.is_filtered(choice):
+                raise ValueError("no message")
+            choice["message"] = {"role": "assistant", "content": None}
     answer["choices"][0]  # there is one
     result: dict[str, Any] = answer
     return result
