@@ -22,9 +22,19 @@ WELCOME = "welcome.ipynb"
 @click.command("console")
 @click.option("--port", default=9002, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Interface to listen on.")
-@click.option("--token", default="", help="What a browser must know to get in; a new one each time if none is given.")
-@click.option("--folder", default=".", type=click.Path(file_okay=False, exists=True, path_type=Path),
-              help="Folder of the notebooks.")  # fmt: skip
+@click.option(
+    "--token",
+    default="",
+    envvar="JUPYTER_TOKEN",
+    show_envvar=True,
+    help="What a browser must know to get in; without one, a new token each time.",
+)
+@click.option(
+    "--folder",
+    default=".",
+    type=click.Path(file_okay=False, exists=True, path_type=Path),
+    help="Folder of the notebooks.",
+)
 @click.option("--browser/--no-browser", default=True, help="Open it in a browser.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting for the notebooks' sessions.")
 @click.option("--install", is_flag=True, help="Only tell Jupyter of the kernel in this environment.")
@@ -47,14 +57,19 @@ def command(
         raise SetupError(f"cannot write {error.filename}: {error.strerror}", cure="Take another --folder.") from None
     arguments = [
         sys.executable, "-m", "jupyterlab", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
-        f"--ServerApp.ip={host}", f"--IdentityProvider.token={token or secrets.token_urlsafe(24)}",
+        f"--ServerApp.ip={host}", "--ServerApp.log_level=WARN", "--LabApp.log_level=WARN",
         f"--ServerApp.root_dir={folder.absolute()}", f"--LabApp.default_url=/lab/tree/{welcome}",
         f"--ServerApp.open_browser={browser}", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     if hasattr(os, "getuid") and os.getuid() == 0:
         arguments.append("--allow-root")
+    token = token or secrets.token_urlsafe(24)
+    # In the environment: any user of the machine can read the arguments of a process.
+    environment = {**_environment(home, assignments), "JUPYTER_TOKEN": token}
+    click.echo(f"SQLLLM's notebooks: http://{host}:{port}/lab/tree/{welcome}?token={token}\nCtrl-C, twice, ends them.")
+    sys.stdout.flush()
     try:
-        os.execve(sys.executable, arguments, _environment(home, assignments))  # noqa: S606 - it becomes JupyterLab
+        os.execve(sys.executable, arguments, environment)  # noqa: S606 - it becomes JupyterLab
     except OSError as error:
         raise SetupError(f"JupyterLab does not start: {error.strerror}") from None
 
