@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Processes that share the tests; each has a Spark, a Ray and models. 0: pytest's own, as where there is little memory.
 PROCESSES ?= $(shell awk '/^MemTotal/ { print ($$2 > 12e6 ? 2 : 0) }' /proc/meminfo 2>/dev/null || echo 0)
 
-.PHONY: help setup demo test test-fast check format docs bench clean
+.PHONY: help setup demo test test-all test-fast check format docs bench clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -16,8 +16,12 @@ demo: setup  ## train a model, deploy it and call it, all from one SQL script
 	@$(BIN)/sqlllm run examples/sql/quickstart.sql
 
 test: FOR = tests
-test: check  ## lint, types, import rules and every test
-	$(BIN)/python -m pytest -n $(PROCESSES)
+test: check  ## lint, types, import rules and the tests
+	$(BIN)/python -m pytest -n $(PROCESSES) -m "not rare" --durations=20
+
+test-all: FOR = tests
+test-all: check  ## the same with the rare tests: whole life cycles, clusters of several nodes, lost nodes
+	$(BIN)/python -m pytest -n $(PROCESSES) --durations=20
 
 test-fast: setup  ## the tests that start neither Spark nor Ray nor a model
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"

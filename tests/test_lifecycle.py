@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_the_lifecycle_runs_and_its_runs_know_where_they_come_from(tmp_path: Path) -> None:
     shown = subprocess.run(
         [

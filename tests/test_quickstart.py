@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_the_quickstart_reads_the_dates_of_unseen_notes_and_leaves_no_process(tmp_path: Path) -> None:
     mark = uuid.uuid4().hex
     environment = {**os.environ, "SQLLLM_HOME": str(tmp_path), "SQLLLM_TEST": mark}

@@ -123,6 +123,7 @@ def test_interrupt_stops_a_cell_and_the_next_one_runs(page: Page) -> None:
     assert browser.run(page, 3, "select 40 + 2 as n as t;").locator("td").inner_text() == "42"
 
 
+@pytest.mark.rare
 def test_a_model_is_trained_deployed_asked_and_talked_to(page: Page) -> None:
     output = browser.run(page, 3, browser.TRAIN)
     output.locator(".curve polyline").wait_for()  # while it trains, or at least when it has

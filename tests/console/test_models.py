@@ -138,6 +138,7 @@ def test_what_is_no_answer_is_one_error(status: int, text: str, words: str) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_commands_and_scripts_share_the_models_of_a_cluster_until_it_is_down(folder: Path) -> None:
     def run(*arguments: str) -> str:
         shown = sqlllm(*arguments, cwd=folder)

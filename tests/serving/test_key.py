@@ -17,7 +17,7 @@ from sqlllm.jobs.reaper import marked
 
 from .conftest import user
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
 SCRIPT = """
 import os, sys, time

@@ -19,7 +19,7 @@ from tests.tiny import make_tiny_encoder
 
 from .conftest import Reference, user
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 LINEAR = 2 * 7  # matrices of the tiny model's layers
 
 

@@ -37,6 +37,7 @@ select count(found) as answers, count_if(nothing is null) as out_of_bounds from 
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_scripts_run_on_clusters_by_address_and_nodes_that_leave_cost_no_row(tmp_path: Path) -> None:
     quickstart = (ROOT / "examples" / "sql" / "quickstart.sql").read_text()
     (tmp_path / "quickstart.sql").write_text(quickstart.replace('"1000"', '"20"'))

@@ -65,6 +65,7 @@ def main(home: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 def test_a_run_goes_on_on_another_node_and_says_so_if_there_is_none(tmp_path: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     shown = subprocess.run(

@@ -17,6 +17,7 @@ from sqlllm.jobs.training.progress import read_metrics
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.rare,
     pytest.mark.usefixtures("ray_cluster"),
     # Ray Train makes a Ray Data context, which sets its own deprecated fields.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),

@@ -62,6 +62,7 @@ def train(spec: FinetuneSpec, run: RunRecord, base: Path, *, stop: int | None = 
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("stop", [3, 4, 9, 12])
 def test_resumed_at_any_step_it_is_the_unbroken_run(
     stop: int, base: Path, make_run: MakeRun, unbroken: RunRecord
@@ -108,6 +109,7 @@ def test_a_checkpoint_counts_once_it_is_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
 def test_a_killed_worker_goes_on_and_a_stopped_run_is_resumed(make_run: MakeRun) -> None:

@@ -132,6 +132,7 @@ def plain(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Pa
 
 
 @pytest.mark.slow
+@pytest.mark.rare
 @pytest.mark.parametrize("name", RUNS)
 def test_two_workers_that_share_the_weights_learn_what_one_learns(
     name: str, sharded: Path, plain: dict[bool, Path]
