@@ -237,8 +237,13 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return by_lower[close[0]] if close else None
 
 
+_MANY = 40  # words: nobody reads such a list for one
+
+
 def suggest(word: str, known: Sequence[str], *, what: str) -> str:
-    """A cure for an unknown `word`: the nearest known one, then the allowed set."""
+    """A cure for an unknown `word`: the nearest known one, then the allowed set unless that is long."""
     near = nearest(word, known)
+    if near and len(known) > _MANY:
+        return f"Did you mean {near}?"
     allowed = f"Known {what}: {', '.join(sorted(set(known)))}."
     return f"Did you mean {near}? {allowed}" if near else allowed

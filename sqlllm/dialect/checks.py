@@ -1,4 +1,4 @@
-"""SQL mistakes in selects, found before Spark starts, by sqlglot's Spark dialect.
+"""SQL mistakes in selects, found before Spark starts, by sqlglot's dialect of Databricks: Spark's with `v:a.b::int`.
 
 Spark accepts more than sqlglot knows, so what is found here is advice: it never stops a run.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import sqlglot
@@ -45,14 +45,21 @@ def _check(select: Select) -> ScriptParseError | None:
         sql = select.sql.render(_Stand())
     except ScriptParseError as error:
         return error
+    found = _read(sql.text)
+    if found is None or any(token.kind is Kind.VARIABLE for token in select.sql.tokens):
+        return None  # what stands there when it runs may well be right
+    return _translate(found, sql)
+
+
+@lru_cache(maxsize=4096)  # an editor asks again after each change of one statement
+def _read(sql: str) -> Exception | None:
+    """What sqlglot makes of `sql`: None if it reads it, or is not to be asked."""
     try:
-        sqlglot.parse_one(sql.text, read="spark", error_level=ErrorLevel.IMMEDIATE)
+        sqlglot.parse_one(sql, read="databricks", error_level=ErrorLevel.IMMEDIATE)
     except _STUMBLES:
         return None
     except (ParseError, TokenError, RecursionError) as error:
-        if any(token.kind is Kind.VARIABLE for token in select.sql.tokens):
-            return None  # what stands there when it runs may well be right
-        return _translate(error, sql)
+        return None if "nsupported" in str(error) else error.with_traceback(None)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError, ParseError, SetupError, TableError, VariableError, suggest
 
-from . import descriptions, excel, guard, options, queries, system
+from . import absent_formats, descriptions, excel, guard, options, queries, system
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -67,8 +67,7 @@ def errors_explained(ask: Request) -> Iterator[None]:
         known = ask.format.lower() in _PACKAGES
         if re.search(r"[Ff]ailed to find (the )?data source", error.message):
             if not known:
-                cure = suggest(ask.format, FORMATS, what="formats")
-                raise OptionError(f"unknown format {ask.format}", cure=cure, place=ask.format_place) from None
+                raise absent_formats.no_format(ask.format, FORMATS, ask.format_place) from None
             raise SetupError(f"{ask.format} is no part of Spark itself", cure=_add(ask, ask.format)) from None
         if ask.format.lower() == "jdbc" and re.search("No suitable driver|^[a-zA-Z]+([.][a-zA-Z]+)+$", error.message):
             raise SetupError(f"there is no driver for {ask.options.get('url')}", cure=_add(ask, "jdbc")) from None

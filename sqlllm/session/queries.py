@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlllm import errors
 from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
 
-from . import ai, functions, guard, origins, vectors
+from . import ai, called, functions, guard, origins, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -124,10 +124,9 @@ def no_table(session: Session, name: str) -> TableError:
 
 
 def _no_function(session: Session, name: str) -> TableError:
-    near = nearest(name, [row[0] for row in session.spark.sql("show functions").collect()])
-    hint = f"Did you mean {near}? " if near else ""
     models = f"Models: {', '.join(sorted(session.models))}." if session.models else "No model is deployed."
-    return TableError(f"there is no function {name}", cure=hint + models)
+    made = [row[0] for row in session.spark.sql("show user functions").collect()]
+    return called.no_function(name, [*session.models, *made], models)
 
 
 # Spark's conditions: the parameter that holds the name, and our error.

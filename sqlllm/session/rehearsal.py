@@ -14,11 +14,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.dialect import Expression, Reference, SqlText, Text, expand, parse
-from sqlllm.dialect.statements import Cell, Explain, If, Include, Load, Macro, Options, Run, Set, Statement
+from sqlllm.dialect.statements import (
+    Cell,
+    Explain,
+    If,
+    Include,
+    Load,
+    Macro,
+    Options,
+    Register,
+    Run,
+    Save,
+    Set,
+    Statement,
+)
 from sqlllm.errors import OptionError, ParseError, SQLLLMError, TableError, VariableError
 from sqlllm.settings import Settings
 
-from . import commands, include, llm, registry
+from . import commands, foreseen, include, llm, registry
+from .called import Functions
 from .commands import absent
 from .variables import check_key, is_conf
 
@@ -31,6 +45,7 @@ if TYPE_CHECKING:
 _OPEN = "\ufdd0"  # in a value: a part that only a run can tell; no character of any text
 _LATER = ("conf", "shell", "sql")  # types of `set` that only a run can do
 _ELSEWHERE = ("http", "table")  # scripts that only a run can read
+_NO_FILES = ("assert", "desc", "head", "if", "last", "lasttablename", "llm", "byzerllm", "profiler", "show")  # commands
 _OF_VARIABLES = ("jsonstr", "csvstr", "script")  # formats whose path is a variable
 
 
@@ -45,6 +60,8 @@ class Rehearsal:
         self._running: list[str] = []
         self._maybe: set[str] = set()  # set in some branches only
         self._sure = True  # nothing open has run that may have set anything
+        self._functions = Functions(session.models)
+        self._paths: list[str] | None = []  # what is saved so far; None: files may come from elsewhere, too
 
     def run(self, script: Script) -> None:
         """Walk a script from a file. What one with errors does not set is not sure to be missing."""
@@ -84,6 +101,9 @@ class Rehearsal:
         if isinstance(value, Text):
             value.resolve(self)
         elif isinstance(value, SqlText):
+            self._functions.read(value)
+            for error in self._functions.check(value):
+                self._note(error, isinstance(error, ParseError) or (self._sure and self._functions.sure))
             try:
                 value.render(self)
             except ParseError as error:
@@ -155,22 +175,61 @@ class Rehearsal:
                 before.adopt(name, after[0])
 
     def _load(self, load: Load) -> None:
-        self._fields(load)
-        if load.format.raw.lower() in _OF_VARIABLES and _OPEN not in (name := load.path.resolve(self)):
-            self.lookup(Reference(name, (), None, load.path.place))
+        options, of, path = load.options.resolve(self), load.format.resolve(self), load.path.resolve(self)
+        load.table.resolve(self)
+        of = options.get("implClass", of)
+        if _OPEN in of:
+            return
+        if error := foreseen.wrong_format(of, load.format.place):
+            self._note(error, not self._session.settings.spark.packages)
+        if _OPEN in path:
+            return
+        if of.lower() in _OF_VARIABLES:
+            self.lookup(Reference(path, (), None, load.path.place))
+        elif self._paths is not None:
+            self.warnings += foreseen.missing_files(self._session, of, path, self._paths, load.path.place)
+
+    def _write(self, path: str) -> None:
+        if _OPEN in path:
+            self._paths = None
+        elif path and self._paths is not None:
+            self._paths.append(path)
+
+    def _save(self, save: Save) -> None:
+        self._fields(save)
+        of = save.format.resolve(self)
+        self._write(save.path.resolve(self))
+        if _OPEN not in of and (error := foreseen.wrong_format(of, save.format.place)):
+            self._note(error, not self._session.settings.spark.packages)
+
+    def _make(self, function: str) -> None:
+        if _OPEN in function:
+            self._functions.sure = False
+        elif function:
+            self._functions.add(function)
+
+    def _register(self, register: Register) -> None:
+        self._fields(register)
+        self._make(register.function.resolve(self))
 
     def _cell(self, cell: Cell) -> None:
         self._fields(cell)
-        if cell.kind == "python" and "session" in cell.body.raw:
-            self._sure = False
+        if cell.kind == "python":
+            self._paths = None
+            self._sure &= "session" not in cell.body.raw
+            self._functions.sure &= "udf" not in cell.body.raw
 
     def _run(self, run: Run) -> None:
-        self._look((run.table, run.path, run.output))
+        self._look((run.table, run.output))
+        self._write(run.path.resolve(self))
         name, options = run.module.resolve(self), run.options.resolve(self)
         later = {key for key, text in options.items() if _OPEN in key + text}
+        self._make(options.get("udfName", ""))
         if name.lower() == "llm" and later <= llm.FREE:
             with self._noting(run):
-                llm.check(run, {key: "later" if key in later else text for key, text in options.items()})
+                action = llm.check(run, {key: "later" if key in later else text for key, text in options.items()})
+                if action == "infer" and not later:
+                    foreseen.check_engine(self._session, options)
         elif _OPEN not in name:
             try:
                 registry.find_module(name)
@@ -193,6 +252,7 @@ class Rehearsal:
             with self._noting(macro):
                 registry.commands()[name](self._session, macro)
         if name in registry.commands():
+            self._paths = self._paths if name in _NO_FILES else None
             return
         body = self._session.variables.source(macro.name)
         if body is None:
@@ -263,6 +323,8 @@ _WALKS: dict[type[Statement], Any] = {
     Include: Rehearsal._include,
     Load: Rehearsal._load,
     Macro: Rehearsal._macro,
+    Register: Rehearsal._register,
     Run: Rehearsal._run,
+    Save: Rehearsal._save,
     Set: Rehearsal._set,
 }

@@ -67,6 +67,12 @@ CASES = [
     ("select p.na| from people p;", "p.name", "upper"),
     ("select llm_res|", "llm_result", "llm_param"),
     ("select ch|", "chat", "people"),
+    ("select ai_|", "ai_classify", "abs"),
+    ("select sentim|", "ai_analyze_sentiment", "sentences"),
+    ("select try_pars|", "try_parse_json", "lit"),
+    ("select li|", "listagg", "lit"),
+    ("select co|", "collect_list", "col"),
+    ("fr|", "from", "load"),
     ("select 1 as a as late; select * from la|", "late", "people"),
     ("load csv.`${fo|", "folder", "HOME"),
     ("--%py|", "python", "chat"),
@@ -111,7 +117,9 @@ def test_inspection_shows_what_the_registries_and_the_manual_say(language: Langu
     assert "load format.`path`" in language.inspect("load csv.`x` as t;", 2)
     assert "steps, instead of epochs" in language.inspect("run t as LLM.`` where sft.int.max_steps", 30)
     assert "name of the run" in language.inspect('run t as LLM.`` where name="x"', 23)
-    assert "upper case" in language.inspect("select upper(a)", 9)
+    assert "upper(str): Returns `str` with all characters changed" in language.inspect("select upper(a)", 9)
+    assert "ai_classify(content, labels" in language.inspect("select ai_classify(a, b)", 9)
+    assert "one of the labels" in language.inspect("select ai_classify(a, b)", 9)
     assert "conversation" in language.inspect("select llm_stack(q, p)", 9)
     assert "| `age` | int |" in language.inspect("select * from people", 16)
     assert "shows the first rows" in language.inspect("!head t 5;", 2)

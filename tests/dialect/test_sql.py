@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sqlllm.dialect import Load, Select, Set, SqlText, Variables, parse
+from sqlllm.session.called import Functions
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -158,6 +160,17 @@ def test_wrong_sql_is_found_at_its_place(sql: str, message: str, place: str, cur
     assert warning.place is not None
     found = (warning.message, f"{warning.place.line}:{warning.place.column}", warning.cure)
     assert found == (message, place, cure)
+
+
+@pytest.mark.parametrize("sql", (Path(__file__).parent / "valid.sql").read_text().splitlines())
+def test_right_sql_is_not_warned_of(sql: str) -> None:
+    script = parse(sql)
+    assert not script.errors
+    assert not script.warnings
+    (statement,) = script.statements
+    assert isinstance(statement, Select)
+    own = ["m-1", "u"]
+    assert [str(error) for error in Functions(own).check(statement.sql)] == []
 
 
 def test_sql_that_a_variable_completes_is_not_judged() -> None:

@@ -22,9 +22,9 @@ from .run import assign, read
 def command(scripts: tuple[Path, ...], assignments: tuple[str, ...], as_json: bool, strict: bool) -> None:
     """Parse each script and report every error as FILE:LINE:COL: message.
 
-    Variables that are not set are errors, too, and so are options that a model or a run does not take. A script that
-    another one of SCRIPTS includes is looked at there, with what is set before. Exits with 1 if there is an error, with
-    0 if there is none.
+    It finds variables that are not set, unknown functions and wrong numbers of arguments, options that a format, a
+    model or a run does not take, formats and files that are not there. A script that another one of SCRIPTS includes
+    is looked at there, with what is set before. Exits with 1 if there is an error, with 0 if there is none.
     """
     errors, warnings = _findings([parse(*read(script)) for script in scripts], assignments)
     if as_json:

@@ -10,15 +10,17 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from sqlllm.dialect import statements
+from sqlllm.dialect import builtins, statements
 from sqlllm.dialect.parser import SAVE_MODES, STATEMENTS
 from sqlllm.dialect.tokens import CELL_KINDS
 from sqlllm.dialect.variables import SCOPES, VISIBILITIES
 from sqlllm.session import registry
+from sqlllm.session.called import signature
 from sqlllm.session.commands.absent import ABSENT
 from sqlllm.session.formats import FORMATS
 from sqlllm.session.llm import ACTIONS
 from sqlllm.settings import Settings
+from sqlllm.udfs.ai import FUNCTIONS as AI_FUNCTIONS
 from sqlllm.udfs.functions import FUNCTIONS
 
 from . import manual
@@ -155,13 +157,14 @@ def _option_part(text: str) -> str:
 
 @cache
 def functions() -> Words:
-    """SQL functions: ours, then Spark's by PySpark's source, each with the first line of what it does."""
-    found = {name: text for name, (_, _, _, text) in FUNCTIONS.items()}
-    spec = find_spec("pyspark")
-    if spec is not None and spec.submodule_search_locations:
-        source = Path(spec.submodule_search_locations[0], "sql", "functions", "builtin.py").read_text(encoding="utf-8")
-        for name, text in re.findall(r'^def ([a-z]\w*)\((?:[^"]|"(?!""))*?r?"""\s*(.+?)\n\s*\n', source, re.M | re.S):
-            found.setdefault(name, re.sub(r":\w+:`~?([^`]+)`", r"\1", " ".join(text.split())))
+    """SQL functions, each with how it is called and what it does: ai_* and llm_* first, then Spark's own."""
+    about = {written.partition("(")[0]: text for written, text in manual.rows("serving/functions", "function").items()}
+    found = {name: f"{signature(name)}: {about.get(name, '')}" for name in AI_FUNCTIONS}
+    for name, (parameters, _, _, text) in FUNCTIONS.items():
+        found[name] = f"{name}({parameters.lower()}): {text}"
+    for name, builtin in builtins.functions().items():
+        if name not in builtins.keywords() or builtin.call:  # `between` and its kin are no calls
+            found[name] = f"{builtin.call}: {builtin.about}" if builtin.call else builtin.about
     return found
 
 

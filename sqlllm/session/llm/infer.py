@@ -51,7 +51,7 @@ _KNOWN = (
 _FREE = ("backend.", "saas.", setup.PLACEMENT)  # what follows is the engine's, the provider's or the cluster's
 _OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
 _ORACLES = ("oracle/table", "oracle/function")  # values of pretrainedModelType that name an engine
-_BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed", "ray/llama_cpp": "llama_cpp"}  # Byzer-LLM's spellings
+BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed", "ray/llama_cpp": "llama_cpp"}  # Byzer-LLM's spellings
 # Options of engines that Byzer-LLM writes without `backend.`.
 _BARE = {"quatization": "quantization", "quantization": "quantization", **{name: name for name in llama_cpp.NAMES}}
 
@@ -109,7 +109,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     values = {
         "name": options["udfName"],
         "aliases": options.get("served_model_name"),
-        "engine": _BACKENDS.get(backend, backend) if backend else None,
+        "engine": BACKENDS.get(backend, backend) if backend else None,
         "model_path": folder,
         "replicas": wanted.workers,
         "gpus_per_worker": wanted.gpus,
