@@ -11,17 +11,19 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from .client import LLM as LLM
+    from .client import Chat as Chat
     from .client import Image as Image
     from .client import Messages as Messages
     from .client import Sound as Sound
     from .client import Template as Template
     from .client import Tool as Tool
+    from .client import prompt as prompt
     from .session import Session, connect
 
 __all__ = ["SQLLLMError", "Session", "__version__", "connect"]
 
 # The session brings Spark and Ray, the client httpx: each is loaded when it is first used.
-_CLIENT = frozenset({"LLM", "Image", "Messages", "Sound", "Template", "Tool"})
+_CLIENT = frozenset({"LLM", "Chat", "Image", "Messages", "Sound", "Template", "Tool", "prompt"})
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlllm.errors import AnswerError, LimitError, ProviderError
 
@@ -19,6 +19,7 @@ from .sse import Events
 from .tools import Outcome, Tools, outcome
 from .typed import Shape
 
+T = TypeVar("T")
 _TYPED_TRIES = 3
 # What a model was found not to take, by endpoint, model and feature: it is not tried again in this process.
 _lacking: dict[tuple[str, str, str], None] = {}
@@ -84,6 +85,8 @@ def converse(ask: Ask, *, stream: bool = False) -> Steps[Reply[Any]]:
             )
         outcomes = yield from run_tools(ask, reply)
         values += [one.value for one in outcomes if one.error is None]
+        if stream:
+            yield Emit(Delta(results=tuple(one.text for one in outcomes)))
         ask = replace(ask, messages=_with_results(ask, reply, outcomes))
     raise AssertionError  # the loop has returned or raised
 
@@ -105,48 +108,57 @@ def _typed(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
     """One answer, asked for again while it is not of the type."""
     usage, asked = Usage(), ask
     for attempt in count(1):
-        reply = yield from _answer(asked, stream)
+        reply = yield from answer(asked, stream)
         usage += reply.usage
         reply = replace(reply, usage=usage)
         if ask.shape is None or reply.tool_calls:
             return replace(reply, messages=[*ask.messages, reply.message])
         try:
-            value = ask.shape.parse(reply.text)
-        except ValueError as error:
-            if reply.finish_reason == "length":
-                raise AnswerError(
-                    f"{ask.model}: the answer was cut at its limit of tokens before it was whole",
-                    cure="Allow a longer one: max_tokens=...",
-                    kind="truncated",
-                    reply=reply,
-                ) from None
-            if attempt == _TYPED_TRIES:
-                raise AnswerError(
-                    f"{ask.model}: no answer of {attempt} is a valid {ask.shape.name}: {error}",
-                    cure="Say in the prompt what is wanted, or ask another model.",
-                    kind="invalid",
-                    reply=reply,
-                ) from None
-            wrong = {"role": "user", "content": f"That is not valid: {error}.\n{ask.shape.instructions}"}
+            value = parsed(ask.model, ask.shape, reply, attempt)
+        except AnswerError as error:
+            if error.kind == "truncated" or attempt == _TYPED_TRIES:
+                raise
+            wrong = {"role": "user", "content": f"That is not valid: {error.message}.\n{ask.shape.instructions}"}
             asked = replace(ask, messages=[*ask.messages, reply.message, wrong])
         else:
             return replace(reply, value=value, messages=[*ask.messages, reply.message])
     raise AssertionError  # the loop has returned or raised
 
 
-def _answer(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
+def parsed(model: str, shape: Shape[T], reply: Reply[Any], attempt: int = 1) -> T:
+    """The typed value of an answer. Raises: AnswerError that it is cut or not valid."""
+    try:
+        return shape.parse(reply.text)
+    except ValueError as error:
+        if reply.finish_reason == "length":
+            raise AnswerError(
+                f"{model}: the answer was cut at its limit of tokens before it was whole",
+                cure="Allow a longer one: max_tokens=...",
+                kind="truncated",
+                reply=reply,
+            ) from None
+        which = "the answer is not" if attempt == 1 else f"no answer of {attempt} is"
+        raise AnswerError(
+            f"{model}: {which} a valid {shape.name}: {error}",
+            cure="Say in the prompt what is wanted, or ask another model.",
+            kind="invalid",
+            reply=reply,
+        ) from None
+
+
+def answer(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
     """One answer, without what the model turns out not to take."""
     while True:
         body, by_json = _body(ask, stream)
         try:
-            answer = yield from (_streamed if stream else _whole)(ask, body)
+            found = yield from (_streamed if stream else _whole)(ask, body)
         except ProviderError as error:
             feature = _refused(error, body)
             if not feature:
                 raise
             ask.learn(feature)
             continue
-        reply = ended(answer, ask.model)
+        reply = ended(found, ask.model)
         return json_tools.read(reply) if by_json else reply
 
 
@@ -164,7 +176,7 @@ def _body(ask: Ask, stream: bool) -> tuple[dict[str, Any], bool]:
         if not ask.lacks("response_format"):
             body["response_format"] = shape.response_format
         elif not by_json:
-            body["messages"] = [*messages[:-1], _told(messages[-1], shape.instructions)]
+            body["messages"] = [*messages[:-1], told(messages[-1], shape.instructions)]
     if stream:
         body["stream"] = True
         if not ask.lacks("stream_options"):
@@ -172,7 +184,7 @@ def _body(ask: Ask, stream: bool) -> tuple[dict[str, Any], bool]:
     return body, by_json
 
 
-def _told(message: Mapping[str, Any], words: str) -> dict[str, Any]:
+def told(message: Mapping[str, Any], words: str) -> dict[str, Any]:
     """A message with more said at its end."""
     content = message["content"]
     if isinstance(content, list):

@@ -107,6 +107,7 @@ class Delta:
     thoughts: str = ""
     tool_calls: tuple[ToolCall, ...] = ()  # whole ones, before they are called
     partial: Any = None
+    results: tuple[str, ...] = ()  # what tools gave back, as the model gets it
 
     def __str__(self) -> str:
         return self.text
