@@ -7,7 +7,7 @@ from .llm import LLM
 from .media import Image, Sound
 from .messages import Message, Messages
 from .meta import MetaHolder
-from .prompt import Prompt, prompt
+from .prompts import Prompt, prompt
 from .replies import Delta, Reply, ToolCall, Usage
 from .runnable import Runnable
 from .template import Template

@@ -73,7 +73,7 @@ class Chat(Runnable):
         with self.llm.stream(Messages(messages, self.style), **options) as stream:
             for delta in stream:
                 self._write(delta)
-            reply = stream.reply
+            reply: Reply[str] = stream.reply
         if self.show:
             _out().write("\n")
             if verbose:
@@ -94,7 +94,9 @@ class Chat(Runnable):
     ) -> str:
         """`call` in an event loop; it shows nothing."""
         messages = self._asked(question, new_chat, [*map(Image.of, images), *map(Sound.of, sounds)], input_vars)
-        reply = await self.llm.achat(Messages(messages, self.style), **{"tools": self.tools, **self.params, **params})
+        reply: Reply[str] = await self.llm.achat(
+            Messages(messages, self.style), **{"tools": self.tools, **self.params, **params}
+        )
         self._remember(question, reply)
         return reply.text
 

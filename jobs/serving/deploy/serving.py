@@ -6,11 +6,13 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
+from sqlllm import gateways
 from sqlllm.errors import ModelError, OptionError, suggest
 
-from ... import cluster
+from ... import cluster, local
 from .. import applications
 from ..applications import GATEWAY, MODEL_PREFIX
 from ..spec import Deployment, ModelSpec
@@ -186,12 +188,27 @@ class Serving:
             for name in self._deployed_here:
                 applications.delete(MODEL_PREFIX + name, wait=False)
         self._deployed_here.clear()
+        gateways.closed(self.endpoint)
         self._front = Front()
 
     def _start(self) -> None:
         """Start the gateway without waiting for it, so that a model can load at the same time."""
         if not self._front.url:
+            own = self._settings.serving.api_key
             self._front = front.start(self._settings)
+            self._announce(leave_key=own is None)
+
+    def _announce(self, *, leave_key: bool) -> None:
+        """Let Python clients find the gateway: those of this process, and all of this user if it is `sqlllm up`'s.
+
+        A key of the user's own settings is not written to a file.
+        """
+        key = self._settings.serving.api_key
+        found = gateways.Found(self.endpoint, key.get_secret_value() if key else "", self.certificate)
+        gateways.opened(found)
+        shared = local.find()
+        if shared is not None and cluster.address(self._settings.ray) == shared.address:
+            gateways.leave(replace(found, key=found.key if leave_key else "", pid=shared.pid))
 
     def _run(self, spec: ModelSpec, *, surge: bool) -> None:
         from ..worker.server import ModelServer

@@ -45,6 +45,7 @@ class Prompt(Generic[P, R]):
         if render not in ("jinja2", "simple"):
             raise OptionError(f"render={render!r} is not valid", cure="Write jinja2 or simple.", key="render")
         functools.update_wrapper(self, function)
+        self.__qualname__: str = function.__qualname__
         self._function = function
         self._template = dedented(function.__doc__)
         self._simple = render == "simple"
@@ -68,7 +69,8 @@ class Prompt(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Ask the model: the answer as the function's return type says."""
-        return self.run(*args, **kwargs)
+        answer: R = self.run(*args, **kwargs)
+        return answer
 
     def __repr__(self) -> str:
         return f"<prompt {self.__qualname__}>"
@@ -158,7 +160,7 @@ class Prompt(Generic[P, R]):
         start = time.monotonic()
         own = () if self._instance is _MISSING else (self._instance,)
         variables = self._variables(args, kwargs)
-        extra: Any = self._function(*own, *args, **kwargs)  # type: ignore[call-arg, arg-type]
+        extra: Any = self._function(*own, *args, **kwargs)
         extra = await extra if inspect.isawaitable(extra) else extra
         reply = await drive_async(self._steps(self._asked(self._filled(variables, extra))), in_loop())
         return self._result(reply, start)
@@ -260,7 +262,7 @@ class Prompt(Generic[P, R]):
     def _content(self, args: Any, kwargs: Any) -> str | list[Any]:
         own = () if self._instance is _MISSING else (self._instance,)
         variables = self._variables(args, kwargs)
-        extra = self._function(*own, *args, **kwargs)  # type: ignore[call-arg, arg-type]
+        extra: Any = self._function(*own, *args, **kwargs)
         if inspect.iscoroutine(extra):
             extra.close()  # its variables need a loop: `arun` awaits them
             extra = None
@@ -277,11 +279,11 @@ class Prompt(Generic[P, R]):
 
 
 @overload
-def prompt(llm: Callable[P, R]) -> Prompt[P, R]: ...
-@overload
-def prompt(
+def prompt(  # type: ignore[overload-overlap]
     llm: LLM | str | Callable[[Any], LLM] | None = None, *, render: str = "jinja2"
 ) -> Callable[[Callable[P, R]], Prompt[P, R]]: ...
+@overload
+def prompt(llm: Callable[P, R], *, render: str = "jinja2") -> Prompt[P, R]: ...
 def prompt(llm: Any = None, *, render: str = "jinja2") -> Any:
     """Make a function whose docstring is a prompt.
 
