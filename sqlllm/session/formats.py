@@ -8,14 +8,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlllm.dialect.statements import Save
 from sqlllm.errors import OptionError, ParseError, SetupError, TableError, VariableError, suggest
 
-from . import absent_formats, descriptions, excel, guard, options, queries, system
+from . import absent_formats, delimited, descriptions, excel, guard, known_options, options, queries, system
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from sqlllm.dialect.statements import Load, Save
+    from sqlllm.dialect.statements import Load
     from sqlllm.places import Place
 
     from .session import Session
@@ -50,6 +51,10 @@ def request(session: Session, statement: Load | Save) -> Request:
     for key in given:
         if key.lower() in {"path", "paths"}:
             raise OptionError(f"{key} is no option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key)
+    saves = isinstance(statement, Save)
+    given, idle = known_options.checked(format_, given, writing=saves)
+    for key in idle:
+        session.observer.warned(f"{key} has no effect on {'save' if saves else 'load'} {format_}")
     ask = Request(session, format_, path, given, statement.path.place, statement.format.place)
     if format_.lower() not in _NO_FILES:
         for one in ask.paths:
@@ -90,33 +95,8 @@ def _json_text(ask: Request) -> DataFrame:
     return ask.session.spark.read.options(**ask.options).json(_lines(ask))
 
 
-def _csv(ask: Request) -> DataFrame:
-    """Spark's csv; `skipFirstNLines` and `skipLastNLines` leave out lines of each file, then read as a whole."""
-    reader = ask.session.spark.read
-    first, last = _skipped(ask)
-    if not first and not last:
-        return reader.options(**ask.options).csv(ask.paths)
-    from pyspark.sql import functions as f
-
-    lines = f.split(f.regexp_replace("value", r"\r?\n\z", ""), r"\r?\n")
-    kept = f.slice(lines, first + 1, f.greatest(f.size(lines) - first - last, f.lit(0)))
-    text = reader.text(ask.paths, wholetext=True).select(f.explode(kept).alias("value"))
-    return reader.options(**ask.options).csv(text)
-
-
 def _csv_text(ask: Request) -> DataFrame:
-    first, last = _skipped(ask)
-    return ask.session.spark.read.options(**ask.options).csv(_lines(ask, first, last))
-
-
-def _skipped(ask: Request) -> tuple[int, int]:
-    """How many lines to leave out at the start and at the end."""
-    skipped = []
-    for key in ("skipFirstNLines", "skipLastNLines"):
-        skipped.append(ask.options.pop(key, "0"))
-        if not skipped[-1].isdecimal():
-            raise OptionError(f"{key} is a whole number, not {skipped[-1]}", key=key)
-    return int(skipped[0]), int(skipped[1])
+    return delimited.read_text(ask, _variable(ask))
 
 
 def _variable_text(ask: Request) -> DataFrame:
@@ -165,13 +145,11 @@ def _variable(ask: Request) -> str:
     return text
 
 
-def _lines(ask: Request, first: int = 0, last: int = 0) -> DataFrame:
+def _lines(ask: Request) -> DataFrame:
     """The lines of a variable's text, or all of it as one with `multiLine`."""
-    lines = _variable(ask).strip().splitlines()
-    lines = lines[first : max(len(lines) - last, first)]
-    if ask.options.get("multiLine", "false").lower() == "true":
-        lines = ["\n".join(lines)]
-    return ask.session.table([{"value": line} for line in lines], "value string")
+    text = _variable(ask).strip()
+    whole = ask.options.get("multiLine", "false").lower() == "true"
+    return ask.session.table([{"value": line} for line in ([text] if whole else text.splitlines())], "value string")
 
 
 def jdbc_options(ask: Request) -> dict[str, str]:
@@ -207,7 +185,7 @@ def _load_jdbc(ask: Request) -> DataFrame:
 
 
 LOADERS: dict[str, Callable[[Request], DataFrame]] = {
-    "csv": _csv,
+    "csv": delimited.read,
     "csvstr": _csv_text,
     "excel": excel.read,
     "hive": _table,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError, suggest
 
+from . import delimited
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
@@ -41,6 +43,8 @@ def _there(ask: Request) -> DataFrame | None:
 
     reader = ask.session.spark.read.options(**ask.options)
     try:
+        if ask.format.lower() == "csv":
+            return delimited.read(ask)
         return reader.table(ask.path) if ask.format.lower() == "hive" else reader.format(ask.format).load(ask.path)
     except AnalysisException as error:
         if error.getCondition() in {"PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_TABLE_NOT_FOUND"}:

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from datetime import date
 from typing import Any
+
+_QUOTED = re.compile(r'[",\r\n]|^$')
+
+
+def csv_line(values: Iterable[Any]) -> str:
+    """One row as a line of CSV (RFC 4180), with its end: NULL is an empty field, the empty text is `""`."""
+    return ",".join("" if value is None else _field(cell(value)) for value in values) + "\n"
+
+
+def _field(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
 def cell(value: Any) -> str:
