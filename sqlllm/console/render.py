@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from dataclasses import replace
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from sqlllm.errors import ScriptErrors, SQLLLMError
 from sqlllm.places import Place, carets, mask_secrets
-from sqlllm.session.values import cell, plain
+from sqlllm.session.values import cell, csv_line, plain
 
 from .view import View
 
@@ -39,11 +38,7 @@ def show(result: Result, form: str, out: Console, ready: Callable[[], None] = la
     elif form == "json":
         out.out(json.dumps([row.asDict(recursive=True) for row in result.rows()], default=plain, ensure_ascii=False))
     else:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows([cell(value) for value in row] for row in result.rows())
-        out.out(text.getvalue(), end="")
+        out.out("".join(map(csv_line, [result.columns, *result.rows()])), end="")
 
 
 def table(view: View, most: int = TABLE_ROWS) -> Table:
