@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +12,7 @@ from zipfile import BadZipFile
 
 from sqlllm.errors import OptionError, PackageError, TableError
 
-from . import options
+from . import options, replace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -26,12 +27,6 @@ _KINDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "integer": ("long", int),
     "mixed-integer-float": ("double", float),
 }
-_OPTIONS = ("header", "useHeader", "sheet", "dataAddress", "skipFirstNLines", "comment")
-# Of Byzer-SQL's reader: types are always inferred, empty cells are NULL, a file is read in one go.
-_IDLE = (
-    "inferSchema", "treatEmptyValuesAsNulls", "usePlainNumberFormat", "addColorColumns", "timestampFormat",
-    "maxRowsInMemory", "excerptSize",
-)  # fmt: skip
 _CELLS = re.compile(r"([A-Z]{1,3})(\d+)(?::([A-Z]{1,3})(\d+))?")
 _SHEET = re.compile(r"(?:'(?P<quoted>[^']+)'|(?P<sheet>[^'!:]+))(?:!(?P<cells>.+))?")
 
@@ -72,9 +67,10 @@ def write(ask: Request, frame: DataFrame, mode: str) -> None:
         return
     if file.exists() and mode == "errorIfExists":
         raise TableError(f"{ask.path} exists already", cure="Write save overwrite.", place=ask.place)
-    file.parent.mkdir(parents=True, exist_ok=True)
     sheet = ask.options.get("sheet", "Sheet1")
-    frame.toPandas().to_excel(file, sheet_name=sheet, header=header, index=False, engine="openpyxl")
+    with replace.file(file) as beside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "toPandas attempted Arrow")  # the error itself follows
+        frame.toPandas().to_excel(beside, sheet_name=sheet, header=header, index=False, engine="openpyxl")
 
 
 def _part(ask: Request, header: bool) -> tuple[dict[str, Any], slice]:
@@ -112,7 +108,6 @@ def _comment(ask: Request) -> str | None:
 
 
 def _header(ask: Request) -> bool:
-    options.check(ask.options, (*_OPTIONS, *_IDLE))
     return options.flag(ask.options, "header" if "header" in ask.options else "useHeader", False)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Load
 
-from . import formats
+from . import formats, replace
 from .registry import statement
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ def load(session: Session, load: Load) -> Result:
     name = load.table.resolve(session.variables)
     ask = formats.request(session, load)
     with formats.errors_explained(ask):
+        if ask.format.lower() in replace.FORMATS and not session.settings.spark.remote:
+            for path in ask.paths:
+                replace.recover(session, path)
         if loader := formats.LOADERS.get(ask.format.lower()):
             frame = loader(ask)
         else:

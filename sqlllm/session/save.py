@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from sqlllm.dialect.statements import Save
 from sqlllm.errors import OptionError
 
-from . import excel, formats, incremental, options
+from . import delimited, excel, formats, incremental, options, replace
 from .registry import statement
-from .tables import table_named
+from .tables import identifier, table_named
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, DataFrameWriter
+
+    from .formats import Request
     from .session import Session
 
+_DATES_AS_TEXT = ("csv", "json", "xml")
+_EXACT = {  # Spark's own formats cut microseconds off
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS][XXX]",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS]",
+}
 _READ_ONLY = ("csvstr", "image", "jsonstr", "llm", "model", "modelexample", "modelparams", "script")
 
 
@@ -27,19 +36,58 @@ def save(session: Session, save: Save) -> None:
     if "incremental" in ask.options:
         with formats.errors_explained(ask):
             frame = incremental.new_rows(ask, frame, save.mode)
-    if "fileNum" in ask.options:
-        frame = frame.repartition(options.count(ask.options, "fileNum"))
-        del ask.options["fileNum"]
+    columns = [column.resolve(session.variables) for column in save.partition_by]
     with formats.errors_explained(ask):
         if kind == "excel":
             excel.write(ask, frame, save.mode)
             return
-        writer = frame.write.mode(save.mode)
-        if save.partition_by:
-            writer = writer.partitionBy(*(column.resolve(session.variables) for column in save.partition_by))
+        if kind not in replace.FORMATS and "fileNum" in ask.options:
+            frame = frame.repartition(options.count(ask.options, "fileNum"))
+            del ask.options["fileNum"]
         if kind == "hive":
-            writer.options(**ask.options).saveAsTable(ask.path)
+            _table(ask, frame, save.mode, columns)
+        elif kind in replace.FORMATS:
+            _files(ask, frame, save.mode, columns)
         elif kind == "jdbc":
-            writer.format("jdbc").options(**formats.jdbc_options(ask)).save()
+            writer = _writer(frame, columns).mode(save.mode).format("jdbc")
+            writer.options(**formats.jdbc_options(ask)).save()
         else:
-            writer.format(ask.format).options(**ask.options).save(ask.path)
+            _writer(frame, columns).mode(save.mode).format(ask.format).options(**ask.options).save(ask.path)
+
+
+def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> None:
+    number = options.count(ask.options, "fileNum") if "fileNum" in ask.options else 0
+    given = {**(_EXACT if ask.format.lower() in _DATES_AS_TEXT else {}), **ask.options}
+    given.pop("fileNum", None)
+
+    def write(frame: DataFrame, path: str, mode: str = "errorifexists") -> None:
+        frame, found = delimited.writing(frame, given, columns) if ask.format.lower() == "csv" else (frame, given)
+        frame = frame.repartition(number) if number else frame
+        _writer(frame, columns).mode(mode).format(ask.format).options(**found).save(path)
+
+    if mode != "overwrite" or ask.session.settings.spark.remote or (columns and replace.dynamic(ask)):
+        write(frame, ask.path, mode)
+    else:
+        replace.folder(ask, frame, write)
+
+
+def _table(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> None:
+    """A table of Spark's catalogue; one that is overwritten stays until the new one is whole."""
+    spark, name = ask.session.spark, identifier(ask.path)
+    replaces = mode == "overwrite" and spark.catalog.tableExists(name)
+    target = f"{ask.path}__{uuid4().hex}" if replaces else ask.path
+    writer = _writer(frame, columns).options(**ask.options)
+    if not replaces:
+        writer.mode(mode).saveAsTable(name)
+        return
+    beside = identifier(target)
+    try:
+        writer.mode("errorifexists").saveAsTable(beside)
+        spark.sql(f"drop table {name}")
+        spark.sql(f"alter table {beside} rename to {name}")
+    finally:
+        spark.sql(f"drop table if exists {beside}")
+
+
+def _writer(frame: DataFrame, columns: list[str]) -> DataFrameWriter:
+    return frame.write.partitionBy(*columns) if columns else frame.write

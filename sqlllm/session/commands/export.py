@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from sqlllm.dialect.statements import Macro
 from sqlllm.errors import OptionError, TableError, suggest
 
-from .. import guard, queries
+from .. import guard, queries, replace
 from ..registry import command
 from ..tables import Result, table_named
-from ..values import cell, plain
+from ..values import csv_line, plain
 from . import arguments
 
 if TYPE_CHECKING:
@@ -43,16 +42,15 @@ def export(session: Session, macro: Macro) -> Result:
         frame = session.last.frame
     else:
         raise TableError("no statement has given a table yet", cure=f"Write {_USAGE}", place=macro.place)
-    beside = file.with_name(f".{file.name}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with queries.errors_at(macro.place), _batches(session, frame) as (schema, batches):
+        with (
+            replace.file(file) as beside,
+            queries.errors_at(macro.place),
+            _batches(session, frame) as (schema, batches),
+        ):
             rows = _WRITERS[file.suffix](beside, schema, batches)
-        beside.replace(file)
     except OSError as error:
         raise TableError(f"cannot write {named}: {error.strerror or error}", place=place) from None
-    finally:
-        beside.unlink(missing_ok=True)
     row = {"file": str(file), "rows": rows, "bytes": file.stat().st_size}
     return Result(session.table([row], "file string, rows bigint, bytes bigint"), place=macro.place)
 
@@ -75,12 +73,14 @@ def _batches(session: Session, frame: DataFrame) -> Iterator[tuple[Any, Iterable
 def _csv(file: Path, schema: Any, batches: Iterable[Any]) -> int:
     rows = 0
     with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(schema.names)
+        out.write(csv_line(schema.names))
         for batch in batches:
             rows += batch.num_rows
-            columns = [[cell(value) for value in column.to_pylist()] for column in batch.columns]
-            writer.writerows(zip(*columns, strict=True))
+            columns = [column.to_pylist() for column in batch.columns]
+            if len(columns) == 1 and None in columns[0]:
+                message = f"{schema.names[0]} is NULL in a row, and CSV has no line for it"
+                raise TableError(message, cure="Write coalesce(its column, 'NULL'), or add another column.")
+            out.writelines(map(csv_line, zip(*columns, strict=True)))
     return rows
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Macro
 from sqlllm.errors import OptionError, ParseError, TableError, suggest
 
-from .. import guard, queries
+from .. import guard, queries, replace
 from ..registry import command
 from ..tables import Result, table_named
 from . import arguments
@@ -147,8 +147,8 @@ def save_file(session: Session, macro: Macro) -> Result:
     content = _only_cell(table_named(session, values["i"]), values["i"])
     file = Path(values["o"].removeprefix("file://")).expanduser()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content)
+        with replace.file(file) as beside:
+            beside.write_bytes(content)
     except OSError as error:
         raise TableError(f"cannot write {file}: {error.strerror}", place=macro.place) from None
     return Result(session.table([_row(file)], _SCHEMA), place=macro.place)
