@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlllm import errors
 from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
 
-from . import ai, called, functions, guard, origins, vectors
+from . import ai, called, functions, guard_sql, origins, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -39,8 +39,8 @@ def run_sql(
     """`spark.sql`, with errors at their place in the script; `prefix` goes before what the script says."""
     from pyspark.errors import PySparkException
 
-    guard.check_sql(session, sql)
     sql = ai.written_out(session, sql)
+    guard_sql.check(session, sql, prefix=prefix)
     session.origins.ran(sql)
     try:
         try:

@@ -6,6 +6,7 @@ import io
 import re
 import time
 from contextlib import redirect_stdout
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from sqlllm.dialect.tokens import Kind, Tokenizer
 from sqlllm.errors import TableError
 from sqlllm.places import Source
 
-from .. import queries
+from .. import guard_sql, queries
 from ..registry import command
 from ..tables import Result, table_named
 from . import arguments
@@ -70,7 +71,9 @@ def assert_(session: Session, macro: Macro) -> None:
 
 def breaking(session: Session, macro: Macro) -> DataFrame:
     """The rows of the table, the first argument, that do not fulfil the condition, the second."""
-    condition = _columns(SqlText.of(macro.args[1]).render(session.variables).text)
+    sql = SqlText.of(macro.args[1]).render(session.variables)
+    condition = _columns(sql.text)
+    guard_sql.check(session, replace(sql, text=condition), prefix="select ")
     frame = table_named(session, macro.args[0])
     with queries.errors_at(macro.args[1].place):
         return frame.where(f"not coalesce(({condition}), false)")
