@@ -14,6 +14,7 @@ from sqlllm.places import mask_secrets
 from sqlllm.session import Observer
 
 from . import render
+from .words import counted
 
 if TYPE_CHECKING:
     from sqlllm.dialect.statements import Statement
@@ -34,15 +35,10 @@ def headline(statement: Statement, width: int = 72) -> str:
 
 def bill(used: Used) -> str:
     """What models were used for, in a line; what is zero is left out."""
-    counts = {
-        "rows": used.rows,
-        "calls": used.calls,
-        "cached": used.cached,
-        "joined": used.joined,
-        "failed": used.failed,
-        "retried": used.retried,
-    }
-    parts = [f"{count:,} {what}" for what, count in counts.items() if count or what == "calls"]
+    parts = [counted(used.rows, "row")] if used.rows else []
+    parts.append(counted(used.calls, "call"))
+    for what in ("cached", "joined", "failed", "retried"):
+        parts += [f"{count:,} {what}"] if (count := getattr(used, what)) else []
     if used.calls:
         parts.append(f"{used.prompt_tokens:,} + {used.answer_tokens:,} tokens")
         parts.append(f"{used.seconds:.1f} s, {used.tokens_per_second:,.0f} tok/s")

@@ -18,6 +18,7 @@ from sqlllm.places import Place, carets, mask_secrets
 from sqlllm.session.values import cell, csv_line, plain
 
 from .view import View
+from .words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ def table(view: View, most: int = TABLE_ROWS) -> Table:
     for row in shown.rows:
         made.add_row(*(Text("NULL", style="dim") if value is None else Text(printable(cell(value))) for value in row))
     if shown.more:
-        made.caption = f"the first {len(shown.rows)} rows"
+        made.caption = f"the first {counted(len(shown.rows), 'row')}"
     elif not shown.rows:
         made.caption = "no rows"
     for name, url in shown.links:

@@ -89,7 +89,7 @@ class Shell:
             with interruptible(self._session), watched(self._session, self._observer.active):
                 result = run_script(self._session, text, "shell")
                 if result is not None and result.columns and not self._observer.streamed:
-                    self._observer.step("computing the table")
+                    self._observer.step("computing the rows to show")
                     render.show(result, "table", self._out, self._observer.stop)
                     self._session.tell_usage()  # of the table that was shown
         except KeyboardInterrupt:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from .words import counted
+
 if TYPE_CHECKING:
     from sqlllm.session import Result
 
@@ -52,7 +54,7 @@ class View:
         count = len(self.rows)
         if self.more:
             return f"the first {count:,} rows; the table has more"
-        return "no rows" if count == 0 else f"{count:,} row" + ("s" if count > 1 else "")
+        return "no rows" if count == 0 else counted(count, "row")
 
 
 def is_number(kind: str) -> bool:

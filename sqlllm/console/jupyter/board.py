@@ -79,7 +79,7 @@ class Board(Observer):
     def show(self, result: Result | None) -> None:
         """The statements are done: compute the last table, which may take as long, and show it."""
         with self._lock:
-            self._running.append(("the table", time.monotonic()))
+            self._running.append(("computing the rows to show", time.monotonic()))
         found = bundles(result) if result is not None else []
         if self.streamed:
             self._outlet.display(found.pop(0), id=self._answer_id, update=True)
