@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from .asked import REQUEST, Asked, asked
 from .fields import reorder
-from .rewrite import Rewritten, first, limit, normal, rewrite
+from .rewrite import Rewritten, first, limit, merged, normal, rewrite
 from .sql import NotUnderstood
 
-__all__ = ["REQUEST", "Asked", "NotUnderstood", "Rewritten", "asked", "first", "limit", "normal", "reorder", "rewrite"]
+__all__ = [
+    "REQUEST", "Asked", "NotUnderstood", "Rewritten",
+    "asked", "first", "limit", "merged", "normal", "reorder", "rewrite",
+]  # fmt: skip

@@ -80,6 +80,17 @@ def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collecti
     return Rewritten(sql if after == before else after, statement.reason)
 
 
+def merged(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]]) -> str:
+    """`sql` with its calls in as few selects as may be, as `rewrite` has it before it makes layers of them."""
+    tree = read(sql)
+    if tree is None or not has_calls(tree, models) or PREFIX in sql:
+        return sql
+    try:
+        return _Statement(tree, models, columns).merged()
+    except (NotUnderstood, SqlglotError):
+        return sql
+
+
 _Query = TypeVar("_Query", exp.Select, exp.Union)
 
 
@@ -96,6 +107,17 @@ class _Statement:
         return f"{PREFIX}{next(self._numbers)}"
 
     def run(self) -> str:
+        self._merge()
+        for select in self._inside_out(exp.Select):
+            self._layer(select)
+        return write(self._root.this)
+
+    def merged(self) -> str:
+        """The statement before it becomes layers."""
+        self._merge()
+        return write(self._root.this)
+
+    def _merge(self) -> None:
         inline_once(self._root.this, self._models)
         narrow(self._root.this, self._models)
         for union in self._inside_out(exp.Union):
@@ -105,9 +127,6 @@ class _Statement:
         shared = [cte for select in self._inside_out(exp.Select) for cte in self._join(select)]
         if shared:
             self._add_ctes(shared)
-        for select in self._inside_out(exp.Select):
-            self._layer(select)
-        return write(self._root.this)
 
     def _inside_out(self, kind: type[_Query]) -> list[_Query]:
         return list(reversed(list(self._root.find_all(kind, bfs=True))))

@@ -125,6 +125,12 @@ def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> planner.R
     return better
 
 
+def is_read_alike(session: Session, frame: DataFrame, sql: str) -> bool:
+    """Whether Spark takes `sql`, which `frame` is, for the same query once sqlglot has read and written it."""
+    normal = planner.normal(sql)
+    return normal is not None and _same(frame, analysed(session.spark, normal))
+
+
 def analysed(spark: SparkSession, sql: str) -> DataFrame:
     """`spark.sql`, with the llm_* functions written out where Spark takes none."""
     from pyspark.errors import PySparkException
