@@ -22,7 +22,8 @@ class Asked:
 
     def call(self, request: str) -> str:
         """The model's function."""
-        name = self.model if re.fullmatch(r"[A-Za-z_]\w*", self.model) else f"`{self.model}`"
+        plain = re.fullmatch(r"[A-Za-z_]\w*", self.model, re.ASCII)
+        name = self.model if plain else "`" + self.model.replace("`", "``") + "`"
         return f"{name}({request})"
 
 

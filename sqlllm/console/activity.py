@@ -14,6 +14,7 @@ from sqlllm.jobs.training.progress import duration
 from sqlllm.session.meter import Used
 
 from .coming import coming
+from .words import counted
 
 if TYPE_CHECKING:
     from sqlllm.session import Session
@@ -61,8 +62,8 @@ class Activity:
         used = self.used
         if used is None:
             return ""
-        told = [f"{used.rows:,} rows"] if used.rows else []  # tasks tell theirs as they end
-        told += [f"{used.calls:,} calls", f"{used.tokens_per_second:,.0f} tok/s"]
+        told = [counted(used.rows, "row")] if used.rows else []  # tasks tell theirs as they end
+        told += [counted(used.calls, "call"), f"{used.tokens_per_second:,.0f} tok/s"]
         told += [f"{count:,} {what}" for what in ("cached", "failed", "retried") if (count := getattr(used, what))]
         told += [f"cost {used.cost:.4g}"] if used.cost else []
         told += [f"{duration(self.seconds * (1 / self.share - 1))} left"] if 0 < self.share < 1 else []
@@ -106,7 +107,7 @@ class Watch:
         packed = session.settings.llm.rows_per_prompt > 1  # Spark counts rows, which are more than prompts then
         if spark and answered and not packed and (not self._prompts or self._stages != [one.id for one in stages]):
             self._stages = [stage.id for stage in stages]
-            self._prompts = coming(spark, session.meter.models) or self._prompts
+            self._prompts = coming(spark, session.models) or self._prompts
         self._last, self._looked = Activity(tuple(stages), used, self._prompts, now - self._began), now
         return self._last
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -56,9 +55,23 @@ def _coming(store: Any, models: Collection[str]) -> int:
         own = rows(id_) if waited else 0
         return own if own and name == "Exchange" else into(id_, waited) or own  # of others, tasks that run do not count
 
-    called = re.compile(rf"\b(?:{'|'.join(map(re.escape, models))})\(")
-    calls = {id_: len(called.findall(node.desc())) for id_, node in nodes.items() if node.name().startswith(_CALLS)}
+    calls = {id_: _calls(node.desc(), models) for id_, node in nodes.items() if node.name().startswith(_CALLS)}
     return sum(count * into(id_) for id_, count in calls.items() if count)
+
+
+def _calls(described: str, models: Collection[str]) -> int:
+    """How many of `NODE [one(a#1)#2, other(b#3)#4], ...` are functions that are `models`, in any case."""
+    names, depth, start, count = {name.lower() for name in models}, 0, 0, 0
+    for at, character in enumerate(described):
+        if character == "(":
+            count += depth == 1 and described[start:at].strip().lower() in names
+        if character in "[(":
+            depth, start = depth + 1, at + 1
+        elif character in ")]":
+            depth -= 1
+        elif character == "," and depth == 1:
+            start = at + 1
+    return count
 
 
 def _each(found: Any) -> Iterator[Any]:

@@ -51,7 +51,7 @@ def _written(session: Session, sql: RenderedSql, tokens: list[Token], index: int
     try:
         arguments = _arguments(name, function, sql.text, between if between != [[]] else [])
         model = _model(session, function, arguments)
-        text = function.write(Asked(model, model.lower() not in session.unconstrained), arguments)
+        text = function.write(Asked(model, session.models[model.lower()].constrains), arguments)
     except ValueError as error:
         raise ParseError(str(error), cure=f"Write {_signature(name, function)}.", place=place) from None
     except ModelError as error:
@@ -99,10 +99,11 @@ def _model(session: Session, function: Function, arguments: dict[str, str]) -> s
     if not name:
         cure = f'Write model => "...", or set llm.{setting} = "...";'
         raise ModelError("which model is meant?" if models else "no model is deployed", cure=cure)
-    if name.lower() not in session.models:
+    model = session.models.find(name)
+    if model is None:
         cure = suggest(name, models, what="models") if models else "Deploy it first."
         raise ModelError(f"there is no model {name}", cure=cure)
-    return str(name)
+    return model.name
 
 
 def _signature(name: str, function: Function) -> str:

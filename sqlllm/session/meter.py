@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from sqlllm import planner, wire
+from sqlllm import wire
 from sqlllm.errors import ModelError
 from sqlllm.jobs import cluster
 from sqlllm.jobs.serving.gateway import usage
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-_CALL = re.compile(r"\b(\w+)`?\s*\(")
 _LIMITS = ("store", "max_calls", "max_tokens", "max_cost", "max_seconds", "calls_per_minute", "tokens_per_minute")
 _SHARED = ("batch_size", "rows_per_prompt", "in_flight", "timeout", "retry_seconds")
 _FEWEST = 8  # rows of a task that are asked at first where a LIMIT may end it
@@ -66,48 +65,39 @@ class Meter:
         self._session = session
         self._id = secrets.token_hex(6)
         self._statements = 0
-        self._endpoints: dict[str, Endpoint] = {}  # of functions, by name
+        self._begun: list[tuple[str, Endpoint]] = []  # functions of the last statement
         self._known: dict[tuple[str, str], Used] = {}
         self._since = 0.0
 
-    @property
-    def models(self) -> Collection[str]:
-        """The functions that ask models."""
-        return tuple(self._endpoints)  # another thread may look at them
+    def begin(self, text: str, calls: Collection[str], *, limit: int = 0) -> str:
+        """Begin the statement `text`, as the user wrote it, which `calls` these models (names in lower case).
 
-    def add(self, name: str, endpoint: Endpoint) -> None:
-        """Register the function `name`, which calls the model at `endpoint` as the settings say at each statement."""
-        from sqlllm.udfs import model
-
-        self._endpoints[name] = endpoint
-        model.register(self._session.spark, name, endpoint)
-
-    def drop(self, name: str) -> None:
-        """The function is no longer there."""
-        self._endpoints.pop(name, None)
-
-    def begin(self, text: str, *, calls: str = "") -> str:
-        """Begin a statement: its calls are counted under the id that this gives; empty if it calls no model.
-
-        `text` is SQL, which says what it calls, or of something else, which `calls` one model.
+        Its use is counted under the id that this gives; empty if nobody counts it. `limit`: so many rows may do.
         """
-        called = {name.lower() for name in ([calls] if calls else _CALL.findall(text))}
-        endpoints = {name: endpoint for name, endpoint in self._endpoints.items() if name.lower() in called}
-        if not endpoints:
+        counted = [(model.name, model.endpoint) for name in calls if (model := self._session.models[name]).endpoint]
+        self._begun = []
+        if not counted:
             return ""
-        from sqlllm.udfs import model
+        from sqlllm.udfs import model as functions
 
         query = self._query(text)
-        limit = 0 if calls else planner.limit(text)
-        for name, endpoint in endpoints.items():
-            fitted = replace(self._fitted(endpoint, query), first=limit and max(limit, _FEWEST))
-            model.register(self._session.spark, name, fitted)
+        first = limit and max(limit, _FEWEST)
+        self._begun = [(name, replace(self._fitted(endpoint, query), first=first)) for name, endpoint in counted]
+        for name, fitted in self._begun:
+            functions.register(self._session.spark, name, fitted)
         return query.id
+
+    def ask_all(self) -> None:
+        """From here on the statement that has begun asks about each row that its model functions get, at once."""
+        from sqlllm.udfs import model as functions
+
+        for name, fitted in self._begun:
+            functions.register(self._session.spark, name, replace(fitted, first=0))
 
     def endpoint(self, name: str, text: str) -> Endpoint | None:
         """Where the model `name` is asked by the statement `text`, which begins; None if no model has that name."""
-        found = next((one for known, one in self._endpoints.items() if known.lower() == name.lower()), None)
-        return found and self._fitted(found, self._query(text))
+        found = self._session.models.get(name.lower())
+        return self._fitted(found.endpoint, self._query(text)) if found and found.endpoint else None
 
     def _query(self, text: str) -> usage.Query:
         """A new statement."""

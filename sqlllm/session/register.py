@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable
 from inspect import signature
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from sqlllm.dialect import SqlText, Text
@@ -14,12 +16,17 @@ from sqlllm.errors import OptionError, ParseError, TableError, suggest
 from . import guard, options, python, queries
 from .modules.learning import ALGORITHMS
 from .registry import statement
+from .tables import quoted
 
 if TYPE_CHECKING:
     from .session import Session
 
 _OPTIONS = ("lang", "code", "dataType", "methodName", "udfType")
 _TYPES: dict[Any, str] = {str: "string", int: "bigint", float: "double", bool: "boolean", bytes: "binary"}
+_CHANGES = {
+    "default_rng", "monotonic", "now", "perf_counter", "randint", "random", "secrets", "time_ns", "today", "urandom",
+    "utcnow", "uuid", "uuid1", "uuid4",
+}  # fmt: skip
 _PYTHON = """register ScriptUDF.`` as {name} where lang="python" and code=\'\'\'
 def apply(x: str) -> str:
     return x.upper()
@@ -50,15 +57,15 @@ def register(session: Session, register: Register) -> None:
 def unregister(session: Session, unregister: Unregister) -> None:
     _check_module(session, unregister.module)
     name = unregister.path.resolve(session.variables)
-    if not session.spark.catalog.functionExists(name):
+    if not session.spark.catalog.functionExists(quoted(name)):
         raise TableError(f"there is no function {name}", place=unregister.path.place)
     drop(session, name)
 
 
 def drop(session: Session, name: str) -> None:
     """Remove a function of this session, if it is there."""
-    quoted = name.replace("`", "``")
-    session.spark.sql(f"drop temporary function if exists `{quoted}`")
+    session.spark.sql(f"drop temporary function if exists {quoted(name)}")
+    session.models.unstable.discard(name.lower())
 
 
 def _check_module(session: Session, module: Text) -> None:
@@ -76,10 +83,9 @@ def _check_module(session: Session, module: Text) -> None:
 
 def _sql(session: Session, name: str, _given: dict[str, str], code: Text) -> None:
     """`code` is what follows the name in Spark's `create function`: `(x int) returns int return x + 1`."""
-    quoted = name.replace("`", "``")
     sql = SqlText.of(code).render(session.variables)
     drop(session, name)  # Spark replaces no function of another language
-    queries.run_sql(session, sql, prefix=f"create or replace temporary function `{quoted}` ")
+    queries.run_sql(session, sql, prefix=f"create or replace temporary function {quoted(name)} ")
 
 
 def _python(session: Session, name: str, given: dict[str, str], code: Text) -> None:
@@ -93,8 +99,24 @@ def _python(session: Session, name: str, given: dict[str, str], code: Text) -> N
             cure=f'Write a hint, {example}, or add dataType="bigint".',
             place=code.place,
         )
+    from pyspark.sql.functions import udf
+
+    drop(session, name)
     with queries.errors_at(code.place):
-        session.spark.udf.register(name, function, returns)
+        made = udf(function, returns)
+        if _is_volatile(given["code"]):
+            session.models.unstable.add(name.lower())
+            made = made.asNondeterministic()
+        session.spark.udf.register(name, made)
+
+
+def _is_volatile(code: str) -> bool:
+    """Whether Python code may give another value for the same arguments: by chance, a clock, or what it keeps."""
+    nodes = list(ast.walk(ast.parse(dedent(code))))
+    names: set[str] = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    names |= {part for node in nodes if isinstance(node, ast.alias) for part in node.name.split(".")}
+    return bool(names & _CHANGES) or any(isinstance(node, ast.Global | ast.Nonlocal) for node in nodes)
 
 
 def _function(given: dict[str, str], code: Text) -> Callable[..., Any]:

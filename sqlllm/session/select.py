@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import re
 from functools import cache
 from typing import TYPE_CHECKING
 
+from sqlllm import planner
 from sqlllm.dialect.statements import Select, Sql
 
 from . import ai, queries
+from .mentions import mentions
+from .operators import limit
 from .planning import first, planned, with_planned_query
 from .registry import statement
 from .tables import Result
 
 if TYPE_CHECKING:
-    from .session import Session
+    from pyspark.sql import DataFrame
 
-_CALL = re.compile(r"\b(\w+)`?\s*\(")
+    from sqlllm.dialect import RenderedSql
+
+    from .session import Session
 
 
 @statement(Select)
 def select(session: Session, select: Select) -> Result:
-    sql = ai.written_out(session, select.sql.render(session.variables))
-    query = session.meter.begin(sql.text)
+    written = select.sql.render(session.variables)
+    sql = ai.written_out(session, written)
+    models = session.models.called(sql.text)
+    query = session.meter.begin(written.text, models, limit=planner.limit(sql.text) if models else 0)
     frame = queries.run_sql(session, sql)
-    if session.models & {name.lower() for name in _CALL.findall(sql.text)}:
-        frame = session.keep(planned(session, frame, sql).frame)  # however often the table is read
+    if models:
+        better = limit.filled(session, frame, sql) or _planned(session, frame, sql)
+        frame = session.keep(better)  # however often the table is read
         session.meter.check_failures(query, frame, select.place)
         if select.table is None:
-            return Result(
-                frame, place=select.place, first=cache(lambda rows: session.keep(first(session, frame, sql, rows)))
-            )
+            shown = cache(lambda rows: session.keep(_first(session, frame, sql, rows)))
+            return Result(frame, place=select.place, first=shown)
     if select.table is None:
         return Result(frame, place=select.place)
     return session.name_table(frame, select.table.resolve(session.variables), select.place)
@@ -38,7 +44,24 @@ def select(session: Session, select: Select) -> Result:
 
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
-    text = ai.written_out(session, sql.sql.render(session.variables))
-    if session.meter.begin(text.text):
+    written = sql.sql.render(session.variables)
+    text = ai.written_out(session, written)
+    if models := session.models.called(text.text):
+        session.meter.begin(written.text, models, limit=planner.limit(text.text))
         text = with_planned_query(session, text)
-    return Result(queries.run_sql(session, text), place=sql.place)
+    frame = queries.run_sql(session, text)
+    session.models.created(text.text)
+    return Result(frame, place=sql.place)
+
+
+def _planned(session: Session, frame: DataFrame, sql: RenderedSql) -> DataFrame:
+    """The table of `sql`, planned; a part that runs as written is told with its reason."""
+    better = planned(session, frame, sql)
+    if better.reason and session.settings.llm.planner and mentions(sql.text).tables:
+        session.observer.warned(f"the select runs as written, because {better.reason}")
+    return better.frame
+
+
+def _first(session: Session, frame: DataFrame, sql: RenderedSql, rows: int) -> DataFrame:
+    """That many rows of `sql`, with as few calls as that takes."""
+    return limit.first(session, sql, rows) or first(session, frame, sql, rows)

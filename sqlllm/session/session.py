@@ -16,7 +16,9 @@ from sqlllm.jobs import cluster
 from sqlllm.settings import Settings
 
 from . import queries, registry
+from .caches import Kept
 from .meter import Meter
+from .models import Models
 from .observer import Observer
 from .origins import Origins
 from .secrets import Secrets
@@ -55,12 +57,11 @@ class Session:
         self.meter = Meter(self)  # of what statements use of models
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
-        self.models: set[str] = set()  # functions that call a model, in lower case
-        self.unconstrained: set[str] = set()  # those of them that cannot be held to a JSON schema
+        self.models = Models(self)
         self.connections: dict[tuple[str, str], dict[str, str]] = {}  # options of `connect`, by format and name
         self.python_names: dict[str, Any] = {}  # what --%python cells have defined
         self.running: list[str] = []  # macros and included scripts under way, the innermost last
-        self._kept: list[DataFrame] = []  # tables that are computed once
+        self.kept = Kept(self)  # answers of models
         self.cached: set[str] = set()  # tables to uncache when the script ends
         self.last: Result | None = None  # table of the last statement that gave one
         self._depth = 0  # of scripts in scripts
@@ -181,6 +182,7 @@ class Session:
         self.observer.finished(statement, time.monotonic() - started)
         self.tell_usage()
         self.last = result or self.last
+        self.kept.sweep()
         return result
 
     def tell_usage(self) -> None:
@@ -222,12 +224,12 @@ class Session:
         with queries.errors_at(place):  # a name that is none
             frame.createOrReplaceTempView(identifier(name))
         self.origins.named(name)
+        self.kept.named(frame, name)
         return Result(frame, name, place)
 
     def keep(self, frame: DataFrame) -> DataFrame:
-        """`frame`, computed once, when it is first read; a model answers once."""
-        self._kept.append(frame.persist())
-        return self._kept[-1]
+        """`frame`, computed once, when it is first read: a model answers once while something refers to the table."""
+        return self.kept.keep(frame)
 
     def close(self) -> None:
         """End what this session started: its models, its Ray, its Spark."""
@@ -242,9 +244,8 @@ class Session:
             if self._given_spark is None:
                 spark.stop()
             else:
-                for frame in self._kept:
-                    frame.unpersist()
-            self._kept.clear()
+                self.kept.free()
+            self.kept = Kept(self)
 
     def __enter__(self) -> Self:
         return self

@@ -44,7 +44,12 @@ class Result:
 
 def identifier(name: str) -> str:
     """`name` as Spark reads one: in backquotes unless it needs none, or is a database's and a table's."""
-    return name if re.fullmatch(r"[\w.]+", name, re.ASCII) else "`" + name.replace("`", "``") + "`"
+    return name if re.fullmatch(r"[\w.]+", name, re.ASCII) else quoted(name)
+
+
+def quoted(name: str) -> str:
+    """`name` in backquotes: a name of one part, as that of a function is, whatever it holds."""
+    return "`" + name.replace("`", "``") + "`"
 
 
 def table_named(session: Session, name: Text | str) -> DataFrame:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from sqlllm.console.activity import Activity, Stage, Watch
 from sqlllm.console.coming import _coming, coming
 from sqlllm.console.interrupts import interruptible
 from sqlllm.console.jupyter import board
-from sqlllm.console.progress import TerminalObserver
+from sqlllm.console.progress import TerminalObserver, bill
 from sqlllm.errors import ModelError
 from sqlllm.session import Session
 from sqlllm.session.meter import Used
@@ -43,6 +44,13 @@ def test_models_tell_what_they_did_and_cost() -> None:
     assert Activity(used=used).models() == (
         "models: 1,200 rows, 1,000 calls, 2,500 tok/s, 200 cached, 3 failed, cost 0.5"
     )
+
+
+def test_a_count_of_one_is_no_plural() -> None:
+    used = Used(rows=1, calls=1, cached=1)
+    assert Activity(used=used).models() == "models: 1 row, 1 call, 0 tok/s, 1 cached"
+    assert bill(used) == "1 row, 1 call, 1 cached, 0 + 0 tokens, 0.0 s, 0 tok/s"
+    assert bill(Used(rows=1200)) == "1,200 rows, 0 calls"
 
 
 def test_models_tell_how_long_the_rest_takes() -> None:
@@ -68,7 +76,7 @@ def _of(**values: Any) -> Any:
     return SimpleNamespace(**{name: lambda *_, value=value: value for name, value in values.items()})
 
 
-def _asked(*nodes: tuple[str, int, int]) -> int:
+def _asked(*nodes: tuple[str, int, int], models: Sequence[str] = ("chat",)) -> int:
     """`coming` of a plan: each node with the rows that it gave and the number of the one that it gives them to."""
     rows = [_of(isDefined=bool(given), get=f"{given:,}") for _, given, _ in nodes]
     made = [
@@ -87,7 +95,7 @@ def _asked(*nodes: tuple[str, int, int]) -> int:
         planGraph=_of(allNodes=_Seq(made), edges=edges),
     )
     store.executionMetrics = lambda _: SimpleNamespace(get=rows.__getitem__)
-    return _coming(store, ["chat"])
+    return _coming(store, models)
 
 
 def test_the_rows_before_a_call_are_known_once_all_of_them_were_read() -> None:
@@ -112,6 +120,9 @@ def test_every_call_of_a_row_counts() -> None:
     rows = ("Exchange", 100, 0)
     assert _asked(("ArrowEvalPython [chat(p#1)#3, chat(q#2)#4, other(q#2)#5], 200", 0, -1), rows) == 200
     assert _asked(("ArrowEvalPython [mychat(p#1)#3], 200", 0, -1), rows) == 0
+    assert _asked(("ArrowEvalPython [other(chat(p#1)#3)#4], 200", 0, -1), rows) == 0  # the name of a column
+    for name in ("gpt-4o", "org/model", "模型", "Chat"):
+        assert _asked((f"ArrowEvalPython [{name}(p#1)#3], 200", 0, -1), rows, models=[name.lower()]) == 100
 
 
 def test_a_look_that_the_gateway_keeps_waiting_starts_no_other_spark() -> None:
@@ -122,7 +133,7 @@ def test_a_look_that_the_gateway_keeps_waiting_starts_no_other_spark() -> None:
         del session.spark  # closed meanwhile
         return Used(calls=1)
 
-    session.meter = SimpleNamespace(running=running, models=())
+    session.meter, session.models = SimpleNamespace(running=running), ()
     spark._jsparkSession = _of(sharedState=_of(statusStore=_of(executionsCount=0)))
     assert Watch(session).look().used == Used(calls=1)
 
@@ -141,7 +152,8 @@ def _looks(monkeypatch: pytest.MonkeyPatch, told: list[Used | ModelError | None]
         spark=SimpleNamespace(sparkContext=tracker),
         spark_runs=True,
         settings=Settings(llm=llm),  # type: ignore[arg-type]
-        meter=SimpleNamespace(running=running, models=("chat",)),
+        meter=SimpleNamespace(running=running),
+        models=("chat",),
     )
     monkeypatch.setattr(activity, "coming", lambda *_: 1000)
     monkeypatch.setattr(activity, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))

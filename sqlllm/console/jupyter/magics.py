@@ -93,11 +93,11 @@ class LlmMagics(Magics):
         for name in dict.fromkeys(_TABLES.findall(text)):
             value: Any = self._mine.get(name)
             if isinstance(value, Result):
-                value.frame.createOrReplaceTempView(name)
+                self.session.name_table(value.frame, name, None)
             elif type(value).__name__ == "DataFrame":
                 is_pandas = type(value).__module__.startswith("pandas")
                 frame = _sparks(name, value, self.session.spark) if is_pandas else value
-                frame.createOrReplaceTempView(name)
+                self.session.name_table(frame, name, None)
         for name in dict.fromkeys(_VARIABLES.findall(text)):
             if isinstance(self._mine.get(name), (str, int, float)):
                 self.session.variables.set(name, str(self._mine[name]))

@@ -11,7 +11,7 @@ from sqlllm.dialect.statements import Cell
 from sqlllm.errors import ModelError, OptionError, suggest
 
 from .. import options
-from ..tables import Result, table_named
+from ..tables import Result, quoted, table_named
 from . import images
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def chat(session: Session, cell: Cell) -> Result:
     params.pop("format", None)
     if not model:
         raise OptionError("a chat cell needs a model", cure="Write --%model=... below --%chat.")
-    if not session.spark.catalog.functionExists(model):
+    if not session.spark.catalog.functionExists(quoted(model)):
         cure = suggest(model, sorted(session.models), what="models") if session.models else "None is deployed yet."
         raise ModelError(f"there is no model {model}", cure=cure, place=cell.params["model"].value_place)
     asked = {"instruction": cell.body.resolve(session.variables), **params}
@@ -50,8 +50,8 @@ def chat(session: Session, cell: Cell) -> Result:
         if before is not None:
             question = F.call_function("llm_stack", F.col("q"), question)
         frame = before if before is not None else session.spark.range(1)
-        session.meter.begin(cell.place.text, calls=model)
-        answers = session.keep(frame.select(F.call_function(model, question).alias("q")))
+        session.meter.begin(cell.place.text, {model.lower()} & session.models.keys())
+        answers = session.keep(frame.select(F.call_function(quoted(model), question).alias("q")))
     session.name_table(answers, output, cell.place)
     text = F.call_function("llm_response_predict", F.col("q")).alias("content")
     return Result(answers.select(text, F.lit(mime).alias("mime")), place=cell.place)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlllm.errors import ModelError, OptionError, suggest
 
 from .. import queries
-from ..tables import identifier
+from ..tables import quoted
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -38,7 +38,7 @@ class Case(NamedTuple):
 
 def check_function(session: Session, key: str, function: str) -> None:
     """OptionError if there is no function of that name."""
-    if not session.spark.catalog.functionExists(function):
+    if not session.spark.catalog.functionExists(quoted(function)):
         raise OptionError(
             f"{key}: there is no function {function}",
             cure=suggest(function, sorted(session.models), what="models"),
@@ -59,7 +59,7 @@ def ask(session: Session, key: str, function: str, requests: list[str]) -> list[
     check_function(session, key, function)
     session.observer.step(f"asking {function}")
     asked = session.spark.createDataFrame(list(enumerate(requests)), "number int, request string")
-    call = f"get({identifier(function)}(array(request)), 0)"
+    call = f"get({quoted(function)}(array(request)), 0)"
     with queries.errors_at(None):
         answers = asked.selectExpr("number", f"{call} as answer").collect()
     said = [json.loads(row.answer) if row.answer else {} for row in sorted(answers, key=lambda row: row.number)]

@@ -67,10 +67,12 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
         api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
         certificate=session.serving.certificate,
     )
-    session.meter.add(deployed.name, endpoint)
-    session.models.add(deployed.name.lower())
-    constrains = getattr(get_engine(deployed.backend), "constrains", True)
-    (session.unconstrained.discard if constrains else session.unconstrained.add)(deployed.name.lower())
+    session.models.add(
+        deployed.name,
+        endpoint,
+        constrains=getattr(get_engine(deployed.backend), "constrains", True),
+        aliases=tuple(name.strip() for name in options.get("served_model_name", "").split(",") if name.strip()),
+    )
     row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
     return Result(session.table([row], schema), place=run.place)

@@ -85,8 +85,7 @@ def remove(session: Session, name: str) -> DataFrame:
     if name not in found:
         raise _unknown(name, sorted(found))
     session.serving.undeploy(name)
-    session.meter.drop(name)
-    session.models.discard(name.lower())
+    session.models.drop(name)
     register.drop(session, name)
     row = {"name": name, "kind": "model", "state": "REMOVED", "folder": found[name].model, "detail": ""}
     return session.table([row], _STATUS)
