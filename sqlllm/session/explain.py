@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,10 +15,13 @@ from sqlllm.jobs.serving.gateway.usage import Query
 from sqlllm.udfs import requests
 
 from . import ai, queries, system
+from .mentions import mentions
 from .meter import fetch, prices
+from .operators import limit
 from .planning import analysed, reordered, rewritten
 from .registry import statement
 from .tables import Result
+from .wording import wording
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 
 SCHEMA = (
     "model string, request string, rows bigint, prompts bigint, stored bigint, calls bigint, prompt_tokens bigint,"
-    " answer_tokens bigint, seconds double, cost double, at_most boolean"
+    " answer_tokens bigint, seconds double, cost double, at_most boolean, note string"
 )
 SAMPLE = 1024  # prompts whose tokens are counted and that are looked up in the store
 _DISTINCT = """select r, count(*) as n from (select explode({request}) as r from ({query}))
@@ -59,21 +62,30 @@ class _Cost:
     seconds: float | None = 0.0
     cost: float = 0.0
     at_most: bool = False
+    note: str | None = None
 
 
 @statement(Explain)
 def explain(session: Session, explain: Explain) -> Result:
-    """One row for each call, in the order in which they are made, and one for all: the select as it would run."""
-    sql = ai.written_out(session, explain.select.sql.render(session.variables))
+    """One row for each call, in the order in which they are made, and one for all."""
+    written = explain.select.sql.render(session.variables)
+    sql = ai.written_out(session, written)
+    called = session.models.called(sql.text)
+    if inner := called - mentions(sql.text).functions:
+        raise TableError(
+            f"a view or a function of this select calls {session.models[min(inner)].name} itself",
+            cure="Write what it stands for in its place, and explain llm that.",
+            place=sql.place,
+        )
     frame = queries.run_sql(session, sql)
-    frame, sql = reordered(session, frame, sql)
-    text = rewritten(session, frame, sql).text
+    frame, planned = reordered(session, frame, sql)
+    better = rewritten(session, frame, planned)
     names = {model.name.lower(): model.name for model in system.deployed(session)}
-    models = session.models & names.keys()
+    models = session.models.keys() & names.keys()
     past = _past(session, names)
     longest = max((past[names[model]].answer_tokens or 0 for model in models), default=0)
     try:
-        calls = planner.asked(text, models, made="word " * round(longest))
+        calls = planner.asked(better.text, models, made="word " * round(longest))
     except planner.NotUnderstood:
         raise TableError(
             "what this select asks cannot be told before it runs",
@@ -81,7 +93,12 @@ def explain(session: Session, explain: Explain) -> Result:
             place=sql.place,
         ) from None
     costs = [_cost(session, call, names[call.model], past[names[call.model]]) for call in calls]
-    costs.append(_total(costs, text))
+    texts = wording(sql, calls, models)
+    costs = [replace(cost, request=session.mask(text)) for cost, text in zip(costs, texts, strict=True)]
+    note = f"it runs as written, because {better.reason}" if calls and better.reason else None
+    if calls and limit.fits(session, frame, planned):
+        note = "rows are asked about until the LIMIT is full"
+    costs.append(replace(_total(costs, session.mask(" ".join(written.place.text.split()))), note=note))
     table = session.table([asdict(cost) for cost in costs], SCHEMA)
     if explain.select.table is None:
         return Result(table, place=explain.place)
@@ -170,7 +187,7 @@ def _past(session: Session, names: dict[str, str]) -> dict[str, _Past]:
 
 
 def _total(costs: list[_Cost], text: str) -> _Cost:
-    """All calls together; `request` is the select as it would run."""
+    """All calls together; `request` is the select."""
     total = _Cost(None, text)
     for cost in costs:
         total.rows += cost.rows
@@ -190,14 +207,25 @@ def _refuse_unanswered(session: Session, frame: DataFrame) -> None:
     """TableError if a table under `frame` holds answers that nobody has asked for yet: to look at it would ask."""
     if not session.models or not hasattr(frame, "_jdf"):
         return
-    pattern = re.compile(rf"\b({'|'.join(map(re.escape, sorted(session.models)))})\(", re.IGNORECASE)
     leaves = frame._jdf.queryExecution().withCachedData().collectLeaves()
     for index in range(leaves.size()):
         leaf = leaves.apply(index)
         if leaf.getClass().getSimpleName() != "InMemoryRelation" or leaf.cacheBuilder().isCachedColumnBuffersLoaded():
             continue
-        if found := pattern.search(leaf.cacheBuilder().cachedPlan().toString()):
+        called = _functions(orjson.loads(leaf.cacheBuilder().logicalPlan().toJSON()))
+        if found := next((name for name in called if name.lower() in session.models), None):
             raise TableError(
-                f"a table of this select calls {found[1]} itself, and has not been asked for yet",
+                f"a table of this select calls {found} itself, and has not been asked for yet",
                 cure="Explain the select that makes that table, or run it first.",
             )
+
+
+def _functions(plan: Any) -> Iterator[str]:
+    """The names of the Python functions in a plan, as Spark tells it in JSON."""
+    if isinstance(plan, list):
+        for part in plan:
+            yield from _functions(part)
+    elif isinstance(plan, dict):
+        if str(plan.get("class", "")).endswith(".PythonUDF"):
+            yield plan["name"]
+        yield from _functions(list(plan.values()))

@@ -58,9 +58,9 @@ def test_nothing_is_asked_and_everything_is_told(session: Session, serving: Serv
     call, total = explained(session, select)
     assert calls(serving) == before
     assert (call["model"], call["rows"], call["prompts"], call["calls"], call["stored"]) == ("told", 400, 40, 40, 0)
-    assert call["request"] == "llm_param(MAP('instruction', p, 'max_tokens', '4'))"
+    assert call["request"] == "told(llm_param(map('instruction', p, 'max_tokens', '4')))"
     assert (total["model"], total["calls"], total["at_most"]) == (None, 40, False)
-    assert "CLUSTER BY" in total["request"], "the select as it would run"
+    assert (total["request"], total["note"]) == (select, None)
 
     result = session.run(f"{select};")
     assert result is not None
@@ -92,6 +92,30 @@ def test_a_conversation_has_two_calls(session: Session) -> None:
     assert second["prompt_tokens"] > first["prompt_tokens"], "the second turn holds the first"
 
 
+def test_calls_have_the_words_of_the_user(session: Session) -> None:
+    session.run("select id, p as `my text` from t as texts;")
+    select = """select case when id < 9 then ai_classify(`my text`, array('a',  "b"))
+        else ai_translate(`my text`, 'de') end as a, ai_filter(`my text`) as ok from texts"""
+    one, other, total = explained(session, select)
+    assert (one["request"], other["request"]) == (
+        """ai_classify(`my text`, array('a', "b")) or ai_translate(`my text`, 'de')""",
+        "ai_filter(`my text`)",
+    )
+    assert total["request"] == " ".join(select.split())
+    assert "__llm" not in str([one, other, total])
+
+
+def test_a_select_that_runs_as_written_has_a_reason(session: Session) -> None:
+    *_, total = explained(session, f"select collect_list({ask('p', 13)}) as a from t")
+    assert total["note"] == "it runs as written, because an aggregate depends on the order of the rows"
+
+
+def test_a_view_that_calls_is_refused_with_a_cure(session: Session) -> None:
+    session.run(f"create or replace temporary view asks as select {ask('p', 14)} as a from t;")
+    with pytest.raises(TableError, match="calls told itself"):
+        explained(session, "select * from asks")
+
+
 def test_null_is_not_asked(session: Session) -> None:
     assert explained(session, f"select {ask('if(id < 5, p, null)', 6)} as a from t")[0]["prompts"] == 5
 
@@ -115,10 +139,11 @@ def test_fields_are_reordered_where_it_is_allowed(session: Session) -> None:
     films = "(select concat(repeat('a film of many reviews ', 4), id % 4) as film, concat('r', id) as r from t)"
     prompt = "llm_prompt('Review: {}\\nFilm: {}\\nGood?', array(r, film))"
     select = f"select {ask(prompt, 5)} as a from {films}"
-    assert "'Review: {}\\nFilm: {}\\nGood?'" in explained(session, select)[0]["request"]
+    before = explained(session, select)[0]
     session.settings.llm.reorder_fields = True
     try:
-        assert "'Film: {1}\\nReview: {0}\\nGood?'" in explained(session, select)[0]["request"]
+        after = explained(session, select)[0]
+        assert after["request"] == before["request"] == ask(prompt, 5)
     finally:
         session.settings.llm.reorder_fields = False
 
