@@ -103,11 +103,12 @@ def _python(session: Session, name: str, given: dict[str, str], code: Text) -> N
 
     drop(session, name)
     with queries.errors_at(code.place):
-        made = udf(function, returns)
         if _is_volatile(given["code"]):
             session.models.unstable.add(name.lower())
-            made = made.asNondeterministic()
-        session.spark.udf.register(name, made)
+            made = udf(function, returns, useArrow=False).asNondeterministic()  # as `register` makes others
+            session.spark.udf.register(name, made)
+        else:
+            session.spark.udf.register(name, function, returns)
 
 
 def _is_volatile(code: str) -> bool:
