@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from sqlllm.errors import OptionError
 
@@ -21,6 +21,10 @@ from .streams import AsyncStream, Stream, in_loop, in_thread
 from .tools import Tools
 from .typed import shape
 
+if TYPE_CHECKING:
+    from .impl import Implemented
+
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -231,6 +235,25 @@ class LLM:
     async def ameta(self) -> dict[str, Any]:
         """`meta` in an event loop."""
         return await self._arun(routes.meta(self.endpoint, self.model, self._policy))
+
+    # Functions that the model writes
+
+    def impl(
+        self, *, instruction: str = "", allow: bool | None = None, timeout: float = 10.0, memory_mb: int = 512
+    ) -> Callable[[Callable[P, T]], Implemented[P, T]]:
+        """Have the model write the body of a function, `@llm.impl()`, and run it confined; see `impl.impl`.
+
+        Off unless the setting `allow.python` or `allow=True` allows it.
+        """
+        from .impl import impl
+
+        return impl(self, instruction=instruction, allow=allow, timeout=timeout, memory_mb=memory_mb)
+
+    def clear_impl_cache(self) -> None:
+        """Forget the bodies that models have written."""
+        from .impl import clear_impl_cache
+
+        clear_impl_cache()
 
     def _ask(
         self,

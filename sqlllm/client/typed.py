@@ -81,6 +81,15 @@ class Shape(Generic[T]):
                 problem = "; ".join(lines)
         raise ValueError(problem)
 
+    def take(self, data: Any) -> T:
+        """The value in plain data. Raises: ValueError that says what is wrong."""
+        from pydantic import ValidationError
+
+        try:
+            return self._adapter.validate_python(self._by_python(data))
+        except ValidationError as error:
+            raise ValueError("; ".join(_told(one) for one in error.errors()[:5])) from None
+
     def partial(self, text: str) -> Any:
         """The answer so far as plain data; None before there is any."""
         from pydantic_core import from_json
