@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,7 +151,7 @@ def _data(endpoint: Endpoint, answer: Mapping[str, Any], name: str = "data") -> 
 
 def _form(fields: Mapping[str, Any], sound: Sound) -> tuple[bytes, str]:
     """A form with a file, and its content type."""
-    boundary = secrets.token_hex(16)
+    boundary = os.urandom(16).hex()
     parts = []
     for name, value in fields.items():
         for one in value if isinstance(value, list | tuple) else [value]:
