@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ..errors import ParseError, ScriptError
 from .branches import Condition, Expression, parse_condition
 from .sql import SqlText
 from .statements import Branch, If, Macro, Statement
+from .tokens import Token
 
 DEEPEST = 64
 
@@ -99,3 +101,9 @@ class Nesting:
 
 
 _STEPS = {"if": Nesting._if, "elif": Nesting._elif, "else": Nesting._else, "then": Nesting._then, "fi": Nesting._finish}
+
+
+def opens(tokens: Sequence[Token]) -> int:
+    """How many blocks the statement of `tokens` opens: 1 for `!if`, -1 for `!fi`, else 0."""
+    word = tokens[1].text.lower() if len(tokens) > 1 and tokens[0].text == "!" else ""
+    return {"if": 1, "fi": -1}.get(word, 0)

@@ -146,7 +146,9 @@ def test_errors_and_short_cuts(shell: pexpect.spawn[str], home: Path) -> None:
     assert (home / "t.csv").read_text().startswith("seven\n0\n7\n")
     shell.send("\\x\r")
     shell.expect("there is no")
+    shell.send("help\r")
     shell.expect("deployed models")
+    shell.expect("sqlllm>")
 
 
 @pytest.mark.slow
@@ -173,8 +175,8 @@ def test_the_history_of_another_day_is_read(tmp_path: Path) -> None:
     assert list(MaskedHistory(tmp_path / "history").load_history_strings()) == ["select 1;"]
 
 
-@pytest.mark.parametrize("typed", ["\\q", " \\q ;"])
-def test_q_leaves_with_or_without_a_semicolon(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("typed", ["\\q", " \\q ;", "exit", "quit;", "EXIT"])
+def test_leaving_with_or_without_a_semicolon(typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(Settings.load(home=tmp_path))
     prompts = iter([typed])
     monkeypatch.setattr("sqlllm.console.shell.PromptSession", lambda **_: SimpleNamespace(prompt=prompts.__next__))

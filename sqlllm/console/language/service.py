@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from sqlllm.dialect import Cell, Load, Run, Select, parse
+from sqlllm.dialect.nesting import opens
 from sqlllm.dialect.parser import STATEMENTS
 from sqlllm.dialect.tokens import Kind, Tokenizer
 from sqlllm.places import Source
@@ -74,10 +75,11 @@ class Language:
 
     def state(self, text: str) -> tuple[Literal["complete", "incomplete", "invalid"], str]:
         """Whether `text` is a whole script, and how far to indent the next line if it is not."""
-        tokenizer, last = Tokenizer(Source(text)), []
+        tokenizer, last, depth = Tokenizer(Source(text)), [], 0
         while tokens := tokenizer.statement():
             last = tokens
-        if tokenizer.errors:
+            depth += opens(tokens)
+        if tokenizer.errors or depth > 0:
             return "incomplete", ""
         if last and last[-1].kind is Kind.CELL:
             done = any(isinstance(one, Cell) and one.body.raw.strip() for one in parse(text).statements)
