@@ -41,14 +41,14 @@ def check(statements: Iterable[Statement]) -> list[ScriptParseError]:
 
 
 def _check(select: Select) -> ScriptParseError | None:
+    if any(token.kind is Kind.VARIABLE for token in select.sql.tokens):
+        return None  # what stands there when it runs may well be right
     try:
         sql = select.sql.render(_Stand())
     except ScriptParseError as error:
         return error
     found = _read(sql.text)
-    if found is None or any(token.kind is Kind.VARIABLE for token in select.sql.tokens):
-        return None  # what stands there when it runs may well be right
-    return _translate(found, sql)
+    return found and _translate(found, sql)
 
 
 @lru_cache(maxsize=4096)  # an editor asks again after each change of one statement
@@ -61,6 +61,11 @@ def _read(sql: str) -> Exception | None:
     except (ParseError, TokenError, RecursionError) as error:
         return None if "nsupported" in str(error) else error.with_traceback(None)
     return None
+
+
+def forget() -> None:
+    """Ask sqlglot again of SQL that it has read."""
+    _read.cache_clear()
 
 
 class _Stand:

@@ -69,7 +69,7 @@ def parse(text: str, name: str = "<script>") -> Script:
                 cursor.errors.append(error)
                 cursor.recover(start, _RESUME)
         # An unclosed string is reported where it opens; what it breaks further on is no news.
-        if not any(token.kind is Kind.UNCLOSED for token in tokens):
+        if cursor.errors and not any(token.kind is Kind.UNCLOSED for token in tokens):
             errors += cursor.errors
     statements = nesting.close()
     errors += tokenizer.errors

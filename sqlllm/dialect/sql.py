@@ -40,6 +40,8 @@ class SqlText:
 
     @cached_property
     def _all_tokens(self) -> tuple[Token, ...]:
+        if "tokens" in self.__dict__ and "--" not in self.text and "/*" not in self.text:
+            return self.tokens  # which the parser gave
         tokenizer, shift, found = Tokenizer(Source(self.text)), self.place.start, list[Token]()
         while tokens := tokenizer.statement(comments=True):  # quoted SQL may hold a `;`
             found += [token._replace(start=token.start + shift, end=token.end + shift) for token in tokens]

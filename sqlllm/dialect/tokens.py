@@ -52,7 +52,9 @@ class Token(NamedTuple):
 
     @property
     def content_start(self) -> int:
-        return self.start + {Kind.BLOCK: 3, Kind.STRING: 1, Kind.BACKQUOTED: 1}.get(self.kind, 0)
+        if self.kind is Kind.BLOCK:
+            return self.start + 3
+        return self.start + (self.kind is Kind.STRING or self.kind is Kind.BACKQUOTED)
 
 
 # Four quotes alone are Spark's literal of one quote, not the start of a block. After r a backslash escapes nothing.

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -160,10 +161,12 @@ class Language:
     def _tables(self, text: str) -> Iterator[tuple[str, str, str]]:
         """Tables of the session, and those that the text itself names."""
         yield from ((name, "table", kind) for name, kind in self.names.tables().items())
-        for statement in parse(text).statements:
-            named = getattr(statement, _NAMES.get(type(statement), ""), None)
-            if named is not None and not named.references:
-                yield (named.raw, "table", f"line {statement.place.line}")
+        tokenizer, start, line = Tokenizer(Source(text)), 0, 1
+        while tokens := tokenizer.statement():
+            line += text.count("\n", start, tokens[0].start)
+            start = tokens[0].start
+            if tokens[0].kind is Kind.WORD:
+                yield from ((name, "table", f"line {line}") for name in _named(text[start : tokens[-1].end]))
 
     def _arguments(self, at: Slot, text: str) -> Iterator[tuple[str, str, str]]:
         name, written = at.head[1:], at.before
@@ -222,6 +225,13 @@ class Language:
         if kind == "cell":
             return manual.section("sql/cells", f"--%{name}") or help_
         return f"**{name}** ({kind})" + (f"\n\n{help_}" if help_ else "")
+
+
+@lru_cache(maxsize=4096)  # the other statements of a script are as they were at the key before
+def _named(text: str) -> tuple[str, ...]:
+    """The tables that a statement names."""
+    found = [getattr(one, _NAMES.get(type(one), ""), None) for one in parse(text).statements]
+    return tuple(named.raw for named in found if named is not None and not named.references)
 
 
 def _of(words: catalogue.Words, kind: str) -> Iterator[tuple[str, str, str]]:
