@@ -48,7 +48,7 @@ def _check(select: Select) -> ScriptParseError | None:
     except ScriptParseError as error:
         return error
     found = _read(sql.text)
-    return found and _translate(found, sql)
+    return None if found is None else _translate(found, sql)
 
 
 @lru_cache(maxsize=4096)  # an editor asks again after each change of one statement

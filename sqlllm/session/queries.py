@@ -30,6 +30,7 @@ for _name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 _OURS = re.compile(r"sqlllm\.errors\.(\w+): (.+?)(?:\n\s*\n|\n\s+at |\Z)", re.DOTALL)
+_NAMED = re.compile(r"\s*as\s+`?(\w+)`?\s*(?:;|\Z)", re.IGNORECASE)
 _POSITION = re.compile(r"line (\d+),? pos(?:ition)? (\d+)")
 
 
@@ -54,7 +55,20 @@ def run_sql(
     except PySparkException as error:
         translated = _translate(error, session)
         translated.place = _place(error, sql, len(prefix))
+        translated.cure = translated.cure or _last_alias(error, sql)
         raise translated from None
+
+
+def _last_alias(error: PySparkException, sql: RenderedSql) -> str:
+    """The cure for `select b.x from base as b;`: the last `as b` names the statement's table."""
+    name = _NAMED.match(sql.place.source.text, sql.place.end)
+    unknown = str((error.getMessageParameters() or {}).get("objectName", "")).lower()
+    if name is None or not unknown.startswith(f"`{name[1].lower()}`."):
+        return ""
+    return (
+        f"The last `as {name[1]}` names the statement's table. For an alias inside the query write it without `as`,"
+        f" or end the statement with a name: ... as {name[1]} as result;"
+    )
 
 
 def _registered(session: Session, error: PySparkException) -> bool:

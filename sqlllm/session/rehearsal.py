@@ -6,6 +6,7 @@ something open decides what is set - a script from a table, Python, a branch - w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
@@ -26,12 +27,13 @@ from sqlllm.dialect.statements import (
     Run,
     Save,
     Set,
+    Sql,
     Statement,
 )
 from sqlllm.errors import OptionError, ParseError, SQLLLMError, TableError, VariableError
 from sqlllm.settings import Settings
 
-from . import commands, foreseen, include, llm, registry
+from . import commands, foreseen, include, known_options, llm, registry
 from .called import Functions
 from .commands import absent
 from .variables import check_key, is_conf
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _OPEN = "\ufdd0"  # in a value: a part that only a run can tell; no character of any text
 _LATER = ("conf", "shell", "sql")  # types of `set` that only a run can do
 _ELSEWHERE = ("http", "table")  # scripts that only a run can read
+_WRITES = re.compile(r"\b(directory|location|path)\b", re.IGNORECASE)
 _NO_FILES = ("assert", "desc", "head", "if", "last", "lasttablename", "llm", "byzerllm", "profiler", "show")  # commands
 _OF_VARIABLES = ("jsonstr", "csvstr", "script")  # formats whose path is a variable
 
@@ -180,8 +183,7 @@ class Rehearsal:
         of = options.get("implClass", of)
         if _OPEN in of:
             return
-        if error := foreseen.wrong_format(of, load.format.place):
-            self._note(error, not self._session.settings.spark.packages)
+        self._format(load, of, options)
         if _OPEN in path:
             return
         if of.lower() in _OF_VARIABLES:
@@ -197,16 +199,35 @@ class Rehearsal:
 
     def _save(self, save: Save) -> None:
         self._fields(save)
-        of = save.format.resolve(self)
+        options, of = save.options.resolve(self), save.format.resolve(self)
         self._write(save.path.resolve(self))
-        if _OPEN not in of and (error := foreseen.wrong_format(of, save.format.place)):
+        if _OPEN not in of:
+            self._format(save, options.get("implClass", of), options)
+
+    def _format(self, statement: Load | Save, of: str, options: dict[str, str]) -> None:
+        """The format of a load or save, and each of its options."""
+        if error := foreseen.wrong_format(of, statement.format.place):
             self._note(error, not self._session.settings.spark.packages)
+            return
+        verb = "save" if isinstance(statement, Save) else "load"
+        for key, value in options.items():
+            if _OPEN in key or key == "implClass":
+                continue
+            with self._noting(statement):
+                if known_options.checked(of, {key: value}, writing=verb == "save")[1]:
+                    place = statement.options[key].key_place if key in statement.options else statement.place
+                    self.warnings.append(OptionError(f"{key} has no effect on {verb} {of}", place=place, key=key))
 
     def _make(self, function: str) -> None:
         if _OPEN in function:
             self._functions.sure = False
         elif function:
             self._functions.add(function)
+
+    def _sql(self, statement: Sql) -> None:
+        self._fields(statement)
+        if _WRITES.search(statement.sql.text):  # insert overwrite directory '/out', create table ... location '/out'
+            self._paths = None
 
     def _register(self, register: Register) -> None:
         self._fields(register)
@@ -303,7 +324,7 @@ class Rehearsal:
     # -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _noting(self, statement: Include | Macro | Run | Set) -> Iterator[None]:
+    def _noting(self, statement: Include | Load | Macro | Run | Save | Set) -> Iterator[None]:
         try:
             yield
         except SQLLLMError as error:
@@ -327,4 +348,5 @@ _WALKS: dict[type[Statement], Any] = {
     Run: Rehearsal._run,
     Save: Rehearsal._save,
     Set: Rehearsal._set,
+    Sql: Rehearsal._sql,
 }

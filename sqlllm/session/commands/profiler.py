@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
+from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import replace
 from itertools import pairwise
@@ -75,6 +76,11 @@ def breaking(session: Session, macro: Macro) -> DataFrame:
     condition = _columns(sql.text)
     guard_sql.check(session, replace(sql, text=condition), prefix="select ")
     frame = table_named(session, macro.args[0])
+    twice = {name for name, count in Counter(map(str.lower, frame.columns)).items() if count > 1}
+    for token in Tokenizer(Source(condition)).statement():
+        if token.kind in (Kind.WORD, Kind.BACKQUOTED) and token.content.lower() in twice:
+            cure = f"Name them apart in the select that makes {macro.args[0]}."
+            raise TableError(f"two columns are named {token.content}", cure=cure, place=macro.args[1].place)
     with queries.errors_at(macro.args[1].place):
         return frame.where(f"not coalesce(({condition}), false)")
 
@@ -83,7 +89,9 @@ def stop_if_any(wrong: DataFrame, message: str, frame: DataFrame) -> None:
     """TableError with `message` if there are `wrong` rows of `frame`; it shows the first."""
     rows, first = wrong.count(), wrong.first()
     if first is not None:
-        raise TableError(message, cure=f"{rows} of {frame.count()} rows, the first: {first.asDict()}")
+        # Not asDict: two columns may have one name.
+        shown = ", ".join(f"{name!r}: {value!r}" for name, value in zip(wrong.columns, first, strict=True))
+        raise TableError(message, cure=f"{rows} of {frame.count()} rows, the first: {{{shown}}}")
 
 
 def _frame(session: Session, text: Text) -> DataFrame:

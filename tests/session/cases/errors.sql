@@ -242,3 +242,46 @@ set spark.executor.memory = "4g";
 -- Spark takes spark.executor.memory only when it starts
 -- <script>:1:5
 -- Start with --set spark.executor.memory=...
+
+-- case: the last alias is the name of the table
+select 1 as x as base;
+select b.x from base as b;
+-- error:
+-- b`.`x` cannot be resolved
+-- <script>:2:8
+-- The last `as b` names the statement's table.
+-- or end the statement with a name: ... as b as result;
+
+-- case: a format that is not here, and one with a near name
+load mongo.`x` as t;
+-- error:
+-- format mongo is not here: it needs its database's own connector
+-- <script>:1:6
+
+-- case: a function by its own name and a wrong number of arguments
+select lenght('x') as n as t;
+-- error:
+-- there is no function lenght
+-- <script>:1:8
+-- Did you mean length? No model is deployed.
+
+-- case: no command that is not here is suggested
+!plugn;
+-- error:
+-- unknown command !plugn
+-- Known commands: assert,
+
+-- case: a rule broken in a table with two columns of one name
+select 1 as a, 2 as a, 3 as b as t;
+!assert t ''':b > 3''' "b is large";
+-- error:
+-- b is large
+-- 1 of 1 rows, the first: {'a': 1, 'a': 2, 'b': 3}
+
+-- case: a rule about one of two columns of one name
+select 1 as a, 2 as a, 3 as b as t;
+!assert t ''':a > 3''' "a is large";
+-- error:
+-- two columns are named a
+-- <script>:2:11
+-- Name them apart in the select that makes t.
