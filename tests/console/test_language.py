@@ -74,6 +74,7 @@ CASES = [
     ("select co|", "collect_list", "col"),
     ("fr|", "from", "load"),
     ("select 1 as a as late; select * from la|", "late", "people"),
+    ("run command as LLM.`` where udfName='triage'; select tri|", "triage", "chat"),
     ("load csv.`${fo|", "folder", "HOME"),
     ("--%py|", "python", "chat"),
     ("--%chat\n--%mo|", "model", "input"),

@@ -19,6 +19,7 @@ COMMANDS = {
     "runs": "the training runs: list, follow, cancel, resume",
     "check": "report every error of scripts, without running them",
     "fmt": "rewrite scripts in one style",
+    "lsp": "a language server for editors",
     "shell": "statements at a prompt",
     "console": "notebooks in the browser",
     "up": "start a cluster on this machine that outlives the command",

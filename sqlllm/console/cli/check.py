@@ -26,7 +26,7 @@ def command(scripts: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
     model or a run does not take, formats and files that are not there. A script that another one of SCRIPTS includes
     is looked at there, with what is set before. Exits with 1 if there is an error, with 0 if there is none.
     """
-    errors, warnings = _findings([parse(*read(script)) for script in scripts], assignments)
+    errors, warnings = findings([parse(*read(script)) for script in scripts], assignments)
     if as_json:
         found = [(error, "error") for error in errors] + [(warning, "warning") for warning in warnings]
         click.echo(json.dumps([{**error.to_dict(), "severity": severity} for error, severity in found]))
@@ -39,7 +39,7 @@ def command(scripts: tuple[Path, ...], assignments: tuple[str, ...], as_json: bo
         raise click.exceptions.Exit(1)
 
 
-def _findings(scripts: list[Script], assignments: Iterable[str]) -> tuple[list[SQLLLMError], list[SQLLLMError]]:
+def findings(scripts: list[Script], assignments: Iterable[str]) -> tuple[list[SQLLLMError], list[SQLLLMError]]:
     """The errors and the warnings of all scripts, each once."""
     from sqlllm.session import Session
     from sqlllm.session.rehearsal import Rehearsal

@@ -154,6 +154,7 @@ class Language:
         if dot:
             return
         yield from ((name, "model", "asks the model; takes llm_param(...)") for name in self.names.models())
+        yield from _made(text, "model")
         yield from ((name, "function", help_) for name, help_ in catalogue.functions().items())
         yield from ((word, "keyword", "") for word in catalogue.SQL_WORDS)
         yield from self._tables(text)
@@ -161,12 +162,7 @@ class Language:
     def _tables(self, text: str) -> Iterator[tuple[str, str, str]]:
         """Tables of the session, and those that the text itself names."""
         yield from ((name, "table", kind) for name, kind in self.names.tables().items())
-        tokenizer, start, line = Tokenizer(Source(text)), 0, 1
-        while tokens := tokenizer.statement():
-            line += text.count("\n", start, tokens[0].start)
-            start = tokens[0].start
-            if tokens[0].kind is Kind.WORD:
-                yield from ((name, "table", f"line {line}") for name in _named(text[start : tokens[-1].end]))
+        yield from _made(text, "table")
 
     def _arguments(self, at: Slot, text: str) -> Iterator[tuple[str, str, str]]:
         name, written = at.head[1:], at.before
@@ -227,11 +223,28 @@ class Language:
         return f"**{name}** ({kind})" + (f"\n\n{help_}" if help_ else "")
 
 
+def _made(text: str, kind: str) -> Iterator[tuple[str, str, str]]:
+    """The tables, or the models, that the statements of `text` name, each with its line."""
+    tokenizer, start, line = Tokenizer(Source(text)), 0, 1
+    while tokens := tokenizer.statement():
+        line += text.count("\n", start, tokens[0].start)
+        start = tokens[0].start
+        if tokens[0].kind is Kind.WORD:
+            found = _named(text[start : tokens[-1].end])
+            yield from ((name, kind, f"line {line}") for name, made in found if made == kind)
+
+
 @lru_cache(maxsize=4096)  # the other statements of a script are as they were at the key before
-def _named(text: str) -> tuple[str, ...]:
-    """The tables that a statement names."""
-    found = [getattr(one, _NAMES.get(type(one), ""), None) for one in parse(text).statements]
-    return tuple(named.raw for named in found if named is not None and not named.references)
+def _named(text: str) -> tuple[tuple[str, str], ...]:
+    """What a statement names: its table, its model."""
+    found = []
+    for one in parse(text).statements:
+        named = getattr(one, _NAMES.get(type(one), ""), None)
+        if named is not None and not named.references:
+            found.append((named.raw, "table"))
+        if isinstance(one, Run) and (model := one.options.get("udfName")) and not model.value.references:
+            found.append((model.value.raw, "model"))
+    return tuple(found)
 
 
 def _of(words: catalogue.Words, kind: str) -> Iterator[tuple[str, str, str]]:
