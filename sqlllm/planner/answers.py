@@ -9,7 +9,10 @@ from sqlglot import exp
 
 from . import guards
 from .layers import Layers
-from .sql import NotUnderstood, calls, write
+from .sql import NotUnderstood, calls, is_volatile, write
+
+_MOST = 24
+"""Calls of one select: each is two layers, and parsers nest only so deep."""
 
 
 class _Place(NamedTuple):
@@ -27,6 +30,7 @@ class Answers:
     def __init__(self, layers: Layers, models: Collection[str], *, keeps_order: bool) -> None:
         self._layers, self._models, self._keeps_order = layers, models, keeps_order
         self._asked: dict[str, tuple[exp.Column, exp.Column, bool]] = {}
+        self._number = 0
         self.row: exp.Column | None = None
         """The place of the row before the first call, if the rows shall keep their order."""
         self.fresh = False
@@ -47,6 +51,8 @@ class Answers:
                 self._ask(group[0].call, guards.first(*(place.asked for place in group)))[1] for group in groups
             ]
             merged = {id(place.call) for group in groups for place in group}
+            if any(len(places) > 1 and is_volatile(places[0].call) for places in ready.values()):
+                raise NotUnderstood("the same call, of a function that may give another value each time, stands twice")
             for text, places in ready.items():
                 if id(places[0].call) not in merged:
                     groups.append(places)
@@ -89,6 +95,9 @@ class Answers:
 
     def _ask(self, call: exp.Expr, asked: exp.Expr) -> tuple[exp.Column, exp.Column]:
         """Layers that ask the model of `call` for `asked`: the columns of request and answer."""
+        self._number += 1
+        if self._number > _MOST:
+            raise NotUnderstood(f"it holds more than {_MOST} different calls")
         if self._keeps_order and self.row is None:
             self.row, request = self._layers.add(exp.Anonymous(this="monotonically_increasing_id"), asked)
         else:

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from .parts import aggregates, windows
-from .sql import PREFIX, NotUnderstood, calls, is_call, read, write
+from .sql import PREFIX, NotUnderstood, calls, is_call, read, size, write
 
 REQUEST = "request"
 """The column of requests, an array of texts."""
 
 _FILTERS = ("where", "having", "qualify")
 _SHAPES_ROWS = ("group", "having", "qualify", "distinct")
+
+
+_MOST = 50_000  # calls times nodes: each call is looked at in a copy of its statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,11 @@ def asked(sql: str, models: Collection[str], made: str = "") -> list[Asked]:
     tree = read(sql)
     if tree is None:
         raise NotUnderstood
+    number = len(_calls(tree, models))
+    if number * size(tree) > _MOST:
+        raise NotUnderstood("it is too long")
     tainted = _tainted(tree, models)
-    return [_asked(tree, index, models, tainted, made) for index in reversed(range(len(_calls(tree, models))))]
+    return [_asked(tree, index, models, tainted, made) for index in reversed(range(number))]
 
 
 def _calls(tree: exp.Expr, models: Collection[str]) -> list[exp.Expr]:

@@ -14,19 +14,24 @@ A call is a layer of its own: equal requests meet in one task, one after the oth
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from itertools import takewhile
 
 from sqlglot import exp
 
 from .answers import Answers
 from .layers import Layers
-from .names import Columns, Item, Names, conjuncts
+from .names import Below, Item, Names, Sources, conjuncts
 from .parts import ORDERED, aggregates, atoms, is_known, windows, within
-from .sql import PREFIX, NotUnderstood, calls, here, is_volatile, write
+from .sql import PREFIX, NotUnderstood, calls, here, is_random, is_volatile, write
 
 _CLAUSES = {
     "with_", "hint", "expressions", "distinct", "from_", "joins", "laterals", "where", "group", "having", "qualify",
     "order", "limit", "offset",
 }  # fmt: skip
+
+
+_MOST_RANKED = 1_000
+"""Rows of a LIMIT up to which Spark ranks rows without gathering all of them in one task."""
 
 
 class Block:
@@ -41,7 +46,8 @@ class Block:
         select: exp.Select,
         models: Collection[str],
         name: Callable[[], str],
-        columns: Columns,
+        columns: Below,
+        sources: Sources,
         *,
         keeps_order: bool,
         calls_below: bool,
@@ -53,9 +59,18 @@ class Block:
         if not args.get("from_"):
             raise NotUnderstood("it reads no table")
         group, distinct = args.get("group"), args.get("distinct")
-        if group and any(value for key, value in group.args.items() if key != "expressions"):
+        if group and any(value for key, value in group.args.items() if key not in {"expressions", "all"}):
             raise NotUnderstood("it groups by more than a list of expressions")
-        self._names = Names(select, columns)
+        self._alone = not args.get("joins") and not args.get("laterals")
+        self._sources = {
+            source.alias_or_name.lower()
+            for source in (
+                args["from_"].this,
+                *(join.this for join in args.get("joins") or ()),
+                *(args.get("laterals") or ()),
+            )
+        }
+        self._names = Names(select, columns, sources, name)
         self._distinct = bool(distinct)
         found = [node for root in self._above() for node in aggregates(root)]
         self._groups = bool(group or self._names.having or found)
@@ -64,6 +79,7 @@ class Block:
         self._costly = [condition for condition in where if self._calls(condition)]
         self._check()
         self._layers = self._bottom([condition.this for condition in where if not self._calls(condition)], name)
+        self._layers.compute_named(self._names.once)
         keeps_order = keeps_order and not (self._names.order or self._groups or self._distinct)
         self._answers = Answers(self._layers, models, keeps_order=keeps_order)
         self._answers.fresh = calls_below
@@ -85,6 +101,7 @@ class Block:
         if self._limit and self._limit_first() and any(self._calls(item.holder) for item in names.items):
             self._compute_keys()
             self._sort(self._layers.uncut())
+        self._keep_first()
         self._answers.fill([*(item.holder for item in names.items), *(key.this for key in names.order)])
         return self._top()
 
@@ -105,11 +122,17 @@ class Block:
     def _check(self) -> None:
         names, args = self._names, self._args
         above = self._above()
+        for item in names.items:
+            star = item.value.this if isinstance(item.value, exp.Column) else item.value
+            if isinstance(star, exp.Star) and (star.args.get("replace") or star.args.get("rename")):
+                raise NotUnderstood("a star replaces or renames columns")
         sources = [args["from_"], *args.get("joins", ()), *args.get("laterals", ())]
         if any(self._calls(source) for source in sources):
             raise NotUnderstood("a model is called in its FROM, in the condition of a join or in a LATERAL VIEW")
-        if any(is_volatile(root) for root in (*self._costly, *above) if self._calls(root) or root in names.keys):
+        if any(is_random(root) for root in (*self._costly, *above) if self._calls(root)):
             raise NotUnderstood("a function that gives another value each time stands beside a call")
+        if any(map(is_volatile, names.keys)) or (names.once and (self._groups or self._costly)):
+            raise NotUnderstood("a function that may give another value each time stands in GROUP BY or beside a call")
         if self._groups and not all(is_known(root, self._models) for root in above):
             raise NotUnderstood("it groups, and a function that the planner does not know may be an aggregate")
         if self._distinct and args.get("order") and self._calls(args["order"]):
@@ -121,11 +144,11 @@ class Block:
 
     def _limit_first(self) -> bool:
         """Whether ORDER BY and LIMIT can come before the calls of the select list."""
-        return (
-            not self._distinct
-            and not any(self._calls(key) for key in self._names.order)
-            and all(is_known(item.holder, self._models) and not item.value.find(exp.UDTF) for item in self._names.items)
-        )
+        return not self._distinct and not any(self._calls(key) for key in self._names.order) and self._list_is_plain()
+
+    def _list_is_plain(self) -> bool:
+        """Whether the select list makes one row of each."""
+        return all(is_known(item.holder, self._models) and not item.value.find(exp.UDTF) for item in self._names.items)
 
     # The layers.
 
@@ -135,25 +158,29 @@ class Block:
         bottom = exp.Select(**{key: args.get(key) for key in ("hint", "from_", "joins", "laterals")}).copy()
         if cheap:
             bottom.set("where", exp.Where(this=exp.and_(*cheap)))
-        if not args.get("joins") and not args.get("laterals"):
+        if self._alone:
             bottom.select("*", copy=False)
             return Layers(bottom, args["from_"].this.alias_or_name, name, open_=True)
         # Outside this subquery the names of its tables mean nothing, so its columns get names of ours.
         layers = Layers(bottom, "", name, open_=False)
-        stars = [item.value for item in self._names.items if item.is_star]
+        stars = [item.value for item in self._names.items if self._is_star(item)]
         columns: dict[str, exp.Expr] = {}
-        for node in [node for root in (*self._costly, *self._above()) for node in atoms(root)]:
+        once = [exp.Paren(this=value) for value in self._names.once.values()]
+        for node in [node for root in (*self._costly, *self._above(), *once) for node in atoms(root)]:
             if node.is_star:
                 if isinstance(node, exp.Column) and not any(node is star for star in stars):
-                    raise NotUnderstood("a star stands inside an expression")
+                    raise NotUnderstood("a star of fields or inside an expression stands above a join")
                 continue
             if isinstance(node.parent, exp.ArraysZip):
                 raise NotUnderstood("arrays_zip names its fields by columns of a join")
+            if node.name in self._names.once:
+                continue
             text = write(node)
             if text not in columns:
                 columns[text] = exp.alias_(node.copy(), layers.name())
             node.replace(exp.column(columns[text].alias))
         shown = [*(star.copy() for star in stars), *columns.values()]
+        self._names.once = dict(zip(self._names.once, (held.this for held in once), strict=True))
         bottom.set("expressions", shown or [exp.alias_(exp.Literal.number(1), layers.name())])
         return layers
 
@@ -196,9 +223,31 @@ class Block:
             grouped.set("group", exp.Group(expressions=[key.this.copy() for key, _ in columns.values()]))
         self._answers.forget()
 
-    def _compute_keys(self) -> None:
+    def _keep_first(self) -> None:
+        """ORDER BY begins with keys that need no model: whoever is behind the LIMIT by these alone is never shown.
+
+        ORDER BY a, b LIMIT k  =  WHERE rank() OVER (ORDER BY a) <= k, then ORDER BY a, b LIMIT k
+        """
+        order = self._names.order
+        cheap = list(takewhile(lambda key: not self._calls(key) and not is_volatile(key), order))
+        rows = [value.expression for value in self._limit.values()]
+        if not (self._limit.get("limit") and cheap) or len(cheap) == len(order) or self._distinct:
+            return
+        if not all(isinstance(value, exp.Literal) and value.is_int for value in rows):
+            return
+        most = sum(int(value.this) for value in rows)
+        if most > _MOST_RANKED or not self._list_is_plain():
+            return
+        self._compute_keys(cheap)
+        keys = [key.copy() for key in cheap]
+        for key in keys:
+            key.set("this", key.this.this)
+        (rank,) = self._layers.add(exp.Window(this=exp.Rank(), order=exp.Order(expressions=keys), over="OVER"))
+        self._layers.keep(exp.LTE(this=rank, expression=exp.Literal.number(most)))
+
+    def _compute_keys(self, order: list[exp.Ordered] | None = None) -> None:
         """Columns for what ORDER BY sorts by, which no alias of the select list hides."""
-        keys = [key.this.this for key in self._names.order]
+        keys = [key.this.this for key in order or self._names.order]
         if computed := [key for key in keys if not (isinstance(key, exp.Column) and key.name.startswith(PREFIX))]:
             self._layers.compute(computed)
 
@@ -234,15 +283,25 @@ class Block:
         return top
 
     def _items(self) -> Iterator[exp.Expr]:
-        stars = [index for index, item in enumerate(self._names.items) if item.is_star]
-        if stars and stars[-1] - stars[0] >= len(stars):
-            raise NotUnderstood("other columns stand between its stars")
+        """The select list of the top. Below it a star shows the layers' own columns, too."""
         hidden = [exp.to_identifier(name) for name in self._layers.own]
+        stars = [index for index, item in enumerate(self._names.items) if self._is_star(item)]
+        if not self._alone and stars and stars[-1] - stars[0] >= len(stars):
+            raise NotUnderstood("other columns stand between its stars")
         for index, item in enumerate(self._names.items):
-            if not item.is_star:
+            if not self._is_star(item):
                 yield _named(item)
+            elif self._alone:
+                star = item.value.this if isinstance(item.value, exp.Column) else item.value
+                dropped = [*(star.args.get("except_") or ()), *hidden]
+                yield exp.Star(except_=[name.copy() for name in dropped]) if dropped else exp.Star()
             elif index == stars[0]:
                 yield exp.Star(except_=hidden) if hidden else exp.Star()
+
+    def _is_star(self, item: Item) -> bool:
+        """Whether `item` shows columns of the FROM; `s.*` of a struct `s` is a column's fields."""
+        value = item.value
+        return item.is_star and (not isinstance(value, exp.Column) or value.table.lower() in self._sources)
 
 
 def _named(item: Item) -> exp.Expr:

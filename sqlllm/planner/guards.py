@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from .sql import NotUnderstood, is_volatile, operand
+from .sql import NotUnderstood, is_volatile, operand, size
+
+_MOST = 500
+"""Nodes of a request with its conditions, which stand there once more for each call that they guard."""
 
 
 def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
@@ -21,10 +24,16 @@ def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
             guarded_request = guard(parent, node, asked)
             if guarded_request is not None:
                 asked, guarded = guarded_request, True
+                if size(asked) > _MOST:
+                    raise NotUnderstood("what decides whether a model is called is too long")
         node = parent
-    if guarded and is_volatile(asked):
+    if guarded and _volatile(asked) > _volatile(call.expressions[0]):
         raise NotUnderstood("a function that gives another value each time decides whether a model is called")
     return asked, not guarded
+
+
+def _volatile(node: exp.Expr) -> int:
+    return sum(is_volatile(found) for found in node.find_all(exp.Func) if not isinstance(found, exp.Case | exp.If))
 
 
 def branch(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, int] | None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection
 from sqlglot import exp
 
 from .names import hold
-from .sql import NotUnderstood, calls, write
+from .scopes import has_columns
+from .sql import NotUnderstood, calls, is_volatile, write
 
 
 def lift(select: exp.Select, models: Collection[str]) -> None:
@@ -38,7 +39,13 @@ def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) 
     asked: dict[str, tuple[exp.Expr, dict[str, tuple[exp.Expr, list[exp.Expr]]]]] = {}
     for call in found:
         sides = {column.table.lower() for column in call.find_all(exp.Column)}
-        if len(sides) != 1 or not sides <= set(sources) or call.find(exp.Query) or calls(call.expressions[0], models):
+        if (
+            len(sides) != 1
+            or not sides <= set(sources)
+            or call.find(exp.Query)
+            or calls(call.expressions[0], models)
+            or is_volatile(call)
+        ):
             raise NotUnderstood
         (side,) = sides
         source = sources[side]
@@ -70,6 +77,6 @@ def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) 
 
 def _tables(select: exp.Select) -> list[exp.Expr]:
     found = [select.args["from_"].this, *(join.this for join in select.args.get("joins") or ())]
-    if not all(isinstance(source, exp.Table) for source in found):
+    if not all(isinstance(source, exp.Table) and not has_columns(source) for source in found):
         raise NotUnderstood
     return found

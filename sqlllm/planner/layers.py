@@ -29,7 +29,9 @@ class Layers:
 
     def wrap(self) -> exp.Select:
         """A new layer over what there is."""
-        self.top = exp.select("*").from_(self.top.subquery(self._alias))
+        alias = self._alias and exp.TableAlias(this=self._alias.copy())
+        below = exp.Subquery(this=self.top, alias=alias)
+        self.top = exp.Select(expressions=[exp.Star()], from_=exp.From(this=below))
         self._open = True
         return self.top
 
@@ -51,6 +53,12 @@ class Layers:
         names = [self.name() for _ in columns]
         self.opened().select(*map(exp.alias_, columns, names), copy=False)
         return [exp.column(name) for name in names]
+
+    def compute_named(self, columns: dict[str, exp.Expr]) -> None:
+        """Compute `columns` under their names, which are ours, one after the other."""
+        for name, value in columns.items():
+            self.own.append(name)
+            self.wrap().select(exp.alias_(value, name), copy=False)
 
     def compute(self, nodes: Sequence[exp.Expr]) -> None:
         """Compute `nodes`, equal ones once, and put their columns in their places."""

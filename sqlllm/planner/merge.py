@@ -1,83 +1,91 @@
-"""Subqueries that only compute become part of the select around them, so that their calls come after its filters."""
+"""A subquery that only computes becomes part of the select around it, so that its calls come after its filters.
+
+    SELECT f(a), c FROM (SELECT e AS a FROM t WHERE w) AS x WHERE c  =  SELECT f(e), c FROM t AS x WHERE c AND w
+
+A column of `t` that the subquery does not show is visible afterwards: where the select uses such a name for something
+else, that name is qualified first, or the two stay apart.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from sqlglot import exp
 
-from .names import Columns, Names
+from .columns import Columns
+from .names import Below, Names
 from .parts import aggregates, is_known, windows
-from .sql import NotUnderstood, calls, here, is_volatile, operand
+from .sql import NotUnderstood, calls, here, is_plain_star, is_volatile, operand, size
 
 SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
 # The joins that keep, of their left side, what there is, and drop, of their right side, what does not match.
 INNER = {("", ""), ("", "INNER"), ("", "CROSS")}
 
-
-def inline_once(tree: exp.Query, models: Collection[str]) -> None:
-    """Put each CTE that calls a model and is read once where it is read."""
-    with_ = tree.args.get("with_")
-    if with_ is None or with_.recursive or len(list(tree.find_all(exp.With))) > 1:
-        return
-    for cte in list(with_.expressions):
-        readers = [table for table in tree.find_all(exp.Table) if not table.db and _same(table.name, cte.alias)]
-        if len(readers) != 1 or cte.args["alias"].columns or not isinstance(readers[0].parent, exp.From | exp.Join):
-            continue
-        if not isinstance(cte.this, exp.Select) or not calls_in_list(cte.this, models) or readers[0].args.get("sample"):
-            continue
-        (reader,) = readers
-        inside = reader.find_ancestor(exp.CTE)
-        if inside is not None and inside.index <= cte.index:  # there the name is still that of a table
-            continue
-        reader.replace(cte.this.subquery(reader.alias_or_name))
-        cte.pop()
-    if not with_.expressions:
-        with_.pop()
+_AROUND = {*SIMPLE, "with_", "group", "having", "qualify", "order", "limit", "offset", "distinct"}
+_MOST = 500
+"""Nodes that one merge may add: an alias that is used often stands for its expression each time."""
+_MOST_CALLS = 8
+"""Calls in the list of a select that takes up a subquery, or of the subquery: they guard each other."""
 
 
 def calls_in_list(select: exp.Select, models: Collection[str]) -> bool:
     return any(calls(item, models) for item in select.expressions)
 
 
-def merge(outer: exp.Select, models: Collection[str], columns: Columns) -> None:
-    """Merge into `outer` the subqueries of its FROM that call models and only compute. Changes nothing it must not."""
-    from_ = outer.args.get("from_")
-    joins = outer.args.get("joins") or []
-    if from_ is None:
-        return
-    for source in [from_.this, *(join.this for join in joins)]:
-        if isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select):
+def merge(outer: exp.Select, models: Collection[str], columns: Columns) -> bool:
+    """Merge into `outer` the subqueries of its FROM that call models and only compute; whether there was one."""
+    if outer.args.get("from_") is None:
+        return False
+    sources = _sources(outer)
+    for position, source in enumerate(sources):
+        if not (isinstance(source, exp.Subquery) and isinstance(source.this, exp.Select)):
+            continue
+        if not calls_in_list(source.this, models):
+            continue
+        try:
+            if sum(len(calls(item, models)) for item in source.this.expressions) > _MOST_CALLS:
+                raise NotUnderstood
             trial = outer.copy()
-            try:
-                _Merge(trial, _sources(trial)[_position(outer, source)], models, columns).run()
-            except NotUnderstood:
-                continue
-            for key in {*outer.args, *trial.args}:
-                outer.set(key, trial.args.get(key))
-            merge(outer, models, columns)
-            return
+            others = columns.sources(outer)
+            others.pop(source.alias_or_name.lower())
+            below = partial(columns.below, source.this)  # the copy stands in no statement
+            _Merge(trial, _sources(trial)[position], models, below, others).run()
+            if sum(len(calls(item, models)) for item in trial.expressions) > _MOST_CALLS:
+                raise NotUnderstood
+        except NotUnderstood:
+            continue
+        for key in {*outer.args, *trial.args}:
+            outer.set(key, trial.args.get(key))
+        merge(outer, models, columns)
+        return True
+    return False
 
 
 def _sources(select: exp.Select) -> list[exp.Expr]:
     return [select.args["from_"].this, *(join.this for join in select.args.get("joins") or ())]
 
 
-def _position(select: exp.Select, source: exp.Expr) -> int:
-    return next(index for index, found in enumerate(_sources(select)) if found is source)
-
-
 class _Merge:
-    def __init__(self, outer: exp.Select, source: exp.Expr, models: Collection[str], columns: Columns) -> None:
+    def __init__(
+        self,
+        outer: exp.Select,
+        source: exp.Expr,
+        models: Collection[str],
+        below: Below,
+        others: dict[str, Callable[[], Collection[str]]],
+    ) -> None:
         self._outer, self._source, self._inner = outer, source, source.this
+        self._below, self._others = below, others
         self._alone = not outer.args.get("joins") and not outer.args.get("laterals")
         self._alias = source.alias.lower()
+        self._added = 0
         inner = self._inner
         if (
             any(value and key not in SIMPLE for key, value in inner.args.items())
+            or any(value and key not in _AROUND for key, value in outer.args.items())
             or any(value and key not in {"this", "alias"} for key, value in source.args.items())
             or (source.args.get("alias") and source.args["alias"].columns)
-            or not calls_in_list(inner, models)
             or not inner.args.get("from_")
             or any(calls(item, models) for item in (inner.args.get("where"), *(inner.args.get("joins") or ())) if item)
         ):
@@ -89,19 +97,19 @@ class _Merge:
                 or any(True for _ in aggregates(item))
                 or any(True for _ in windows(item))
                 or item.find(exp.UDTF, exp.Query)
+                or (item.is_star and not is_plain_star(item))
             ):
                 raise NotUnderstood
+        # An alias of the list may be used in the list itself; here it stands for what it means.
+        self._items = Names(inner, below).items
         if not self._alone:
             self._check_joins()
-        # An alias of the list may be used in the list itself; here it stands for what it means.
-        self._items = Names(inner, columns).items
         self._star = any(item.is_star for item in self._items)
-        if any(item.is_star and item.value.args.get("except_") for item in self._items):
-            raise NotUnderstood
         names = [item.name.lower() for item in self._items if not item.is_star]
         if len(names) != len(set(names)) or (self._star and not self._alone):
             raise NotUnderstood
         self._meaning = {item.name.lower(): item.value for item in self._items if not item.is_star and item.name}
+        self._sizes = {name: size(value) for name, value in self._meaning.items()}
 
     def _check_joins(self) -> None:
         """A model above a join is called for what the join lets through: right where it makes no NULL of answers."""
@@ -109,6 +117,10 @@ class _Merge:
         if inner.args.get("joins") or inner.args.get("laterals") or not self._alias:
             raise NotUnderstood
         if not isinstance(inner.args["from_"].this, exp.Table) or self._outer.args.get("laterals"):
+            raise NotUnderstood
+        if not all(isinstance(source, exp.Table | exp.Subquery) for source in _sources(self._outer)):
+            raise NotUnderstood  # a LATERAL may mean the subquery's columns
+        if (where := inner.args.get("where")) and where.find(exp.Query):
             raise NotUnderstood
         for join in joins:
             kind = (join.side.upper(), join.kind.upper())
@@ -118,17 +130,24 @@ class _Merge:
             if left_only and self._source is not self._outer.args["from_"].this:
                 raise NotUnderstood
         table = inner.args["from_"].this
+        if any(value and key not in {"this", "db", "catalog", "alias"} for key, value in table.args.items()):
+            raise NotUnderstood
         old = table.alias_or_name.lower()
-        for column in _columns(inner):
+        roots = [*(item.holder for item in self._items), *([inner.args["where"]] if inner.args.get("where") else [])]
+        for column in [column for root in roots for column in _columns(root)]:
             if column.args.get("db") or (column.table and column.table.lower() != old):
                 raise NotUnderstood
             if not column.is_star:
                 column.set("table", exp.to_identifier(self._source.alias))
-        table.set("alias", exp.TableAlias(this=exp.to_identifier(self._source.alias)))
+        alias = exp.TableAlias(this=exp.to_identifier(self._source.alias))
+        alias.set("columns", (table.args.get("alias") or alias).args.get("columns"))
+        table.set("alias", alias)
 
     def run(self) -> None:
         outer, inner = self._outer, self._inner
         aliases = {item.alias.lower() for item in outer.expressions if isinstance(item, exp.Alias)}
+        shown = aliases | {item.name.lower() for item in outer.expressions if item.alias == ""}
+        self._keep_apart(shown)
         outer.set("expressions", [new for item in outer.expressions for new in self._list(item)])
         for key, hidden in (("where", set()), ("group", set()), ("having", aliases), ("qualify", aliases)):
             if clause := outer.args.get(key):
@@ -136,7 +155,7 @@ class _Merge:
                     raise NotUnderstood
                 self._fill(clause)
         if order := outer.args.get("order"):
-            self._fill(order, hidden=aliases | {item.name.lower() for item in outer.expressions if item.alias == ""})
+            self._fill(order, hidden=shown)
         for join in outer.args.get("joins") or ():
             if on := join.args.get("on"):
                 if not all(isinstance(self._meaning_of(column), exp.Column | None) for column in _columns(on)):
@@ -150,11 +169,36 @@ class _Merge:
         else:
             self._source.replace(inner.args["from_"].this)
 
+    def _keep_apart(self, shown: Collection[str]) -> None:
+        """Qualify the names of `outer` that the columns below would capture."""
+        if self._star:  # it shows them all already
+            return
+        order = self._outer.args.get("order")
+        columns = [
+            column
+            for part in self._outer.iter_expressions()
+            if part.arg_key not in {"from_", "with_"}
+            for column in here(part)
+            if isinstance(column, exp.Column) and not column.table and not column.is_star
+            and column.name.lower() not in self._meaning
+            and not (column.name.lower() in shown and order is not None and column.find_ancestor(exp.Order) is order)
+        ]  # fmt: skip
+        if not columns:
+            return
+        below = set(self._below())
+        for column in columns:
+            if column.name.lower() not in below:
+                continue
+            owners = [alias for alias, known in self._others.items() if column.name.lower() in known()]
+            if len(owners) != 1 or not owners[0]:
+                raise NotUnderstood
+            column.set("table", exp.to_identifier(owners[0], quoted=not owners[0].isidentifier()))
+
     def _list(self, item: exp.Expr) -> list[exp.Expr]:
         if item.is_star:
             if isinstance(item, exp.Column) and item.table.lower() != self._alias:
                 return [item]
-            if isinstance(item, exp.Star) and (item.args.get("except_") or not self._alone):
+            if not is_plain_star(item) or (isinstance(item, exp.Star) and not self._alone):
                 raise NotUnderstood
             return [self._shown(held.value, held.name) for held in self._items]
         name = item.alias_or_name if isinstance(item, exp.Alias | exp.Column) else ""
@@ -187,6 +231,9 @@ class _Merge:
             if value is not None:
                 if node.parent is not None and isinstance(node.parent, exp.Group) and isinstance(value, exp.Literal):
                     raise NotUnderstood  # a number there is a place in the list
+                self._added += self._sizes[node.name.lower()]
+                if self._added > _MOST:
+                    raise NotUnderstood
                 node.replace(operand(value))
             elif node.table.lower() == self._alias and self._alone:
                 node.set("table", None)
@@ -194,7 +241,3 @@ class _Merge:
 
 def _columns(tree: exp.Expr) -> list[exp.Column]:
     return list(tree.find_all(exp.Column))
-
-
-def _same(one: str, other: str) -> bool:
-    return one.lower() == other.lower()

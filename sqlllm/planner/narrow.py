@@ -13,13 +13,14 @@ from sqlglot import exp
 
 from .merge import INNER, SIMPLE, calls_in_list
 from .parts import aggregates, windows
+from .scopes import has_columns
 from .sql import calls, is_volatile, operand, write
 
 
 def narrow(tree: exp.Query, models: Collection[str]) -> None:
     """Add the conditions of its readers to each CTE for which that changes nothing else."""
     with_ = tree.args.get("with_")
-    if with_ is None or with_.recursive or len(list(tree.find_all(exp.With))) > 1:
+    if with_ is None or with_.recursive:
         return
     for cte in reversed(with_.expressions):  # a reader may be a CTE itself, and narrower by then
         select = cte.this
@@ -57,6 +58,8 @@ def _condition(reader: exp.Table, select: exp.Select, models: Collection[str]) -
     """What the select around `reader` asks of its rows, in the columns that `select` has below; None if nothing."""
     around = reader.parent_select
     if around is None or not isinstance(reader.parent, exp.From | exp.Join) or around.args.get("laterals"):
+        return None
+    if has_columns(reader):
         return None
     where = around.args.get("where")
     if where is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -12,10 +13,14 @@ from sqlglot.errors import SqlglotError
 
 from . import joins, unions
 from .block import Block
-from .merge import inline_once, merge
+from .columns import Columns
+from .inline import inline_once
+from .merge import merge
 from .narrow import narrow
 from .parts import aggregates, windows
-from .sql import PREFIX, NotUnderstood, calls, has_calls, read, write
+from .plain import write_out
+from .scopes import is_recursive, resolve
+from .sql import PREFIX, NotUnderstood, calls, depth, has_calls, mark_volatile, read, size, write
 
 
 def normal(sql: str) -> str | None:
@@ -57,10 +62,17 @@ class Rewritten:
     reason: str = ""
 
 
-def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]] | None = None) -> Rewritten:
+def rewrite(
+    sql: str,
+    models: Collection[str],
+    columns: Callable[[str], Collection[str]] | None = None,
+    volatile: Collection[str] = (),
+) -> Rewritten:
     """`sql` with fewer calls of `models` (names in lower case), or `sql` itself.
 
-    `columns` gives the names of the columns of a query; without it, a select that reuses its aliases stays as it is.
+    `columns` gives the names of the columns of a query, in their order, or raises NotUnderstood; without it, a select
+    that reuses its aliases stays as it is. `volatile`: functions, in lower case, that may give something else each
+    time, and are evaluated as often as they stand there.
     """
     tree = read(sql)
     if tree is None:
@@ -69,14 +81,27 @@ def rewrite(sql: str, models: Collection[str], columns: Callable[[str], Collecti
         return Rewritten(sql)
     if PREFIX in sql:
         return Rewritten(sql, f"it holds a name that begins with {PREFIX}, as the planner's own names do")
+    if size(tree) > _MOST_NODES or depth(tree) > _MOST_DEPTH:
+        return Rewritten(sql, "it is too long or nested too deeply")
+    mark_volatile(tree, sql, volatile)
+    apart: set[int] = set()
     try:
         before = write(tree)
-        statement = _Statement(tree, models, columns)
-        after = statement.run()
+        while True:
+            statement = _Statement(tree.copy(), models, columns, apart)
+            try:
+                after = statement.run()
+                break
+            except _Apart as error:
+                apart.add(error.number)
     except NotUnderstood as error:
         return Rewritten(sql, str(error))
     except SqlglotError:
         return Rewritten(sql, "sqlglot has no Spark syntax for a part of it")
+    except RecursionError:
+        return Rewritten(sql, "it is nested too deeply")
+    if len(after) > _MOST_TIMES * len(sql) + _MOST_MORE:
+        return Rewritten(sql, "it would become too long")
     return Rewritten(sql if after == before else after, statement.reason)
 
 
@@ -86,9 +111,34 @@ def merged(sql: str, models: Collection[str], columns: Callable[[str], Collectio
     if tree is None or not has_calls(tree, models) or PREFIX in sql:
         return sql
     try:
-        return _Statement(tree, models, columns).merged()
-    except (NotUnderstood, SqlglotError):
+        return _Statement(tree, models, columns, ()).merged()
+    except (NotUnderstood, SqlglotError, RecursionError):
         return sql
+
+
+_MOST_NODES, _MOST_DEPTH = 20_000, 120  # parsers and generators of SQL recurse
+_MOST_TIMES, _MOST_MORE = 20, 20_000  # what a text may grow to, in characters
+
+
+class _Apart(Exception):
+    """A select that took up a subquery cannot be planned: they stay apart, and the statement is planned anew."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+_MERGED = "merged"  # in a select's meta: its number, if it took up subqueries
+
+
+def _repeats(select: exp.Select) -> bool:
+    """Whether `select` is part of a recursive CTE."""
+    cte = select.find_ancestor(exp.CTE)
+    while cte is not None:
+        if is_recursive(cte):
+            return True
+        cte = cte.find_ancestor(exp.CTE)
+    return False
 
 
 _Query = TypeVar("_Query", exp.Select, exp.Union)
@@ -96,11 +146,16 @@ _Query = TypeVar("_Query", exp.Select, exp.Union)
 
 class _Statement:
     def __init__(
-        self, tree: exp.Query, models: Collection[str], columns: Callable[[str], Collection[str]] | None
+        self,
+        tree: exp.Query,
+        models: Collection[str],
+        columns: Callable[[str], Collection[str]] | None,
+        apart: Collection[int],
     ) -> None:
         self._root = exp.Paren(this=tree)  # so that the outermost select can be replaced, too
-        self._models, self._columns = models, columns
+        self._models, self._columns = models, Columns(columns)
         self._numbers = count(1)
+        self._apart = apart
         self.reason = ""
 
     def _name(self) -> str:
@@ -118,12 +173,16 @@ class _Statement:
         return write(self._root.this)
 
     def _merge(self) -> None:
-        inline_once(self._root.this, self._models)
-        narrow(self._root.this, self._models)
+        write_out(self._root.this)
+        resolve(self._root.this, self._name)
+        for query in [node for node in self._root.find_all(exp.Query) if node.args.get("with_")]:
+            inline_once(query, self._models)
+            narrow(query, self._models)
         for union in self._inside_out(exp.Union):
             self._pull_up(union)
-        for select in self._inside_out(exp.Select):
-            merge(select, self._models, self._columns_of)
+        for number, select in enumerate(self._inside_out(exp.Select)):
+            if number not in self._apart and not _repeats(select) and merge(select, self._models, self._columns):
+                select.meta[_MERGED] = number
         shared = [cte for select in self._inside_out(exp.Select) for cte in self._join(select)]
         if shared:
             self._add_ctes(shared)
@@ -166,6 +225,9 @@ class _Statement:
         sorts = below and select.args.get("order") and not select.args.get("limit")
         if not (sorts or any(calls(part, self._models) for part in parts)):
             return
+        if _repeats(select):
+            self.reason = self.reason or "a model is called in a recursive CTE"
+            return
         if self._ends_early(select):
             self.reason = self.reason or "a LIMIT without ORDER BY around it stops as soon as it is full"
             return
@@ -174,12 +236,18 @@ class _Statement:
                 select.copy(),
                 self._models,
                 self._name,
-                self._columns_of,
+                partial(self._columns.below, select),
+                self._columns.sources(select),
                 keeps_order=select.parent is self._root,
                 calls_below=below,
             )
-            select.replace(block.run())
+            layered = block.run()
+            if depth(layered) > _MOST_DEPTH:
+                raise NotUnderstood("it is nested too deeply")
+            select.replace(layered)
         except NotUnderstood as error:
+            if _MERGED in select.meta:
+                raise _Apart(select.meta[_MERGED]) from None
             self.reason = self.reason or str(error)
 
     def _calls_below(self, select: exp.Select) -> bool:
@@ -204,13 +272,3 @@ class _Statement:
                 return True
             query = query.parent if isinstance(query.parent, exp.SetOperation) else query.parent_select
         return False
-
-    def _columns_of(self, select: exp.Select) -> frozenset[str]:
-        if self._columns is None:
-            raise NotUnderstood("the columns of its tables are not known")
-        probe = exp.Select(
-            expressions=[exp.Star()],
-            **{key: select.args.get(key) for key in ("from_", "joins", "laterals")},
-            with_=self._root.this.args.get("with_"),
-        )
-        return frozenset(name.lower() for name in self._columns(write(probe.copy())))

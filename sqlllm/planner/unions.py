@@ -1,4 +1,10 @@
-"""UNION of selects that call models in the same columns: the calls come after it, once for all of them."""
+"""UNION of selects that call models in the same columns: the calls come after it, once for all of them.
+
+    SELECT f(m(a)) FROM t UNION ALL SELECT f(m(b)) FROM u  =  SELECT f(m(x)) FROM (SELECT a AS x FROM t UNION ALL ...)
+
+`f` is the same expression over the same number of calls in each arm, and reads nothing else. A UNION that drops
+duplicates is the DISTINCT of that.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +15,7 @@ from sqlglot import exp
 from .parts import aggregates, windows
 from .sql import NotUnderstood, calls, is_volatile, write
 
+_PLACE = "__llm_place_"
 _SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
 
 
@@ -19,18 +26,24 @@ def above(union: exp.Union, models: Collection[str], name: Callable[[], str]) ->
     if any(len(arm.expressions) != width for arm in arms):
         raise NotUnderstood
     columns: list[list[exp.Expr]] = [[] for _ in arms]
-    items = []
+    items: list[exp.Expr] = []
     for index in range(width):
         values = [arm.expressions[index] for arm in arms]
         if any(value.is_star or is_volatile(value) for value in values):
             raise NotUnderstood
         output = values[0].alias_or_name if isinstance(values[0], exp.Alias | exp.Column) else ""
-        template, asked = _split(values[0].unalias(), models, name)
-        if len({(write(found), len(rest)) for found, rest in (_split(v.unalias(), models, None) for v in values)}) != 1:
+        split = [_split(value.unalias(), models) for value in values]
+        if len({(write(found), len(asked)) for found, asked in split}) != 1:
             raise NotUnderstood
-        names = [column.name for column in template.find_all(exp.Column)]
-        for arm, value in zip(columns, values, strict=True):
-            _, asked = _split(value.unalias(), models, None)
+        template = split[0][0]
+        # In one order: the n-th place is for the n-th request of each arm.
+        places = [column for column in template.find_all(exp.Column) if column.name.startswith(_PLACE)]
+        names = [name() for _ in split[0][1]]
+        for column in places:
+            column.replace(exp.column(names[int(column.name.removeprefix(_PLACE))]))
+        if isinstance(template, exp.Column):  # replaced as a whole
+            template = exp.column(names[0])
+        for arm, (_, asked) in zip(columns, split, strict=True):
             arm.extend(exp.alias_(request.copy(), column) for request, column in zip(asked, names, strict=True))
         items.append(exp.alias_(template, exp.to_identifier(output)) if output else template)
     for select, shown in zip(arms, columns, strict=True):
@@ -62,17 +75,17 @@ def _arms(query: exp.Expr, *, distinct: bool) -> list[exp.Select]:
     return [query.copy()]
 
 
-def _split(value: exp.Expr, models: Collection[str], name: Callable[[], str] | None) -> tuple[exp.Expr, list[exp.Expr]]:
-    """What is computed after the union, over columns of ours, and what these are before it."""
+def _split(value: exp.Expr, models: Collection[str]) -> tuple[exp.Expr, list[exp.Expr]]:
+    """What is computed after the union, with places for columns, and what these are before it."""
     holder = exp.Paren(this=value.copy())
     found = calls(holder, models)
     if not found:
-        return exp.column(name() if name else "_"), [value]
+        return exp.column(f"{_PLACE}0"), [value]
     if len(found) != len([call for call in found if not calls(call.expressions[0], models)]):
         raise NotUnderstood  # a conversation
     asked = [call.expressions[0] for call in found]
-    for call in found:
-        call.set("expressions", [exp.column(name() if name else "_")])
+    for number, call in enumerate(found):
+        call.set("expressions", [exp.column(f"{_PLACE}{number}")])
     ours = {id(call.expressions[0]) for call in found}
     if any(id(column) not in ours for column in holder.find_all(exp.Column)) or holder.find(exp.Query):
         raise NotUnderstood

@@ -44,6 +44,11 @@ def rewrites() -> list[tuple[str, str]]:
     return [(before, after or before) for before, _, after in pairs]
 
 
+def once_wrong() -> list[str]:
+    """The queries of wrong.sql."""
+    return [query.strip() for query in _text("wrong.sql").split("\n\n") if not query.startswith("--")]
+
+
 def _text(name: str) -> str:
     return Path(__file__).with_name(name).read_text()
 

@@ -1,0 +1,47 @@
+-- Selects that once came out wrong, over the tables of random_selects.py. Two models are up and lo.
+
+-- Calls are numbered alike in the template and in the arms of a union.
+
+select concat(upper(up(p)), up(q)) as a from t union all select concat(upper(up(q)), up(p)) from t
+
+select concat(up(p), concat(upper(up(q)), lo(n))) as a from t union select concat(up(q), concat(upper(up(p)), lo(q))) from t
+
+-- Lists of columns behind an alias.
+
+with c as (select g, id, up(p) as a from t) select x.id, x.a from c as x(id, g, a) where id = 1
+
+with c(x, y) as (select up(p), id from t) select y, x from c where y > 2
+
+with c as (select g, id, up(p) as a from t) select x.g, y.a from c as x(id, g, a) join c as y on x.g = y.id where x.id = 1 and y.g = 1
+
+select up(q) as a from t as x(id, g, q, p, n)
+
+select up(p), `gpt-4o`(p) from (select up(q), id from t) as x(p, q) where q > 2 order by q limit 2
+
+-- A CTE hides a table.
+
+with c as (select id, p from t), t as (select id, k as g, p from s) select up(c.p) as a from c join t on c.id = t.id
+
+with c as (select id, up(p) as a from t), t as (select k as id, p from s) select c.a, t.p from c join t on c.id = t.id
+
+select * from (with t as (select id, up(p) as a from s) select id, a from t where id < 5) as x join t on x.id = t.id
+
+with t as (select id, up(p) as p from t) select p from t where id < 3
+
+-- A name that a column of the table below would capture.
+
+select a as n, upper(n) as b from (select up(p) as a from t) as x
+
+select s.p, exists (select 1 from (select id, up(p) as a from t) as x where x.id = k) as e from s
+
+select a as g, count(*) as c from (select up(p) as a, id from t) as x group by a having count(*) > 1
+
+select x.a, k as n, n + 1 as m from (select id, up(p) as a from t) as x join s on x.id = s.id
+
+-- Stars.
+
+select * except (id), up(p) as a from t order by g, id limit 3
+
+select x.* except (n), s.* except (id), up(x.p) as a from t as x join s on x.id = s.id
+
+select *, *, up(p) as a from t
