@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlllm import planner
@@ -110,10 +111,11 @@ def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> planner.R
         return planner.Rewritten(sql.text, "the planner is off (llm.planner)")
     spark = session.spark
     try:
-        better = planner.rewrite(sql.text, session.models, lambda query: analysed(spark, query).columns)
-        normal = planner.normal(sql.text)
+        volatile = session.models.volatile(sql.text)
+        better = planner.rewrite(sql.text, session.models, partial(columns, spark), volatile)
         if better.text == sql.text:
             return better
+        normal = planner.normal(sql.text)
         # What sqlglot read must be what Spark read; only then is what was made of it the same, too.
         if normal is None or not _same(frame, analysed(spark, normal)):
             return planner.Rewritten(sql.text, "sqlglot does not read it as Spark does")
@@ -129,6 +131,16 @@ def is_read_alike(session: Session, frame: DataFrame, sql: str) -> bool:
     """Whether Spark takes `sql`, which `frame` is, for the same query once sqlglot has read and written it."""
     normal = planner.normal(sql)
     return normal is not None and _same(frame, analysed(session.spark, normal))
+
+
+def columns(spark: SparkSession, sql: str) -> list[str]:
+    """The names of the columns of `sql`; raises NotUnderstood where it cannot stand alone."""
+    from pyspark.errors import PySparkException
+
+    try:
+        return analysed(spark, sql).columns
+    except PySparkException:  # a LATERAL, or a column of a query around it
+        raise planner.NotUnderstood("a part of it cannot be looked at alone") from None
 
 
 def analysed(spark: SparkSession, sql: str) -> DataFrame:
