@@ -7,8 +7,6 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from rich.cells import cell_len
-
 SECRET_KEY = re.compile(r"(api_?key|secret|token(?!izer|s\b|_ids)|passw(or)?d|access_key|credential)", re.IGNORECASE)
 """Names whose values are never shown."""
 
@@ -67,6 +65,8 @@ def carets(before: str, within: str) -> str:
 
     Positions count characters (Unicode code points); a terminal gives an emoji two cells and an accent none.
     """
+    from rich.cells import cell_len  # not before: an import of this package is to be quick
+
     # A tab is as wide as the terminal makes it, so the line repeats it.
     indent = "\t".join(" " * cell_len(part) for part in before.split("\t"))
     return indent + "^" * max(cell_len(within), 1)
