@@ -116,7 +116,7 @@ def _typed(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
         try:
             value = parsed(ask.model, ask.shape, reply, attempt)
         except AnswerError as error:
-            if error.kind == "truncated" or attempt == _TYPED_TRIES:
+            if error.kind == "truncated" or attempt == _TYPED_TRIES or stream:  # what was shown cannot be taken back
                 raise
             wrong = {"role": "user", "content": f"That is not valid: {error.message}.\n{ask.shape.instructions}"}
             asked = replace(ask, messages=[*ask.messages, reply.message, wrong])
@@ -149,9 +149,9 @@ def parsed(model: str, shape: Shape[T], reply: Reply[Any], attempt: int = 1) -> 
 def answer(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
     """One answer, without what the model turns out not to take."""
     while True:
-        body, by_json = _body(ask, stream)
+        body, by_json = _body(ask, stream)  # JSON that names tools is no answer to show: it is read whole
         try:
-            found = yield from (_streamed if stream else _whole)(ask, body)
+            found = yield from (_streamed if stream and not by_json else _whole)(ask, body)
         except ProviderError as error:
             feature = _refused(error, body)
             if not feature:
@@ -159,7 +159,12 @@ def answer(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
             ask.learn(feature)
             continue
         reply = ended(found, ask.model)
-        return json_tools.read(reply) if by_json else reply
+        if not by_json:
+            return reply
+        reply = json_tools.read(reply)
+        if stream:
+            yield Emit(Delta(reply.text, reply.thoughts, reply.tool_calls))
+        return reply
 
 
 def _body(ask: Ask, stream: bool) -> tuple[dict[str, Any], bool]:
@@ -177,7 +182,7 @@ def _body(ask: Ask, stream: bool) -> tuple[dict[str, Any], bool]:
             body["response_format"] = shape.response_format
         elif not by_json:
             body["messages"] = [*messages[:-1], told(messages[-1], shape.instructions)]
-    if stream:
+    if stream and not by_json:
         body["stream"] = True
         if not ask.lacks("stream_options"):
             body["stream_options"] = {"include_usage": True}
@@ -223,7 +228,7 @@ def _chosen(ask: Ask, answer: dict[str, Any]) -> Gathered:
 def _streamed(ask: Ask, body: dict[str, Any]) -> Steps[Gathered]:
     request = post(ask.endpoint, "chat/completions", body)
     response = yield from exchange(request, ask.policy, stream=True)
-    if "json" in response.headers.get("content-type", ""):  # a provider that does not stream, or an error
+    if any(kind in response.headers.get("content-type", "") for kind in ("json", "html")):  # no stream, or an error
         return (yield from _not_a_stream(ask, response.headers))
     answer, events, done = Gathered(), Events(), False
     while not done:

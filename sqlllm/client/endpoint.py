@@ -26,7 +26,11 @@ class Key:
     __slots__ = ("_lost", "_value")
 
     def __init__(self, value: str = "", lost: bool = False) -> None:
-        self._value = value
+        self._value = value.strip()  # a file's last line break, most often
+        if not self._value.isascii() or not self._value.isprintable():
+            raise OptionError(
+                "api_key is not a valid key", cure="A key is ASCII text without line breaks.", key="api_key"
+            )
         self._lost = lost
 
     def __bool__(self) -> bool:

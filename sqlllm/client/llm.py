@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from sqlllm.errors import OptionError
@@ -26,6 +27,22 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+_OWN = (
+    "api_key", "base_url", "certificate", "headers", "idle", "images", "max_calls", "max_rounds", "price", "retries",
+    "returns", "sounds", "timeout", "tool_timeout", "tools",
+)  # fmt: skip
+
+
+def _check_names(params: Mapping[str, Any]) -> None:
+    """A field of the request goes as it is; one that is nearly an option of ours is a slip.
+
+    Raises: OptionError for that.
+    """
+    for name in params:
+        if name not in _OWN and (near := get_close_matches(name, _OWN, n=1, cutoff=0.85)):
+            raise OptionError(f"unknown option {name}", cure=f"Did you mean {near[0]}?", key=name)
 
 
 class LLM:
@@ -73,6 +90,7 @@ class LLM:
             raise OptionError(f"tools={tools!r} is not valid", cure="Write auto, native or json.")
         if timeout <= 0 or idle <= 0 or retries < 0:
             raise OptionError("timeout and idle are above 0, retries 0 or more")
+        _check_names(params)
         self.model = model
         self.params = params
         self._policy = Policy(float(timeout), float(idle), int(retries))
@@ -268,6 +286,7 @@ class LLM:
         tool_timeout: float | None = 120.0,
         **params: Any,
     ) -> Ask:
+        _check_names(params)
         if "stream" in params:
             raise OptionError("stream is not a parameter of chat", cure="Call llm.stream(...).", key="stream")
         policy: dict[str, Any] = {name: params.pop(name) for name in ("timeout", "idle", "retries") if name in params}

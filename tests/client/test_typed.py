@@ -190,3 +190,11 @@ def test_a_fresh_class_for_each_call_takes_no_more_memory() -> None:
     tracemalloc.stop()
     # The last 128 are kept, and stand in the place of 128 that were kept before.
     assert grown < 12_000_000
+
+
+def test_a_stream_that_is_not_of_the_type_is_not_asked_for_again(server: Server, llm: LLM) -> None:
+    server.say("rubbish")
+    stream = llm.stream("Tell", returns=Story)
+    with pytest.raises(AnswerError, match="not a valid Story"):
+        _ = stream.reply
+    assert len(server.asked) == 1
