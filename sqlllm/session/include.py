@@ -11,7 +11,7 @@ import httpx
 from sqlllm.dialect.statements import Include
 from sqlllm.errors import OptionError, TableError, suggest
 
-from . import guard, nested, options
+from . import guard, libraries, nested, options
 from .registry import statement
 from .tables import table_named
 
@@ -37,12 +37,15 @@ def source(session: Session, include: Include, kind: str, path: str) -> tuple[st
     if kind not in _SOURCES:
         why = f"include {kind} is not here" if kind in _ABSENT else f"unknown kind of include {kind}"
         raise OptionError(why, cure=suggest(kind, list(_SOURCES), what="kinds"), place=include.format.place)
-    options.check(include.options.resolve(session.variables), ())
+    if kind != "lib":
+        options.check(include.options.resolve(session.variables), ())
     return _SOURCES[kind](session, include, path)
 
 
 def _file(session: Session, include: Include, path: str) -> tuple[str, str]:
-    """A file beside the script that includes it, else in the working folder."""
+    """A file of a library, beside the script that includes it, or in the working folder."""
+    if (found := libraries.find(session, path)) is not None:
+        return found.read_text(encoding="utf-8-sig"), str(found.resolve())
     written = Path(path.removeprefix("file://")).expanduser()
     beside = Path(include.place.source.name).parent / written
     return _read(session, include, beside if beside.is_file() else written)
@@ -87,13 +90,20 @@ def _variable(session: Session, include: Include, name: str) -> tuple[str, str]:
     return text, f"variable {name}"
 
 
+def _library(session: Session, include: Include, path: str) -> tuple[str, str]:
+    """A library runs nothing by itself: `include local.`alias.udf.hello`` runs one of its scripts."""
+    folder = libraries.include(session, path, include.options.resolve(session.variables), include.path.place)
+    return "", str(folder)
+
+
 _SOURCES: dict[str, Callable[[Session, Include, str], tuple[str, str]]] = {
     "file": _file,
     "hdfs": _file,
     "http": _http,
+    "lib": _library,
     "local": _file,
     "project": _project,
     "table": _table,
     "variable": _variable,
 }
-_ABSENT = ("function", "job", "lib", "plugin", "store", "view")  # of Byzer-SQL
+_ABSENT = ("function", "job", "plugin", "store", "view")  # of Byzer-SQL

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _OPEN = "\ufdd0"  # in a value: a part that only a run can tell; no character of any text
 _LATER = ("conf", "shell", "sql")  # types of `set` that only a run can do
-_ELSEWHERE = ("http", "table")  # scripts that only a run can read
+_ELSEWHERE = ("http", "lib", "table")  # scripts that only a run can read
 _WRITES = re.compile(r"\b(directory|location|path)\b", re.IGNORECASE)
 _NO_FILES = ("assert", "desc", "head", "if", "last", "lasttablename", "llm", "byzerllm", "profiler", "show")  # commands
 _OF_VARIABLES = ("jsonstr", "csvstr", "script")  # formats whose path is a variable

@@ -59,6 +59,8 @@ class Session:
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models = Models(self)
         self.connections: dict[tuple[str, str], dict[str, str]] = {}  # options of `connect`, by format and name
+        self.libraries: dict[str, Path] = {}  # of `include lib`, by name and alias
+        self.bridge: dict[str, str] = {}  # of `!python conf`
         self.python_names: dict[str, Any] = {}  # what --%python cells have defined
         self.running: list[str] = []  # macros and included scripts under way, the innermost last
         self.kept = Kept(self)  # answers of models

@@ -95,7 +95,7 @@ def test_tables_and_variables_hold_scripts(session: Session) -> None:
 
 @pytest.mark.parametrize(
     ("statement", "message"),
-    [("include lib.`gitee.com/x`;", "include lib is not here"), ("include flie.`x`;", "unknown kind of include flie")],
+    [("include plugin.`x`;", "include plugin is not here"), ("include flie.`x`;", "unknown kind of include flie")],
 )
 def test_other_kinds(session: Session, statement: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
