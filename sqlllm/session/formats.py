@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING
 from sqlllm.dialect.statements import Save
 from sqlllm.errors import OptionError, ParseError, SetupError, TableError, VariableError, suggest
 
-from . import absent_formats, delimited, descriptions, excel, guard, known_options, options, queries, system
+from . import (
+    absent_formats,
+    delimited,
+    descriptions,
+    excel,
+    guard,
+    known_options,
+    options,
+    queries,
+    rest,
+    streams,
+    system,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -192,9 +204,12 @@ LOADERS: dict[str, Callable[[Request], DataFrame]] = {
     "jdbc": _load_jdbc,
     "jsonstr": _json_text,
     "llm": _system,
+    "mockstream": streams.mock,
     "model": _model,
     "modelexample": _module_help,
     "modelparams": _module_options,
+    "rate": streams.rate,
+    "rest": rest.read,
     "script": _variable_text,
     "text": _text,
 }
@@ -210,11 +225,13 @@ _SYSTEM: dict[str, Callable[[Session], DataFrame]] = {
     "runs": system.runs,
     "usage": system.usage,
 }
-_NO_FILES = frozenset(
-    {"csvstr", "hive", "jdbc", "jsonstr", "kafka", "llm", "model", "modelexample", "modelparams", "rate", "script"}
-)
+_NO_FILES = (
+    "csvstr", "hive", "jdbc", "jsonstr", "kafka", "llm", "mockstream", "model", "modelexample", "modelparams", "rate",
+    "rest", "script",
+)  # fmt: skip
 FORMATS = (
     "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "jdbc", "json", "jsonStr", "kafka",
-    "libsvm", "llm", "modelExample", "modelParams", "orc", "parquet", "rate", "script", "text", "xml",
+    "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "rate", "Rest", "script", "text",
+    "xml",
 )  # fmt: skip
 """What load knows, by the names of Spark and Byzer-SQL; Spark may know more."""

@@ -71,6 +71,12 @@ def recover(session: Session, path: str) -> None:
     _Place(session, path).recover()
 
 
+def exists(ask: Request) -> bool:
+    """Whether there is something at the path."""
+    place = _Place(ask.session, ask.path)
+    return place.exists(place.target)
+
+
 def dynamic(ask: Request) -> bool:
     """Whether Spark overwrites only the partitions that the table has rows for."""
     mode = ask.options.get("partitionOverwriteMode") or ask.session.spark.conf.get(

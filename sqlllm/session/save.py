@@ -10,7 +10,7 @@ from sqlllm.errors import OptionError
 
 from . import delimited, excel, formats, incremental, options, replace
 from .registry import statement
-from .tables import identifier, table_named
+from .tables import Result, identifier, table_named
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, DataFrameWriter
@@ -23,7 +23,10 @@ _EXACT = {  # Spark's own formats cut microseconds off
     "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS][XXX]",
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS]",
 }
-_READ_ONLY = ("csvstr", "image", "jsonstr", "llm", "model", "modelexample", "modelparams", "script")
+_READ_ONLY = (
+    "csvstr", "image", "jsonstr", "llm", "mockstream", "model", "modelexample", "modelparams", "rate", "rest", "script",
+)  # fmt: skip
+_OF_STREAMS = ("checkpointLocation", "duration", "mode")
 
 
 @statement(Save)
@@ -33,6 +36,11 @@ def save(session: Session, save: Save) -> None:
     kind = ask.format.lower()
     if kind in _READ_ONLY:
         raise OptionError(f"{ask.format} can only be loaded", cure="Save as json, csv or parquet.", place=ask.place)
+    if kind == "console":  # Spark's own prints where nobody sees it
+        options.check(ask.options, (*_OF_STREAMS, "numRows", "truncate"))
+        rows = options.count({"numRows": "20", **ask.options}, "numRows")
+        session.observer.shown(Result(frame.limit(rows), place=save.place))
+        return
     if "incremental" in ask.options:
         with formats.errors_explained(ask):
             frame = incremental.new_rows(ask, frame, save.mode)
@@ -65,10 +73,12 @@ def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> Non
         frame = frame.repartition(number) if number else frame
         _writer(frame, columns).mode(mode).format(ask.format).options(**found).save(path)
 
-    if mode != "overwrite" or ask.session.settings.spark.remote or (columns and replace.dynamic(ask)):
+    if ask.session.settings.spark.remote or (mode == "overwrite" and columns and replace.dynamic(ask)):
         write(frame, ask.path, mode)
+    elif mode == "overwrite" or (mode != "append" and not replace.exists(ask)):
+        replace.folder(ask, frame, write)  # also a new folder: a save that fails leaves none
     else:
-        replace.folder(ask, frame, write)
+        write(frame, ask.path, mode)
 
 
 def _table(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> None:

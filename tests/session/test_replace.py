@@ -58,6 +58,15 @@ def test_a_save_that_fails_leaves_the_old_rows(session: Session, tmp_path: Path,
 
 
 @pytest.mark.slow
+def test_a_new_folder_is_not_there_before_it_is_whole(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(SQLLLMError, match="no"):
+        session.run(f"{FAILS} save bad as parquet.`${{out}}/x`;")
+    assert names(tmp_path / "out") == []
+    session.run("select 1 as a as t; save t as parquet.`${out}/x`; save ignore t as parquet.`${out}/x`;")
+    assert rows_of(session, "load parquet.`${out}/x` as u;") == [{"a": 1}]
+
+
+@pytest.mark.slow
 def test_a_save_that_is_stopped_leaves_the_old_rows(
     session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

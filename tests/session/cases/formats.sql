@@ -224,3 +224,61 @@ load unknown.`${data}/people.json` where implClass="org.apache.spark.sql.executi
 select count(*) as n from t as u;
 -- rows:
 -- [{"n": 3}]
+
+-- case: a misspelt option
+load csv.`${data}/people.csv` where heder="true" as t;
+-- error:
+-- csv has no option heder
+-- Did you mean header?
+-- <script>:1:37
+
+-- case: a misspelt option of save
+select 1 as a as t;
+save overwrite t as parquet.`${out}/p` where compresion="gzip";
+-- error:
+-- parquet has no option compresion
+-- Did you mean compression?
+
+-- case: an option that belongs to load
+select 1 as a as t;
+save overwrite t as csv.`${out}/c` where inferSchema="true";
+-- printed:
+-- note: inferSchema has no effect on save csv
+
+-- case: an option in other letters
+load csv.`${data}/people.csv` where HEADER="true" and INFERschema="true" as t;
+select sum(age) as n from t as u;
+-- rows:
+-- [{"n": 112}]
+
+-- case: a format of other engines
+load hbase.`t` where zk="x" as t;
+-- error:
+-- hbase is not here
+-- Export it as JSON lines or Parquet, and load those.
+-- <script>:1:6
+
+-- case: a format whose connector has another name
+load mongo.`db/t` as t;
+-- error:
+-- mongo is not here
+-- org.mongodb.spark:mongo-spark-connector
+
+-- case: a stream of Byzer's as a table
+set sent = '''
+{"key": "yes", "value": "no", "topic": "test", "offset": 0, "timestamp": "2008-01-24 18:01:01.001"}
+{"key": "yes", "value": "no", "topic": "test", "offset": 1, "timestamp": "2008-01-24 18:01:01.002"}
+''';
+load jsonStr.`sent` as datasource;
+load mockStream.`datasource` options stepSizeRange="0-3" as stream;
+select cast(key as string) as k, count(*) as c, typeof(key) as kind from stream group by key as counted;
+save append counted as console.`` options mode="Complete" and duration="10" and checkpointLocation="/tmp/cpl3";
+-- printed:
+-- note: mockStream is a table here: every row is there at once
+-- {'k': 'yes', 'c': 2, 'kind': 'binary'}
+
+-- case: rows of a clock
+load rate.`` where rowsPerSecond="4" and seconds="5" as t;
+select count(*) as n, max(value) as last, max(timestamp) <= now() as past, bround(double(max(timestamp)) - double(min(timestamp)), 2) as span from t as u;
+-- rows:
+-- [{"n": 20, "last": 19, "past": true, "span": 4.75}]
