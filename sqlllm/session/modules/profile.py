@@ -21,50 +21,53 @@ _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "decimal"
 
 # SQL for a column: `{c}` is the column, `{n}` the column as a double (NULL if it holds no numbers), `{q}` the quantile
 # function. Those that need the name, the type or the position of the column are filled in below.
-_METRICS: dict[str, str] = {
+_METRICS: dict[str, str] = {  # in Byzer-SQL's order
     "columnName": "{name}",
     "ordinalPosition": "{position}",
-    "dataType": "{kind}",
-    "dataLength": "cast({bytes} as int)",
-    "totalCount": "count(*)",
-    "nonNullCount": "count({c})",
-    "nullValueRatio": "round(avg(if({c} is null, 1, 0)), {digits})",
-    "blankValueRatio": "round(avg(if(trim(cast({c} as string)) = '', 1, 0)), {digits})",
-    "categoryCount": "{distinct}",
-    "uniqueValueRatio": "round({distinct} / count({c}), {digits})",
-    "primaryKeyCandidate": "if(count(distinct {c}) = count(*), 1, 0)",
-    "mode": "cast(mode({c}, true) as string)",  # of several the least
-    "max": "cast(max({c}) as string)",
-    "min": "cast(min({c}) as string)",
-    "maximumLength": "max(length(cast({c} as string)))",
-    "minimumLength": "min(length(cast({c} as string)))",
-    "mean": "round(avg({n}), {digits})",
-    "standardDeviation": "round(stddev({n}), {digits})",
-    "standardError": "round(stddev({n}) / sqrt(count({n})), {digits})",
-    "skewness": "round(skewness({n}), {digits})",
     "%25": "round({q}({n}, 0.25), {digits})",
     "median": "round({q}({n}, 0.5), {digits})",
     "%75": "round({q}({n}, 0.75), {digits})",
+    "blankValueRatio": "round(avg(if(trim(cast({c} as string)) = '', 1, 0)), {shares})",
+    "dataLength": "cast({bytes} as int)",
+    "dataType": "{kind}",
+    "max": "cast(max({c}) as string)",
+    "maximumLength": "{longest}",
+    "mean": "round(avg({n}), {digits})",
+    "min": "cast(min({c}) as string)",
+    "minimumLength": "{shortest}",
+    "nonNullCount": "count({c})",
+    "nullValueRatio": "round(avg(if({c} is null, 1, 0)), {shares})",
+    "skewness": "round(skewness({n}), {digits})",
+    "totalCount": "count(*)",
+    "standardDeviation": "round(stddev({n}), {digits})",
+    "standardError": "round(stddev({n}) / sqrt(count({n})), {digits})",
+    "uniqueValueRatio": "round({distinct} / count({c}), {shares})",
+    "categoryCount": "{distinct}",
+    "primaryKeyCandidate": "if(count(distinct {c}) = count(*), 1, 0)",
+    "mode": "cast(mode({c}, true) as string)",  # of several the least
 }
+_ALWAYS = ("columnName", "ordinalPosition")
+_DEFAULT = [name for name in _METRICS if name not in {"%25", "%75", "skewness", "categoryCount"}]
 _SPELLINGS = {"25%": "%25", "75%": "%75", **{name.lower(): name for name in _METRICS}}
 _TYPES: dict[str, str] = {
     **dict.fromkeys(("columnName", "dataType", "mode", "max", "min"), "string"),
     **dict.fromkeys(("ordinalPosition", "dataLength", "primaryKeyCandidate"), "int"),
     **dict.fromkeys(("totalCount", "nonNullCount", "categoryCount", "maximumLength", "minimumLength"), "bigint"),
 }
-_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "float": 4, "date": 4, "boolean": 1}
+_BYTES = {"tinyint": 1, "smallint": 2, "int": 4, "float": 4, "boolean": 1, "bigint": 8, "double": 8, "date": 8}
+_NAMES = {"tinyint": "byte", "smallint": "short", "int": "integer", "bigint": "long"}  # Byzer-SQL's
 
 
 @module(
     "DataSummary",
-    metrics="the figures, all without it: " + ", ".join(_METRICS),
-    roundAt="how many decimals (2)",
+    metrics="the figures: " + ", ".join(_METRICS) + "; most of them without it",
+    roundAt="how many decimals (2); ratios have two more",
     approxSwitch="true estimates distinct values and quantiles",
 )
 def summary(session: Session, run: Run) -> Result:
     """One row for each column."""
     given, frame = options_of(session, run), input_table(session, run)
-    names = _metrics(given.get("metrics", ",".join(_METRICS)))
+    names = _metrics(given.get("metrics", ",".join(_DEFAULT)))
     digits = given.get("roundAt", "2")
     if not digits.isdecimal():
         raise OptionError(f"roundAt is a whole number, not {digits}", key="roundAt")
@@ -74,14 +77,17 @@ def summary(session: Session, run: Run) -> Result:
         c = identifier(column)
         texts = {
             "name": _literal(column),
-            "kind": _literal(kind),
+            "kind": _literal(_NAMES.get(kind, kind)),
             "position": str(position),
-            "bytes": str(_BYTES.get(kind, 8)) if kind in _BYTES or kind.startswith(_NUMBERS) else f"max(length({c}))",
+            "bytes": _size(kind, c),
+            "longest": f"max(length({c}))" if kind == "string" else "null",
+            "shortest": f"min(length({c}))" if kind == "string" else "null",
             "c": c,
             "n": f"cast({c} as double)" if kind.startswith(_NUMBERS) else "cast(null as double)",
             "q": "percentile_approx" if estimates else "percentile",
             "distinct": f"approx_count_distinct({c})" if estimates else f"count(distinct {c})",
             "digits": digits,
+            "shares": str(int(digits) + 2),
         }
         cells = (
             f"cast({_METRICS[name].format(**texts)} as {_TYPES.get(name, 'double')}) as `{name}`" for name in names
@@ -92,14 +98,23 @@ def summary(session: Session, run: Run) -> Result:
     return Result(session.spark.createDataFrame(figures, schema), place=run.place)
 
 
+def _size(kind: str, column: str) -> str:
+    """The bytes of a value, as Byzer-SQL counts them; of a text, the characters of the longest."""
+    if kind == "string":
+        return f"max(length({column}))"
+    if kind.startswith("decimal"):
+        return "16"
+    return str(_BYTES[kind]) if kind in _BYTES else "8" if kind.startswith("timestamp") else "null"
+
+
 def _metrics(text: str) -> list[str]:
-    wanted = {"columnName": None}
+    wanted = set(_ALWAYS)
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name.lower() not in _SPELLINGS:
             cure = suggest(name, list(_METRICS), what="figures")
             raise OptionError(f"unknown figure {name}", cure=cure, key="metrics")
-        wanted[_SPELLINGS[name.lower()]] = None
-    return list(wanted)
+        wanted.add(_SPELLINGS[name.lower()])
+    return [name for name in _METRICS if name in wanted]
 
 
 @module("DescriptiveMetrics", metricSize="how many values of a column at most (100)")

@@ -114,7 +114,23 @@ run t as TreeBuildExt.`` where idCol="id" and parentIdCol="above" and treeType="
 select * from values ('x', 1), ('', 3), (null, 5), ('x', 7) as t(`a b`, n) as t;
 run t as DataSummary.`` where metrics="mean, 25%,nonNullCount,nullValueRatio,blankValueRatio,mode" and roundAt="1" as s;
 -- rows:
--- [{"columnName": "a b", "mean": null, "%25": null, "nonNullCount": 3, "nullValueRatio": 0.3, "blankValueRatio": 0.3, "mode": "x"}, {"columnName": "n", "mean": 4.0, "%25": 2.5, "nonNullCount": 4, "nullValueRatio": 0.0, "blankValueRatio": 0.0, "mode": "1"}]
+-- [{"columnName": "a b", "ordinalPosition": 1, "%25": null, "blankValueRatio": 0.25, "mean": null, "nonNullCount": 3, "nullValueRatio": 0.25, "mode": "x"}, {"columnName": "n", "ordinalPosition": 2, "%25": 2.5, "blankValueRatio": 0.0, "mean": 4.0, "nonNullCount": 4, "nullValueRatio": 0.0, "mode": "1"}]
+
+-- case: the columns of figures
+select 'abc' as t, 1L as n, 1.50 as d, true as b, date'2026-01-02' as day as t;
+run t as DataSummary.`` as s;
+!desc s;
+!lastCommand named columns;
+select concat_ws(',', collect_list(col_name)) as names from columns as u;
+-- rows:
+-- [{"names": "columnName,ordinalPosition,median,blankValueRatio,dataLength,dataType,max,maximumLength,mean,min,minimumLength,nonNullCount,nullValueRatio,totalCount,standardDeviation,standardError,uniqueValueRatio,primaryKeyCandidate,mode"}]
+
+-- case: types and their sizes
+select 'abc' as t, 1L as n, 1.50 as d, true as b, date'2026-01-02' as day as t;
+run t as DataSummary.`` where metrics="dataType,dataLength,maximumLength" as s;
+select concat_ws(' ', columnName, dataType, dataLength, maximumLength) as line from s order by ordinalPosition as u;
+-- rows:
+-- [{"line": "t string 3 3"}, {"line": "n long 8"}, {"line": "d decimal(3,2) 16"}, {"line": "b boolean 1"}, {"line": "day date 8"}]
 
 -- case: an unknown figure
 run command as DataSummary.`` where metrics="meen" as s;
