@@ -224,15 +224,16 @@ class _Statement:
                 self._function(token.content)
             elif word == "using" and after.kind is Kind.STRING:
                 guard.require(self.session, "shell", *_CODE["ScriptTransformation"][:1], self._place(token.text))
-            elif (word in {"using", "add"} and after.text.lower() in {"jar", "jars", "file", "archive"}) or (
-                word == "function" and "as" in (one.text.lower() for one in self.tokens[index : index + 6])
-            ):
+            elif word in {"using", "add"} and after.text.lower() in {"jar", "jars", "file", "files", "archive"}:
+                guard.require(self.session, "shell", "a jar is code", self._place(token.text))
+            elif word == "as" and after.kind is Kind.STRING and self.tokens[0].text.lower() == "create":
                 guard.require(self.session, "shell", "a function's class is code", self._place(token.text))
-            elif word in {"immediate", "identifier"}:
-                if after.kind is Kind.STRING and self.tokens[index + 2 :] == []:
-                    self._again(after.content)
+            elif word in {"identifier", "immediate"}:
+                following = [one for one in self.tokens[index + 1 : index + 4] if one.text != "("]
+                if following[0].kind is Kind.STRING and (len(following) == 1 or following[1].text in {")", ";"}):
+                    self._again(following[0].content)
                 else:
-                    guard.require(self.session, "shell", "a statement that is computed may call code")
+                    guard.require(self.session, "shell", "SQL that is computed may call code", self._place(token.text))
 
     def _path(self, path: str) -> None:
         guard.check_path(self.session, path, self._place(path))

@@ -1,0 +1,72 @@
+"""The guard of SQL without Spark: what needs no look, and what runs code through Spark Connect."""
+
+from __future__ import annotations
+
+import pytest
+
+from sqlllm.dialect import RenderedSql
+from sqlllm.errors import ForbiddenError
+from sqlllm.places import Source
+from sqlllm.session import Session, guard_sql
+
+
+def rendered(text: str) -> RenderedSql:
+    return RenderedSql(text, Source(text).place(0, len(text)))
+
+
+@pytest.fixture
+def remote() -> Session:
+    session = Session()
+    session.settings.assign("spark.remote", "sc://somewhere")
+    return session
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select a.b, text, t.json from t where path = '/etc/passwd'",
+        "with a as (select 1) select * from a join b on a.x = b.x",
+        "from t select a",
+        "select my_model(llm_param(map('instruction', concat('a/b', text)))) as q from t",
+    ],
+)
+def test_a_query_without_a_way_to_files_costs_nothing(text: str) -> None:
+    session = Session()
+    guard_sql.check(session, rendered(text))
+    assert not session.spark_runs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select reflect('java.lang.System', 'getenv', 'HOME')",
+        "select `reflect`('java.lang.System', 'getenv', 'HOME')",
+        "select transform(a) using 'cat' as (b) from t",
+        "create temporary function f as 'x.Y'",
+        "create temporary function f as 'x.Y' using jar '/x.jar'",
+        "add jar '/x.jar'",
+        "execute immediate 'select reflect(1)'",
+        "execute immediate 'select ' || 'reflect(1)'",
+        "execute immediate query",
+        "select identifier('ref' || 'lect')(1)",
+    ],
+)
+def test_code_through_spark_connect(remote: Session, text: str) -> None:
+    with pytest.raises(ForbiddenError, match="so it is off"):
+        guard_sql.check(remote, rendered(text))
+    remote.settings.assign("allow.shell", "true")
+    guard_sql.check(remote, rendered(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select * from csv.`/etc/passwd`",  # a file of the server's
+        "execute immediate 'select 1'",
+        "select * from identifier('t')",
+        "create table t as select a from u",
+        "create temporary function f(x int) returns int return x + 1",
+    ],
+)
+def test_what_spark_connect_may_run(remote: Session, text: str) -> None:
+    guard_sql.check(remote, rendered(text))
