@@ -30,16 +30,16 @@ def run(code: str, text: Text, namespace: dict[str, Any]) -> Any:
         assert isinstance(last, ast.Expr)
         return eval(compile(ast.Expression(last.value), _FILE, "eval", dont_inherit=True), namespace)  # noqa: S307 - as above
     except SyntaxError as error:
-        raise ParseError(f"Python: {error.msg}", place=_place(text, error.lineno)) from error
+        raise ParseError(f"Python: {error.msg}", place=place(text, error.lineno)) from error
     except SQLLLMError:
         raise  # of a session.run in the code
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == _FILE]
         message = f"Python: {type(error).__name__}: {error}".rstrip(": ")
-        raise TableError(message, place=_place(text, lines[-1] if lines else None)) from error
+        raise TableError(message, place=place(text, lines[-1] if lines else None)) from error
 
 
-def _place(text: Text, line: int | None) -> Place:
+def place(text: Text, line: int | None) -> Place:
     """Line `line` of the code, from 1, as a place of the script; the whole code where variables moved the lines."""
     lines = text.raw.splitlines(keepends=True)
     if text.references or line is None or not 1 <= line <= len(lines):

@@ -31,8 +31,6 @@ ABSENT = {
     "kafkatool": _STREAM,
     "model": ("models are no tables of bytes", "Write !byzerllm model list; to see what is deployed."),
     "plugin": ("a plugin is a Python package", "Install one that has an entry point in the group sqlllm.modules."),
-    "pyinclude": _PYTHON,
-    "ray": _PYTHON,
     "removepythonenv": _PYTHON,
     "resource": ("Spark's executors do not change while it runs", 'Write !show "conf/spark.executor"; to see them.'),
     "saveuploadfiletohome": ("nothing is uploaded: scripts read files where they are", "Write load csv.`/a/file`."),

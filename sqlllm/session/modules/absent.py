@@ -19,7 +19,6 @@ ABSENT = {
     "NormalizeInPlace": _SHAPE,
     "PatternDistribution": ("a select does it", "Write regexp_replace(x, '[0-9]', '9') as p, count(*) ... group by 1."),
     "PredictionEva": ("it has another name", 'Write run t as ClassificationEvaluator.`` where labelCol="label";'),
-    "Ray": ("Python runs in this process", "Write a --%python cell."),
     "ScalerInPlace": _SHAPE,
     "SendMessage": _SEND,
     "TfIdfInPlace": _EMBED,

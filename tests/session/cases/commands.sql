@@ -264,13 +264,13 @@ select 'a' as a, 'b' as b as t;
 -- case: what is set up for Python sets up deployments
 !python conf "num_gpus=0"; !python conf "schema=st(field(a,long))"; !python env "PYTHON_ENV=:";
 -- printed:
--- note: !python conf schema has no effect here: Python runs in this process
--- note: !python env PYTHON_ENV has no effect here: Python runs in this process
+-- note: !python env PYTHON_ENV has no effect here: Python runs in the environment of sqlllm
 
--- case: Python code is no argument
+-- case: Python code is off until it is allowed
 !python on "x";
 -- error:
--- !python does not know on
+-- !python on runs code of the script, so it is off
+-- allow.python
 
 -- case: a command of the shell
 -- with: allow.shell=true
