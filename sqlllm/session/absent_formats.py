@@ -17,17 +17,20 @@ def _jar(package: str, source: str) -> str:
     return f'Start with --set spark.packages={package}, and write the connector\'s own name: implClass="{source}".'
 
 
+_FILES = "Export the rows as JSON lines or Parquet, and load those."
 _ABSENT = {
+    "adhockafka": ("it has another name", "Write load kafka with subscribe, startingOffsets and endingOffsets."),
+    "binlog": ("streams are not supported", f"Load the table itself: load jdbc. {_FILES}"),
+    "carbondata": (_CONNECTOR, _FILES),
+    "everything": ("a format is named", "Write the format of the files: csv, json, parquet ..."),
+    "fs": ("a format is named", "Write the format of the files: csv, json, parquet ... `!fs -ls` lists them."),
+    "sas": ("Spark does not read it", "Read it in a --%python cell: pandas.read_sas gives a table."),
+    "unstructured": ("a format is named", "Write load binaryFile, or load text."),
     "es": (_CONNECTOR, _jar("org.elasticsearch:elasticsearch-spark-30_2.13:VERSION", "org.elasticsearch.spark.sql")),
     "hbase": (_CONNECTOR, "Export the table to Parquet or CSV, and load that; or read it through Phoenix: load jdbc."),
     "kudu": (_CONNECTOR, _jar("org.apache.kudu:kudu-spark3_2.13:VERSION", "kudu")),
-    "mockstream": ("streams are not supported", "Write the rows with load jsonStr."),
     "mongo": (_CONNECTOR, _jar("org.mongodb.spark:mongo-spark-connector_2.13:VERSION", "mongodb")),
     "redis": (_CONNECTOR, _jar("com.redislabs:spark-redis_2.13:VERSION", "org.apache.spark.sql.redis")),
-    "rest": (
-        "a script does not call web services row by row",
-        "Fetch the answer in a --%python cell with httpx, save it as JSON, and load that.",
-    ),
     "solr": (_CONNECTOR, _jar("com.lucidworks.spark:spark-solr:VERSION", "solr")),
     "webconsole": ("streams are not supported", "A select without a name shows its rows."),
 }  # fmt: skip

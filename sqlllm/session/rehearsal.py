@@ -201,7 +201,7 @@ class Rehearsal:
         self._fields(save)
         options, of = save.options.resolve(self), save.format.resolve(self)
         self._write(save.path.resolve(self))
-        if _OPEN not in of:
+        if _OPEN not in of and of.lower() != "console":
             self._format(save, options.get("implClass", of), options)
 
     def _format(self, statement: Load | Save, of: str, options: dict[str, str]) -> None:

@@ -254,14 +254,13 @@ select sum(age) as n from t as u;
 -- case: a format of other engines
 load hbase.`t` where zk="x" as t;
 -- error:
--- hbase is not here
--- Export it as JSON lines or Parquet, and load those.
+-- format hbase is not here
 -- <script>:1:6
 
 -- case: a format whose connector has another name
 load mongo.`db/t` as t;
 -- error:
--- mongo is not here
+-- format mongo is not here
 -- org.mongodb.spark:mongo-spark-connector
 
 -- case: a stream of Byzer's as a table
@@ -282,3 +281,9 @@ load rate.`` where rowsPerSecond="4" and seconds="5" as t;
 select count(*) as n, max(value) as last, max(timestamp) <= now() as past, bround(double(max(timestamp)) - double(min(timestamp)), 2) as span from t as u;
 -- rows:
 -- [{"n": 20, "last": 19, "past": true, "span": 4.75}]
+
+-- case: another format of Byzer's
+load FS.`/a` as t;
+-- error:
+-- format FS is not here: a format is named
+-- Write the format of the files

@@ -440,6 +440,6 @@ select ${a} as a as u;
 
 -- case: a directory within the folders
 insert overwrite directory '${out}/d' using json select 1 as a;
-load json.`${out}/d` as t;
+select a from json.`${out}/d` as t;
 -- rows:
 -- [{"a": 1}]
