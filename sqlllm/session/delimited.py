@@ -91,7 +91,7 @@ def read_text(ask: Request, text: str) -> DataFrame:
     bare = re.sub(r"\A(?:[ \t]*\r?\n)+|(?:\r?\n[ \t]*)+\Z", "", text)  # as a block in quotes has them
     lines = re.split(r"\r?\n", bare)
     lines = lines[first : max(len(lines) - last, first)]
-    rows = [{"value": record} for record in _records(lines, options.get("quote", '"'), options.get("escape", ""))]
+    rows = [{"value": record} for record in records(lines, options.get("quote", '"'), options.get("escape", ""))]
     return ask.session.spark.read.options(**_parsed_alone(options)).csv(ask.session.table(rows, "value string"))
 
 
@@ -123,7 +123,7 @@ def _separator(ask: Request, options: dict[str, str]) -> str:
     if not files.text(ask.paths).where(_opens(quote, options.get("escape", ""))).take(1):
         return ""
     head = files.text(ask.paths, lineSep="\n").where(f.col("_metadata.file_block_start") == 0).take(_HEAD)
-    record = next(_records((row.value for row in head), quote, options.get("escape", "")), "")
+    record = next(records((row.value for row in head), quote, options.get("escape", "")), "")
     return "\r\n" if record.endswith("\r") else "\n"
 
 
@@ -138,7 +138,7 @@ def _opens(quote: str, escape: str) -> Column:
     return ((f.octet_length(line) - f.octet_length(without)) / len(quote.encode())).cast("int") % 2 == 1
 
 
-def _records(lines: Iterable[str], quote: str, escape: str) -> Iterator[str]:
+def records(lines: Iterable[str], quote: str, escape: str) -> Iterator[str]:
     """The lines, those of one record joined."""
     held: list[str] = []
     inside = False

@@ -13,6 +13,7 @@ from sqlllm.errors import OptionError, ParseError, SetupError, TableError, Varia
 
 from . import (
     absent_formats,
+    auto,
     delimited,
     descriptions,
     excel,
@@ -197,6 +198,7 @@ def _load_jdbc(ask: Request) -> DataFrame:
 
 
 LOADERS: dict[str, Callable[[Request], DataFrame]] = {
+    "auto": auto.read,
     "csv": delimited.read,
     "csvstr": _csv_text,
     "excel": excel.read,
@@ -230,8 +232,8 @@ _NO_FILES = (
     "rest", "script",
 )  # fmt: skip
 FORMATS = (
-    "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "jdbc", "json", "jsonStr", "kafka",
-    "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "rate", "Rest", "script", "text",
-    "xml",
+    "auto", "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "jdbc", "json", "jsonStr",
+    "kafka", "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "rate", "Rest", "script",
+    "text", "xml",
 )  # fmt: skip
 """What load knows, by the names of Spark and Byzer-SQL; Spark may know more."""

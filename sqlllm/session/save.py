@@ -24,7 +24,8 @@ _EXACT = {  # Spark's own formats cut microseconds off
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss[.SSSSSS]",
 }
 _READ_ONLY = (
-    "csvstr", "image", "jsonstr", "llm", "mockstream", "model", "modelexample", "modelparams", "rate", "rest", "script",
+    "auto", "csvstr", "image", "jsonstr", "llm", "mockstream", "model", "modelexample", "modelparams", "rate",
+    "rest", "script",
 )  # fmt: skip
 _OF_STREAMS = ("checkpointLocation", "duration", "mode")
 

@@ -83,8 +83,10 @@ def _run(session: Session, folder: Path, address: str, text: Text) -> dict[str, 
         cluster.authorize(address)
     # -P: beside the file lie modules with the names of Python's own
     command = [sys.executable, "-P", "-u", shards.__file__, str(folder)]
+    # The second: else Ray warns in every process of a default that it will change.
+    environment = {"PYTHONIOENCODING": "utf-8", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", **os.environ}
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env={**os.environ}
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", env=environment
     ) as process:
         try:
             assert process.stdout is not None
