@@ -39,7 +39,8 @@ def read(ask: Request) -> DataFrame:
     method = options.choice({"config.method": given.get("config.method", "get").lower()}, "config.method", _METHODS)
     connect, read_ = _seconds(given, "config.connect-timeout", 10), _seconds(given, "config.socket-timeout", 30)
     limit = options.count({"config.page.limit": "1", **given}, "config.page.limit")
-    url, rows = ask.path, []
+    url = ask.path
+    rows: list[dict[str, Any]] = []
     with httpx.Client(timeout=httpx.Timeout(read_, connect=connect), follow_redirects=True) as client:
         while url and len(rows) < limit:
             if rows:
