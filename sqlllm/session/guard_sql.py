@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlllm.dialect.tokens import Kind, Token, Tokenizer
 from sqlllm.errors import ForbiddenError
@@ -101,7 +102,7 @@ class _Statement:
                 cure="Allow every folder with --set allow.folders=/.",
                 place=self.sql.place,
             )
-        for node in _nodes(json.loads(plan.toJSON())):
+        for node in _nodes(self._json(plan)):
             self._node(node)
         self._maps()
 
@@ -114,6 +115,14 @@ class _Statement:
             return spark._jsparkSession.sessionState().sqlParser().parsePlan(text)
         except ParseException:
             return None
+
+    def _json(self, plan: Any) -> Any:
+        from py4j.protocol import Py4JError
+
+        try:
+            return json.loads(plan.toJSON())
+        except Py4JError:
+            self._refuse("what a statement without a readable plan reads", "Write it in another way.")
 
     def _is_command(self, plan: Any) -> bool:
         from py4j.java_gateway import is_instance_of
@@ -177,7 +186,6 @@ class _Statement:
                 row = self.session.spark.sql(f"select {quoted}").first()
             except PySparkException:  # of a script between begin and end: its value is not known yet
                 self._refuse("a statement that is computed", "Write the statement itself.")
-                return
             self._again("" if row is None else str(row[0]))
         else:
             self._refuse("a statement that is computed", "Write the statement as one text, or in a variable.")
@@ -189,31 +197,46 @@ class _Statement:
         inner.check(text)
 
     def _after(self, word: str) -> None:
-        """The texts right behind `word`, and what maps of options hold, are the paths of the statement."""
-        found = [two for one, two in zip(self.tokens, self.tokens[1:], strict=False) if one.text.lower() == word]
-        for token in found:
-            if token.kind is Kind.STRING:
-                self._literal(token)
+        """The text behind `word` is the path of the statement."""
+        for index, token in enumerate(self.tokens):
+            if token.text.lower() == word:
+                texts = list(takewhile(_is_text, self.tokens[index + 1 :]))
+                if len(texts) == 1:
+                    self._literal(texts[0])
+                elif texts:
+                    self._refuse("a path in several parts", "Write the path as one text.")
 
     def _maps(self) -> None:
         """`options (path '/a', ...)` and its kin: the plan does not show what is in them."""
-        inside = False
-        for index, token in enumerate(self.tokens):
-            before = self.tokens[index - 1].text.lower() if index else ""
-            if token.text == "(":
-                inside = before in _MAPS
-            elif token.text == ")":
-                inside = False
-            elif inside and token.content.lower() in _PATHS and before in {"(", ","}:
-                value = [one for one in self.tokens[index + 1 : index + 4] if one.text != "="]
-                if len(value) > 1 and value[0].kind is Kind.STRING and value[1].text in {",", ")"}:
-                    self._literal(value[0])
+        for index, (before, token) in enumerate(pairwise(self.tokens)):
+            if token.text != "(" or before.text.lower() not in _MAPS:
+                continue
+            entry: list[Token] = []
+            for one in self.tokens[index + 2 :]:
+                if one.text in {",", ")"}:
+                    self._entry([part for part in entry if part.text != "="])
+                    entry = []
+                    if one.text == ")":
+                        break
                 else:
-                    self._refuse("a path that is computed", "Write the path as one text.")
+                    entry.append(one)
+
+    def _entry(self, entry: list[Token]) -> None:
+        """One key and one value, each as one text or one word; neighbouring texts are one to Spark."""
+        texts = [token for token in entry if _is_text(token)]
+        if not entry or not texts:
+            return
+        key = entry[0].content
+        if len(texts) > 1 + _is_text(entry[0]) or "\\" in (key if _is_text(entry[0]) else ""):
+            self._refuse("an option in several parts", "Write its key and its value as one text each.")
+        if key.lower() in _PATHS:
+            if len(entry) != 2 or not _is_text(entry[1]):
+                self._refuse("a path that is computed", "Write the path as one text.")
+            self._literal(entry[1])
 
     def _literal(self, token: Token) -> None:
-        if "\\" in token.content:  # Spark takes it as the start of an escape
-            self._refuse("a path with a backslash", "Write the path without it.")
+        if token.kind is Kind.BLOCK or "\\" in token.content:  # Spark takes it as the start of an escape
+            self._refuse("a path with a backslash or three quotes", "Write the path without them.")
         self._path(token.content)
 
     def _words(self) -> None:
@@ -238,7 +261,7 @@ class _Statement:
     def _path(self, path: str) -> None:
         guard.check_path(self.session, path, self._place(path))
 
-    def _refuse(self, what: str, cure: str) -> None:
+    def _refuse(self, what: str, cure: str) -> NoReturn:
         raise ForbiddenError(
             f"{what} may lie outside the folders that scripts may use",
             cure=f"{cure} Or allow every folder: --set allow.folders=/ and allow.shell=true.",
@@ -254,6 +277,10 @@ class _Statement:
             if [token.content.lower() for token in part] == wanted and part[-1].end <= len(self.sql.text):
                 return self.sql.place_at(part[0].start, part[-1].end)
         return self.sql.place
+
+
+def _is_text(token: Token) -> bool:
+    return token.kind in {Kind.STRING, Kind.BLOCK}
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:

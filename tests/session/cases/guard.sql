@@ -224,7 +224,27 @@ insert overwrite directory using csv options ('PATH' = '/opt/x') select 1;
 -- case: a directory spelt with escapes
 insert overwrite directory '${data}/\u002e\u002e/\u002e\u002e/\u002e\u002e/\u002e\u002e/x' using csv select 1;
 -- error:
--- a path with a backslash may lie outside the folders
+-- a path with a backslash or three quotes may lie outside the folders
+
+-- case: a directory in two parts
+insert overwrite directory '${data}' '/../../../../../opt/x' using csv select 1;
+-- error:
+-- outside the folders
+
+-- case: a key of an option in two parts
+create or replace temporary view v using csv options ('pa' 'th' '/etc/passwd');
+-- error:
+-- an option in several parts may lie outside the folders
+
+-- case: a key of an option with an escape
+create or replace temporary view v using csv options ('p\u0061th' '/etc/passwd');
+-- error:
+-- outside the folders
+
+-- case: a path of an option that is computed
+create or replace temporary view v using csv options (path = concat('/etc', '/passwd'));
+-- error:
+-- outside the folders
 
 -- case: a format by its class
 set kind = "org.apache.spark.sql.execution.datasources.csv.CSVFileFormat";
@@ -443,3 +463,9 @@ insert overwrite directory '${out}/d' using json select 1 as a;
 select a from json.`${out}/d` as t;
 -- rows:
 -- [{"a": 1}]
+
+-- case: options of a view within the folders
+create or replace temporary view v using csv options (path '${data}/people.csv', 'header' = 'true', inferSchema true);
+select sum(age) as n from v as u;
+-- rows:
+-- [{"n": 112}]
