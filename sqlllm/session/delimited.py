@@ -23,7 +23,7 @@ _FILES = (
 )  # fmt: skip
 """Options of csv that also say which files are read, and how their bytes become text."""
 _RECORD = r'(?:[^"\r\n]++|"(?:[^"]++|"")*+"?+)*+'  # Java's; possessive, so that long texts need no stack
-_HEAD = 10_000  # lines in which the first record ends
+_HEAD = 10_000  # lines: the first record ends in them, and most files with line breaks in quotes show one there
 
 
 def defaults(given: dict[str, str]) -> dict[str, str]:
@@ -119,12 +119,26 @@ def _separator(ask: Request, options: dict[str, str]) -> str:
     quote = options.get("quote", '"')
     if not quote:
         return ""
-    files = ask.session.spark.read.options(**_of_files(options)).schema("value string")
-    if not files.text(ask.paths).where(_opens(quote, options.get("escape", ""))).take(1):
+    escape = options.get("escape", "")
+    rows = _lines(ask, options, lineSep="\n").where(f.col("_metadata.file_block_start") == 0).take(_HEAD)
+    lines = [row.value for row in rows]
+    head = list(records(lines, quote, escape))
+    if len(head) == len(lines) and not _any_opens(_lines(ask, options), quote, escape):
         return ""
-    head = files.text(ask.paths, lineSep="\n").where(f.col("_metadata.file_block_start") == 0).take(_HEAD)
-    record = next(records((row.value for row in head), quote, options.get("escape", "")), "")
-    return "\r\n" if record.endswith("\r") else "\n"
+    return "\r\n" if head and head[0].endswith("\r") else "\n"
+
+
+def _lines(ask: Request, options: dict[str, str], **more: str) -> DataFrame:
+    """The files as lines of text."""
+    reader = ask.session.spark.read.options(**_of_files(options), **more).schema("value string")
+    return reader.text(ask.paths)
+
+
+def _any_opens(lines: DataFrame, quote: str, escape: str) -> bool:
+    from pyspark.sql import functions as f
+
+    found = lines.agg(f.max(_opens(quote, escape))).first()
+    return bool(found and found[0])
 
 
 def _opens(quote: str, escape: str) -> Column:
