@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 _ANY_METHOD = frozenset({"java_method", "reflect", "try_reflect"})
 _FORMATS = "avro|binaryfile|console|csv|delta|excel|iceberg|image|jdbc|json|kafka|libsvm|noop|orc|parquet|rate|text|xml"
-# A query without any of this has no way to a file: a backquoted name, a format before a dot (or a comment, behind which
-# there may be one), a word that leads to paths or code.
+# A query without any of this has no way to a file: a backquoted name beside a dot, a format before a dot (there may be
+# a comment between them), a word that leads to paths or code.
 _SUSPECT = re.compile(
-    rf"(?i)`|\b(?:{_FORMATS})\b\s*[./-]|reflect|java_method|transform|identifier|directory|immediate"
-    r"|\bwith\s*[(/-]|\b(?:using|options|begin|insert|into)\b"
+    rf"(?i)`\s*[./-]|(?:\.|\*/|--[^\n]*)\s*`|\b(?:{_FORMATS})\b\s*[./-]|reflect|java_method|transform|identifier"
+    r"|directory|immediate|\bwith\s*[(/-]|\b(?:using|options|begin|insert|into)\b"
 )
 _QUERY = re.compile(r"(?i)\s*(?:select|with|from|table|values|\()")
 _RAW = re.compile(r"""\b[rR]['"]""")
