@@ -134,10 +134,10 @@ def test_byzer_s_own_scripts(session: Session, tmp_path: Path, recorder: Recorde
     !python env "PYTHON_ENV=:";
     !python conf "schema=st(field(content,string),field(n,long))";
     """
-    named = f"{script} !pyInclude {{}} named wow; !ray on data py.wow named u; select * from u order by content as v;"
+    named = f"{script} !pyInclude FILE named wow; !ray on data py.wow named u; select * from u order by content as v;"
     expected = [{"content": "first", "n": 1}, {"content": "second", "n": 1}]
-    assert rows_of(session, named.format("project 'algs/wow.py'")) == expected
-    assert rows_of(session, named.format("algs.wow.py")) == expected
+    assert rows_of(session, named.replace("FILE", "project 'algs/wow.py'")) == expected
+    assert rows_of(session, named.replace("FILE", "algs.wow.py")) == expected
     assert [line for line in recorder.lines if "schema" in line] == []
     run_as = """!pyInclude project 'algs/wow.py' named wow;
     run command as Ray.`` where inputTable="data" and outputTable="out1" and code='''py.wow''';
