@@ -239,12 +239,6 @@ save overwrite t as parquet.`${out}/p` where compresion="gzip";
 -- parquet has no option compresion
 -- Did you mean compression?
 
--- case: an option that belongs to load
-select 1 as a as t;
-save overwrite t as csv.`${out}/c` where inferSchema="true";
--- printed:
--- note: inferSchema has no effect on save csv
-
 -- case: an option in other letters
 load csv.`${data}/people.csv` where HEADER="true" and INFERschema="true" as t;
 select sum(age) as n from t as u;
