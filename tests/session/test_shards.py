@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,9 +16,6 @@ from sqlllm.session.modules.ray import _ddl
 
 from .cases import rows_of
 from .conftest import Recorder
-
-if TYPE_CHECKING:
-    from sqlllm.jobs.serving import Serving
 
 
 def run(folder: Path, code: str, *tables: pa.Table) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -164,25 +161,3 @@ def test_what_is_wrong_is_at_its_line(session: Session) -> None:
         session.run("""run command as Ray.`` where code='context.build_result([{"a": 1}])' and schema="b int" as t;""")
     with pytest.raises(ForbiddenError, match="lies outside the folders"):
         session.run("!pyInclude project '/etc/hostname' named t;")
-
-
-@pytest.mark.slow
-def test_on_a_cluster_each_shard_is_a_task(session: Session, serving: Serving) -> None:
-    import ray
-
-    session.override("allow.python", "true")
-    session.settings.assign("ray.address", ray.get_runtime_context().gcs_address)
-    code = """
-import os
-def where(rows):
-    import ray
-    yield {"n": len(list(rows)), "node": ray.get_runtime_context().get_node_id(), "own": os.getpid() == here}
-here = os.getpid()
-ray_context.map_iter(where)
-"""
-    script = f"""select id from range(6) as t; run t as TableRepartition.`` where partitionNum="2" as t2;
-    run t2 as Ray.`` where code='''{code}''' as u;"""
-    rows = rows_of(session, script)
-    assert [row["n"] for row in rows] == [3, 3]
-    assert {row["node"] for row in rows} == {node["NodeID"] for node in ray.nodes()}  # type: ignore[no-untyped-call]
-    assert not any(row["own"] for row in rows)

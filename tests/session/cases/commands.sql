@@ -266,6 +266,17 @@ select 'a' as a, 'b' as b as t;
 -- printed:
 -- note: !python env PYTHON_ENV has no effect here: Python runs in the environment of sqlllm
 
+-- case: Python code of a file over the shards of a table
+-- with: allow.python=true
+select "context.build_result([{'n': 1 + len(list(ray_context.collect()))}])" as c as code;
+!saveFile _ -i code -o "${out}/count.py";
+select id from range(3) as t;
+!pyInclude local '${out}/count.py' named counting;
+!ray on t py.counting named u;
+select n from u as v;
+-- rows:
+-- [{"n": 4}]
+
 -- case: Python code is off until it is allowed
 !python on "x";
 -- error:

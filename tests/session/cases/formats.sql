@@ -277,7 +277,7 @@ select count(*) as n, max(value) as last, max(timestamp) <= now() as past, broun
 -- [{"n": 20, "last": 19, "past": true, "span": 4.75}]
 
 -- case: another format of Byzer's
-load FS.`/a` as t;
+load FS.`a` as t;
 -- error:
 -- format FS is not here: a format is named
 -- Write the format of the files
