@@ -66,7 +66,10 @@ class Kept:
         kept = _without_names(frame)
         needs = set(self._under(kept)) if self._entries else set()
         kept.persist()
-        key = _identity(self._session, kept._jdf.queryExecution().withCachedData().cacheBuilder())
+        root: Any = kept._jdf.queryExecution().withCachedData()
+        if not _is_kept(root):  # Spark keeps no such plan
+            return kept
+        key = _identity(self._session, root.cacheBuilder())
         shadow: Any = type(kept)
         entry = self._entries.setdefault(key, _Entry(shadow(kept._jdf, kept._session), needs=needs))
         entry.frames += 1
@@ -120,9 +123,7 @@ class Kept:
         for part in [plan, *(subqueries.apply(index) for index in range(subqueries.size()))]:
             leaves = part.collectLeaves()
             for leaf in (leaves.apply(index) for index in range(leaves.size())):
-                if leaf.getClass().getSimpleName() == "InMemoryRelation" and (
-                    entry := self._entries.get(_identity(self._session, leaf.cacheBuilder()))
-                ):
+                if _is_kept(leaf) and (entry := self._entries.get(_identity(self._session, leaf.cacheBuilder()))):
                     yield entry
 
     def _view(self, name: str) -> int:
@@ -152,6 +153,11 @@ def _identity(session: Session, value: Any) -> int:
     """Of an object of Java's."""
     spark: Any = session.spark
     return int(spark._jvm.System.identityHashCode(value))
+
+
+def _is_kept(plan: Any) -> bool:
+    """Whether a plan reads Spark's storage."""
+    return bool(plan.getClass().getSimpleName() == "InMemoryRelation")
 
 
 def _is_computed(frame: Any) -> bool:

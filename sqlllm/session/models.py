@@ -116,9 +116,8 @@ class Models(Mapping[str, Model]):
         others = [name for name in names if name not in self and name not in FUNCTIONS]
         if not others or self._catalog is None:
             return others
-        found = self._catalog.listTemporaryFunctions()
-        known = {found.apply(index).funcName().lower() for index in range(found.size())}
-        return [name for name in others if name in known]
+        known = _lines(self._catalog.listTemporaryFunctions())  # qualified, perhaps
+        return [name for name in others if any(f".{one}".endswith(f".{name}") for one in known)]
 
     def _told(self, function: str) -> str:
         """What Spark says of a function, a line each; empty if there is none."""
@@ -135,13 +134,22 @@ class Models(Mapping[str, Model]):
         if (catalog := self._catalog) is None:
             yield from (text for name, text in self._views.items() if name in names)
             return
-        views = catalog.listTempViews(catalog.globalTempDatabase(), "*")
-        for view in (views.apply(index) for index in range(views.size())):
-            if view.identifier().table().lower() in names and view.viewText().isDefined():
-                yield view.viewText().get()
+        local = {name.strip("`").replace("``", "`") for name in _lines(catalog.listLocalTempViews("*"))}
+        shared = set(_lines(catalog.globalTempViewManager().listViewNames("*")))
+        for view in (
+            *(catalog.getTempView(name) for name in local & set(names)),
+            *(catalog.getGlobalTempView(name) for name in shared & set(names)),
+        ):
+            if view.isDefined() and view.get().desc().viewText().isDefined():
+                yield view.get().desc().viewText().get()
 
     @property
     def _catalog(self) -> Any:
         """Spark's catalogue; None where it is on another machine (Spark Connect)."""
         found = getattr(self._session.spark, "_jsparkSession", None)
         return found and found.sessionState().catalog()
+
+
+def _lines(found: Any) -> list[str]:
+    """What is in a sequence of Scala's as texts in lower case, for which Java is asked once."""
+    return found.mkString("\n").lower().split("\n")
