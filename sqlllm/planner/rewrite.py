@@ -105,11 +105,19 @@ def rewrite(
     return Rewritten(sql if after == before else after, statement.reason)
 
 
-def merged(sql: str, models: Collection[str], columns: Callable[[str], Collection[str]]) -> str:
+def merged(
+    sql: str,
+    models: Collection[str],
+    columns: Callable[[str], Collection[str]] | None = None,
+    volatile: Collection[str] = (),
+) -> str:
     """`sql` with its calls in as few selects as may be, as `rewrite` has it before it makes layers of them."""
     tree = read(sql)
     if tree is None or not has_calls(tree, models) or PREFIX in sql:
         return sql
+    if size(tree) > _MOST_NODES or depth(tree) > _MOST_DEPTH:
+        return sql
+    mark_volatile(tree, sql, volatile)
     try:
         return _Statement(tree, models, columns, ()).merged()
     except (NotUnderstood, SqlglotError, RecursionError):

@@ -20,7 +20,7 @@ def test_form(case: str) -> None:
 
 def parts(sql: str) -> list[str]:
     try:
-        made = form(planner.merged(sql, {"m"}, lambda _: ["id", "p", "q", "k"]), {"m"}, {"tagged"})
+        made = form(planner.merged(sql, {"m"}, lambda _: ["id", "p", "q", "k"], {"tagged"}), {"m"}, {"tagged"})
     except Unfit:
         return ["other form"]
     late = [item for item in made.items if item]

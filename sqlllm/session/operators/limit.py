@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,9 @@ def _made(session: Session, frame: DataFrame, sql: RenderedSql) -> _Limit | None
         return None
     frame, sql = planning.reordered(session, frame, sql)
     try:
-        text = planner.merged(sql.text, session.models, lambda query: planning.analysed(session.spark, query).columns)
-        parts = form(text, session.models, session.models.volatile(text))
+        volatile = session.models.volatile(sql.text)
+        text = planner.merged(sql.text, session.models, partial(planning.columns, session.spark), volatile)
+        parts = form(text, session.models, volatile)
         if parts.limit + parts.offset > MOST or not planning.is_read_alike(session, frame, sql.text):
             return None
         return _Limit(session, parts, planning.analysed(session.spark, parts.below), frame, sql)
