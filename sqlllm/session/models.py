@@ -152,4 +152,4 @@ class Models(Mapping[str, Model]):
 
 def _lines(found: Any) -> list[str]:
     """What is in a sequence of Scala's as texts in lower case, for which Java is asked once."""
-    return found.mkString("\n").lower().split("\n")
+    return str(found.mkString("\n")).lower().split("\n")
