@@ -28,7 +28,7 @@ def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
                     raise NotUnderstood("what decides whether a model is called is too long")
         node = parent
     if guarded and _volatile(asked) > _volatile(call.expressions[0]):
-        raise NotUnderstood("a function that gives another value each time decides whether a model is called")
+        raise NotUnderstood("a function that may give another value each time decides whether a model is called")
     return asked, not guarded
 
 

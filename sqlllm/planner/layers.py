@@ -59,6 +59,7 @@ class Layers:
         for name, value in columns.items():
             self.own.append(name)
             self.wrap().select(exp.alias_(value, name), copy=False)
+            self._open = False
 
     def compute(self, nodes: Sequence[exp.Expr]) -> None:
         """Compute `nodes`, equal ones once, and put their columns in their places."""

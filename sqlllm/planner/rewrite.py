@@ -93,7 +93,7 @@ def rewrite(
                 after = statement.run()
                 break
             except _Apart as error:
-                apart.add(error.number)
+                apart = {*apart, error.number} if len(apart) < _MOST_TRIES else {*range(size(tree))}
     except NotUnderstood as error:
         return Rewritten(sql, str(error))
     except SqlglotError:
@@ -124,6 +124,8 @@ def merged(
         return sql
 
 
+_MOST_TRIES = 3
+_MOST_CALLS = 40  # of one select
 _MOST_NODES, _MOST_DEPTH = 20_000, 120  # parsers and generators of SQL recurse
 _MOST_TIMES, _MOST_MORE = 20, 20_000  # what a text may grow to, in characters
 
@@ -233,6 +235,9 @@ class _Statement:
         sorts = below and select.args.get("order") and not select.args.get("limit")
         if not (sorts or any(calls(part, self._models) for part in parts)):
             return
+        if sum(len(calls(part, self._models)) for part in parts) > _MOST_CALLS:
+            self._refuse(select, f"it holds more than {_MOST_CALLS} calls")
+            return
         if _repeats(select):
             self.reason = self.reason or "a model is called in a recursive CTE"
             return
@@ -254,9 +259,12 @@ class _Statement:
                 raise NotUnderstood("it is nested too deeply")
             select.replace(layered)
         except NotUnderstood as error:
-            if _MERGED in select.meta:
-                raise _Apart(select.meta[_MERGED]) from None
-            self.reason = self.reason or str(error)
+            self._refuse(select, str(error))
+
+    def _refuse(self, select: exp.Select, reason: str) -> None:
+        if _MERGED in select.meta:
+            raise _Apart(select.meta[_MERGED])
+        self.reason = self.reason or reason
 
     def _calls_below(self, select: exp.Select) -> bool:
         """Whether what the select reads calls models."""

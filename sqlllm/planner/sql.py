@@ -64,10 +64,10 @@ class Dialect(Spark):  # type: ignore[misc] # sqlglot makes its dialects at run 
 
 
 def read(sql: str) -> exp.Query | None:
-    """The query that `sql` is; None if it is something else or sqlglot does not know its syntax."""
+    """The query that `sql` is; None if it is something else, nested too deeply, or sqlglot does not know its syntax."""
     try:
         trees = parse(sql, dialect=Dialect)
-    except SqlglotError:
+    except (SqlglotError, RecursionError):
         return None
     return trees[0] if len(trees) == 1 and isinstance(trees[0], exp.Query) else None
 

@@ -108,3 +108,35 @@ WITH s AS (SELECT * EXCEPT (__llm_1, __llm_2), __llm_2 AS a FROM (SELECT *, up(_
 with s as (select *, up(p) as a from t) select x.a from s x join s y on x.a <> y.a where x.g = 1
 -- becomes
 WITH s AS (SELECT * EXCEPT (__llm_1, __llm_2), __llm_2 AS a FROM (SELECT *, up(__llm_1) AS __llm_2 FROM (SELECT *, p AS __llm_1 FROM t CLUSTER BY __llm_1) AS t WHERE spark_partition_id() >= 0) AS t) SELECT x.a FROM s AS x JOIN s AS y ON x.a <> y.a WHERE x.g = 1
+
+select p, q, up(p) as a from t group by all
+-- becomes
+SELECT __llm_1 AS p, __llm_2 AS q, __llm_3 AS a FROM (SELECT p AS __llm_1, q AS __llm_2, __llm_5 AS __llm_3 FROM (SELECT *, up(__llm_4) AS __llm_5 FROM (SELECT *, p AS __llm_4 FROM t CLUSTER BY __llm_4) AS t WHERE spark_partition_id() >= 0) AS t GROUP BY p, q, __llm_5) AS t
+
+select id, up(p) as a from t order by id, a limit 3
+-- becomes
+SELECT id, __llm_4 AS a FROM (SELECT *, up(__llm_3) AS __llm_4 FROM (SELECT *, p AS __llm_3 FROM (SELECT *, RANK() OVER (ORDER BY __llm_1) AS __llm_2 FROM (SELECT *, id AS __llm_1 FROM t) AS t) AS t WHERE __llm_2 <= 3 CLUSTER BY __llm_3) AS t WHERE spark_partition_id() >= 0) AS t ORDER BY __llm_1, __llm_4 LIMIT 3
+
+select * except (c), up(p) as a from t order by id limit 5
+-- becomes
+SELECT * EXCEPT (c, __llm_1, __llm_2, __llm_3), __llm_3 AS a FROM (SELECT *, up(__llm_2) AS __llm_3 FROM (SELECT *, p AS __llm_2 FROM (SELECT *, id AS __llm_1 FROM t ORDER BY __llm_1 LIMIT 5) AS t CLUSTER BY __llm_2) AS t WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_1) AS t ORDER BY __llm_1
+
+select s.*, up(p) as a from t order by id limit 5
+-- becomes
+SELECT s.*, __llm_3 AS a FROM (SELECT *, up(__llm_2) AS __llm_3 FROM (SELECT *, p AS __llm_2 FROM (SELECT *, id AS __llm_1 FROM t ORDER BY __llm_1 LIMIT 5) AS t CLUSTER BY __llm_2) AS t WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_1) AS t ORDER BY __llm_1
+
+select up(v:id::string) as a from t order by id limit 5
+-- becomes
+SELECT __llm_3 AS a FROM (SELECT *, up(__llm_2) AS __llm_3 FROM (SELECT *, CAST(v:id AS STRING) AS __llm_2 FROM (SELECT *, id AS __llm_1 FROM t ORDER BY __llm_1 LIMIT 5) AS t CLUSTER BY __llm_2) AS t WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_1) AS t ORDER BY __llm_1
+
+select up(identifier('p')) as a from identifier('t') order by id limit 5
+-- becomes
+SELECT __llm_3 AS a FROM (SELECT *, up(__llm_2) AS __llm_3 FROM (SELECT *, p AS __llm_2 FROM (SELECT *, id AS __llm_1 FROM t ORDER BY __llm_1 LIMIT 5) AS t CLUSTER BY __llm_2) AS t WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_1) AS t ORDER BY __llm_1
+
+with recursive c(k) as (select 1 union all select k + 1 from c where k < 9) select up(k) as a from c order by k limit 3
+-- becomes
+WITH RECURSIVE c(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM c WHERE k < 9) SELECT __llm_3 AS a FROM (SELECT *, up(__llm_2) AS __llm_3 FROM (SELECT *, k AS __llm_2 FROM (SELECT *, k AS __llm_1 FROM c ORDER BY __llm_1 LIMIT 3) AS c CLUSTER BY __llm_2) AS c WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_1) AS c ORDER BY __llm_1
+
+select id, up(p) as a from t window w as (partition by g order by id) qualify row_number() over w = 1
+-- becomes
+SELECT id, __llm_4 AS a FROM (SELECT *, up(__llm_3) AS __llm_4 FROM (SELECT *, monotonically_increasing_id() AS __llm_2, p AS __llm_3 FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY g ORDER BY id) AS __llm_1 FROM t) AS t WHERE __llm_1 = 1 CLUSTER BY __llm_3) AS t WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_2) AS t ORDER BY __llm_2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -54,3 +55,62 @@ def test_what_stays_has_a_reason(sql: str) -> None:
 
 def test_what_is_planned_has_no_reason() -> None:
     assert planner.rewrite("select up(p) as a from t", {"up"}).reason == ""
+
+
+@pytest.mark.parametrize(
+    ("sql", "once", "reason"),
+    [
+        ("select f(p) as i, up(concat(i, q)) as a from t", True, ""),
+        ("select f(p) as i, i as j, up(i) as a from t order by id limit 3", True, ""),
+        ("select x.id, f(y.q) as i, up(concat(i, x.p)) as a from t x join t y on x.id = y.id", True, ""),
+        ("select uuid() as i, up(concat(i, q)) as a from t", False, ""),
+        ("select i, up(i) as b from (select f(p) as i, up(p) as a from t) where a > 'x'", True, ""),
+        ("select case when f(p) = 1 then up(q) end as a from t", True, "decides whether a model is called"),
+        ("select up(f(p)) as a, upper(up(f(p))) as b from t", False, "stands twice"),
+        ("select f(p) as k, count(up(q)) as c from t group by f(p)", False, "stands in GROUP BY"),
+    ],
+)
+def test_what_may_be_another_value_each_time_is_computed_once(sql: str, once: bool, reason: str) -> None:
+    found = planner.rewrite(sql, {"up"}, columns, {"f"})
+    assert found.text.count("f(p)") + found.text.count("f(__llm") + found.text.lower().count("uuid()") == (
+        1 if once or "uuid" in sql else 2
+    )
+    assert reason in found.reason
+    assert bool(found.reason) == bool(reason)
+
+
+def test_a_condition_of_a_volatile_function_stays_with_its_reader() -> None:
+    sql = """with c as (select *, up(p) as a from t)
+        select x.a, y.a from c x join c y on x.id = y.id where f(x.g) and f(y.g)"""
+    assert "FROM t WHERE f(g)" not in planner.rewrite(sql, {"up"}, columns, {"f"}).text
+    assert "FROM t WHERE f(g)" in planner.rewrite(sql, {"up"}, columns).text
+
+
+def _nested(levels: int) -> str:
+    below = "t"
+    for level in range(levels):
+        below = f"""(select id,
+            case when p = 'x' then up(p) when q = 'y' then up(q) else coalesce(p, up(concat(p, q))) end as p,
+            coalesce(up(q), case when p is null then up(p) else q end) as q from {below}) as x{level}"""
+    return f"select p, q from {below}"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        _nested(5),
+        _nested(10),
+        "select " + ", ".join(f"up(concat(p, '{number}')) as a{number}" for number in range(80)) + " from t",
+        "select p as a0" + "".join(f", concat(a{n}, a{n}) as a{n + 1}" for n in range(40)) + ", up(a40) as z from t",
+        "select " + "coalesce(" * 150 + "up(p)" + ", q)" * 150 + " as a from t",
+        "select " + "up(" * 60 + "p" + ")" * 60 + " as a from t",
+        "select up(p) as a from t where " + " or ".join(f"up(concat(q, {n})) = 'x'" for n in range(50)),
+    ],
+    ids=["five levels", "ten levels", "eighty calls", "doubled aliases", "coalesce", "turns", "conditions"],
+)
+def test_a_deep_or_long_select_stays_in_bounds(sql: str) -> None:
+    found = planner.rewrite(sql, {"up"}, columns)
+    assert found.reason
+    assert len(found.text) < 20 * len(sql) + 20_000
+    with contextlib.suppress(planner.NotUnderstood):
+        planner.asked(found.text, {"up"})
