@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from . import requests
+from . import answers, requests
 from .calling import Caller
 from .ordering import prefix_order
 from .requests import Conversation, RequestError
@@ -125,10 +125,10 @@ class Window:
             if slot is None:
                 slot = self._remember(request)
                 try:
-                    conversation = requests.parse(request)
+                    conversation = requests.parse(request, constrains=self._endpoint.constrains)
                 except RequestError as error:
                     self._caller.check(error)
-                    slot.answer, slot.failed = requests.failure(error), True
+                    slot.answer, slot.failed = answers.failure(error), True
                 else:
                     if conversation is not None:
                         groups[conversation.params].append((slot, conversation))

@@ -14,7 +14,7 @@ import orjson
 
 from sqlllm.errors import LimitError, ModelError
 
-from . import packing, requests
+from . import answers, packing
 from .requests import Choice, Conversation, Message, RequestError
 from .transport import Client, Endpoint
 
@@ -101,20 +101,21 @@ class Caller:
                 if not endpoint.fallback:
                     raise
                 choices = [{"error": {"code": "unavailable", "message": error.message}} for _ in messages]
+            choices = [answers.checked(*pair) for pair in zip(conversations, choices, strict=True)]
             if endpoint.fallback and (failed := _failed(choices)):
                 others = await self._complete(endpoint.fallback, [messages[index] for index in failed], params)
                 for index, choice in zip(failed, others, strict=True):
-                    choices[index] = {**choice, "model": endpoint.fallback}
+                    choices[index] = answers.checked(conversations[index], {**choice, "model": endpoint.fallback})
         milliseconds = (time.perf_counter() - started) * 1000
-        answers = []
+        told = []
         for conversation, choice in zip(conversations, choices, strict=True):
             if "error" in choice:
-                failure = requests.error_of(choice)
+                failure = answers.error_of(choice)
                 self.check(failure)
-                answers.append((requests.failure(failure), True))
+                told.append((answers.failure(failure), True))
             else:
-                answers.append((requests.answer(conversation, choice, milliseconds=milliseconds), False))
-        return answers
+                told.append((answers.answer(conversation, choice, milliseconds=milliseconds), False))
+        return told
 
     async def _choices(self, messages: list[list[Message]], params: bytes) -> list[Choice]:
         if self._endpoint.rows_per_prompt == 1:
@@ -131,7 +132,7 @@ class Caller:
             told = {"code": error.kind, "message": error.message, "attempts": error.attempts}
             return [{"error": told} for _ in messages]
         self.retried += reply.tries - 1
-        return [{**choice, "request_id": reply.id} for choice in reply.choices]
+        return [answers.without_thoughts({**choice, "request_id": reply.id}) for choice in reply.choices]
 
     async def _shorten(self, model: str, messages: list[list[Message]], params: bytes, choices: list[Choice]) -> None:
         """Ask again for what was too long, cut at the end of its last turn until it fits."""

@@ -1,32 +1,25 @@
-"""One row's request (JSON text, the keys of Byzer-LLM) to one conversation, and a choice of the model to an answer.
+"""One row's request (JSON text, the keys of Byzer-LLM) to one conversation.
 
-An answer has Byzer-LLM's fields: `output`, `input`, `metadata`, `history` (with the new turns). With
-`"embedding", "true"` the output is a vector, and with `"rerank", '["a", "b"]'` the order of these texts; both without
-a history. An `image` is shown to the model, an `audio` is played to it: base64, a `data:` URL, or for an image the
-address of one; a JSON array of several.
+With `"embedding", "true"` the output is a vector, and with `"rerank", '["a", "b"]'` the order of these texts; both
+without a history. An `image` is shown to the model, an `audio` is played to it: base64, a `data:` URL, or the address
+of an image; a JSON array of several. `returns` is the type that the answer is read as, in Spark's DDL, or `label` and
+`labels` for one or several of those in the key `labels`.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import orjson
 
 from sqlllm.errors import nearest
 
+from . import kinds
+
 Message = dict[str, Any]
 Choice = dict[str, Any]
-_MARKS = (
-    "cached",
-    "joined",
-    "truncated",
-    "model",
-    "media_type",
-)  # of a choice: how it differs from a plain call of the model
 
 
 class RequestError(ValueError):
@@ -37,6 +30,7 @@ class RequestError(ValueError):
         self.kind = kind
         self.message = message
         self.attempts = attempts
+        self.raw: str | None = None  # what the model wrote, if it wrote something
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +39,14 @@ class Conversation:
 
     `prompt` is the text of the last turn, `messages` the conversation in OpenAI's shape, and `params` the other fields
     of the request as JSON: rows that share them can share a request. `task` is `embed` or `rerank` if no chat is meant.
+    `returns` is the kind of value that the answer is read as; None for its text.
     """
 
     prompt: str
     messages: list[Message]
     params: bytes
     task: str = ""
+    returns: kinds.Kind | None = None
 
 
 def _boolean(text: str) -> bool:
@@ -84,6 +80,11 @@ def _form(text: str) -> Any:
     return orjson.loads(text) if text.startswith("{") else text
 
 
+def _integer(text: str) -> int:
+    """A whole number; SQL writes `5.0` where it stands beside 0.5 in a map."""
+    return int(text.removesuffix(".0"))
+
+
 def _task_name(text: str) -> str:
     if text not in MEDIA_TASKS:
         raise ValueError(text)
@@ -95,13 +96,13 @@ MEDIA_TASKS = ("transcribe", "speak", "draw")  # of a model that has chat, too: 
 PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "temperature": ("temperature", float),
     "top_p": ("top_p", float),
-    "top_k": ("top_k", int),
+    "top_k": ("top_k", _integer),
     "min_p": ("min_p", float),
-    "seed": ("seed", int),
-    "max_tokens": ("max_tokens", int),
-    "max_length": ("max_tokens", int),
-    "max_new_tokens": ("max_tokens", int),
-    "min_tokens": ("min_tokens", int),
+    "seed": ("seed", _integer),
+    "max_tokens": ("max_tokens", _integer),
+    "max_length": ("max_tokens", _integer),
+    "max_new_tokens": ("max_tokens", _integer),
+    "min_tokens": ("min_tokens", _integer),
     "stop": ("stop", _stops),
     "stopping_sequences": ("stop", lambda text: text.split(",")),
     "stop_token_ids": ("stop_token_ids", orjson.loads),
@@ -119,11 +120,11 @@ PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "speed": ("speed", float),
     "size": ("size", str),
     "quality": ("quality", str),
-    "width": ("width", int),
-    "height": ("height", int),
+    "width": ("width", _integer),
+    "height": ("height", _integer),
     "negative_prompt": ("negative_prompt", str),
-    "num_inference_steps": ("num_inference_steps", int),
-    "sampling_steps": ("num_inference_steps", int),
+    "num_inference_steps": ("num_inference_steps", _integer),
+    "sampling_steps": ("num_inference_steps", _integer),
     "guidance_scale": ("guidance_scale", float),
     "cfg_scale": ("guidance_scale", float),
 }
@@ -138,15 +139,22 @@ TEXTS = (
     "rerank",
     "image",
     "audio",
+    "returns",
+    "labels",
 )
 # What a file's base64 begins with. Where nothing fits the model, which looks into it, may know better.
 _IMAGES = {"iVBORw0": "png", "R0lGOD": "gif", "UklGR": "webp"}
 _SOUNDS = {"ZkxhQ": "flac", "T2dnUw": "ogg", "SUQz": "mp3", "//": "mp3"}
 _KNOWN = {*PARAMS, *TEXTS}
+KEYS = (*TEXTS, *PARAMS)
+"""The keys of a request, those of Byzer-LLM with their other spellings."""
 
 
-def parse(request: str) -> Conversation | None:
-    """The conversation of one request; None if its instruction is NULL. Raises RequestError."""
+def parse(request: str, *, constrains: bool = True) -> Conversation | None:
+    """The conversation of one request; None if its instruction is NULL. Raises RequestError.
+
+    A model that `constrains` its answers to a JSON schema is held to that of `returns`.
+    """
     try:
         fields = orjson.loads(request)
     except orjson.JSONDecodeError as error:
@@ -159,7 +167,7 @@ def parse(request: str) -> Conversation | None:
     if not asked and "audio" not in fields:
         raise RequestError("invalid_request", "llm_param needs the key instruction")
     prompt = next((text for text in asked if text is not None), None if asked else "")
-    if prompt is None or any(fields.get(key, "") is None for key in ("rerank", "image", "audio")):
+    if prompt is None or any(fields.get(key, "") is None for key in ("rerank", "image", "audio", "labels")):
         return None
     if not isinstance(prompt, str) or not (prompt.strip() or fields.get("audio")):
         raise RequestError("empty_prompt", "the instruction is empty")
@@ -177,7 +185,23 @@ def parse(request: str) -> Conversation | None:
     if parts and prompt.strip():
         parts.append({"type": "text", "text": prompt})
     messages.append({"role": "user", "content": parts or prompt})
-    return Conversation(prompt, messages, _params(fields))
+    returns = _returns(fields)
+    schema = None
+    if constrains and returns is not None and not kinds.is_text(returns) and "response_format" not in fields:
+        schema = kinds.schema(returns)
+    return Conversation(prompt, messages, _params(fields, schema), returns=returns)
+
+
+def _returns(fields: dict[str, Any]) -> kinds.Kind | None:
+    """The kind of value that is asked for; a string is the text as it is."""
+    name, labels = fields.pop("returns", None), fields.pop("labels", None)
+    if name is None and labels is None:
+        return None
+    try:
+        kind = kinds.parse(str(name or "label").strip(), labels)
+    except ValueError as error:
+        raise RequestError("invalid_request", f"returns: {error}") from None
+    return None if kind == kinds.Atom("string") else kind
 
 
 def _media(fields: dict[str, Any], key: str, part: Callable[[str], Message]) -> list[Message]:
@@ -245,55 +269,41 @@ def _history(text: str | None, roles: dict[str, str]) -> list[Message]:
         ) from None
 
 
-def _params(fields: dict[str, Any]) -> bytes:
+def check(key: str, text: str | None, what: str = "llm_param") -> None:
+    """ValueError for a key that `what` does not know, or a text that it cannot be; None for a text not known yet."""
+    if what != "llm_param" or _bare(key) not in TEXTS:
+        _param(key, text, PARAMS if what != "llm_param" else _KNOWN, what)
+
+
+def _param(key: str, text: Any, known: Collection[str], what: str) -> tuple[str, Any] | None:
+    """The field of a request and its value; None for a NULL. Raises ValueError."""
+    name = _bare(key)
+    if name not in PARAMS:
+        near = nearest(name, known)
+        hint = f"; did you mean {near}?" if near else ""
+        raise ValueError(f"{what} does not know the key {key}{hint}")
+    if text is None:
+        return None
+    field, read = PARAMS[name]
+    try:
+        return field, read(text)
+    except (ValueError, TypeError, AttributeError):  # it is no text at all
+        raise ValueError(f"{key} cannot be {text!r}") from None
+
+
+def _bare(key: str) -> str:
+    return key.removeprefix("generation.").removeprefix("gen.")
+
+
+def _params(fields: dict[str, Any], schema: dict[str, Any] | None = None) -> bytes:
     params: dict[str, Any] = {"temperature": 0.0}  # the same row, the same answer, unless asked otherwise
-    for key, text in fields.items():
-        name = key.removeprefix("generation.").removeprefix("gen.")
-        if name not in PARAMS:
-            near = nearest(name, _KNOWN)
-            hint = f"; did you mean {near}?" if near else ""
-            raise RequestError("invalid_request", f"llm_param does not know the key {key}{hint}")
-        if text is None:
-            continue
-        field, read = PARAMS[name]
-        try:
-            params[field] = read(text)
-        except (ValueError, TypeError, AttributeError):  # it is no text at all
-            raise RequestError("invalid_request", f"{key} cannot be {text!r}") from None
+    try:
+        for key, text in fields.items():
+            if (param := _param(key, text, _KNOWN, "llm_param")) is not None:
+                params[param[0]] = param[1]
+    except ValueError as error:
+        raise RequestError("invalid_request", str(error)) from None
+    if schema is not None:
+        form = {"name": "answer", "strict": True, "schema": schema}
+        params["response_format"] = {"type": "json_schema", "json_schema": form}
     return orjson.dumps(params, option=orjson.OPT_SORT_KEYS)
-
-
-def answer(conversation: Conversation, choice: Choice, *, milliseconds: float) -> str:
-    """The answer for one choice of a batch."""
-    output = choice["message"].get("content")
-    usage = choice.get("usage") or {}
-    metadata = {
-        "request_id": choice.get("request_id"),
-        "input_tokens_count": usage.get("prompt_tokens"),
-        "generated_tokens_count": usage.get("completion_tokens"),
-        "finish_reason": choice.get("finish_reason"),
-        "time_cost": round(milliseconds),
-    }
-    metadata |= {mark: choice[mark] for mark in _MARKS if mark in choice}
-    told: dict[str, Any] = {"output": output, "input": conversation.prompt, "metadata": metadata}
-    if conversation.task == "embed" and isinstance(output, str):
-        told["output"] = np.frombuffer(b64decode(output), "<f4")
-    elif conversation.task == "rerank":
-        texts = [message["content"] for message in conversation.messages[1:]]
-        told["output"] = [{**found, "text": texts[found["index"]]} for found in output]
-    elif not conversation.task and "media_type" not in choice:
-        told["history"] = [*conversation.messages, {"role": "assistant", "content": output}]
-    return orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
-def error_of(choice: Choice) -> RequestError:
-    """What a choice without an answer says."""
-    error = choice["error"]
-    kind = error.get("code") or error.get("type") or "error"
-    return RequestError(str(kind), str(error.get("message") or "no reason given"), error.get("attempts", 1))
-
-
-def failure(error: RequestError) -> str:
-    """The answer that says why there is none."""
-    told = {"kind": error.kind, "message": error.message, "attempts": error.attempts}
-    return orjson.dumps({"error": told}).decode()

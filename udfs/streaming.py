@@ -28,7 +28,7 @@ def stream(endpoint: Endpoint, conversation: Conversation, on_piece: Callable[[s
         headers[QUERY_HEADER] = endpoint.query
     asked = {"model": endpoint.model, "messages": conversation.messages, "stream": True}
     body = orjson.dumps({**asked, "stream_options": {"include_usage": True}} | orjson.loads(conversation.params))
-    text, choice = [], dict[str, Any](finish_reason=None, usage=None)
+    text, thoughts, choice = [], [], dict[str, Any](finish_reason=None, usage=None)
     timeout, verify = httpx.Timeout(endpoint.timeout, connect=10), tls.context(endpoint.certificate)
     with httpx.Client(
         base_url=endpoint.url, headers=headers, timeout=timeout, verify=verify, trust_env=False
@@ -40,11 +40,14 @@ def stream(endpoint: Endpoint, conversation: Conversation, on_piece: Callable[[s
             choice["usage"] = event.get("usage") or choice["usage"]
             for told in event.get("choices") or ():
                 choice["finish_reason"] = told.get("finish_reason") or choice["finish_reason"]
-                if piece := (told.get("delta") or {}).get("content"):
+                delta = told.get("delta") or {}
+                thoughts.append(delta.get("reasoning_content") or delta.get("reasoning") or "")
+                if piece := delta.get("content"):
                     text.append(piece)
                     on_piece(piece)
         _report(endpoint, client)
-    return {**choice, "message": {"role": "assistant", "content": "".join(text)}}
+    message = {"role": "assistant", "content": "".join(text), "reasoning_content": "".join(thoughts)}
+    return {**choice, "message": message}
 
 
 def _events(endpoint: Endpoint, client: httpx.Client, body: bytes) -> Iterator[dict[str, Any]]:

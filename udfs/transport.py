@@ -69,6 +69,7 @@ class Endpoint:
     retry_seconds: float = 120.0
     fails: bool = False  # with the first row that has no answer
     keeps: bool = True  # the gateway keeps the answers
+    constrains: bool = True  # the model can be held to a JSON schema
     overlong: Literal["error", "truncate"] = "error"
     fallback: str = ""
     query: str = field(default="", repr=False)  # the statement, as the gateway's header takes it

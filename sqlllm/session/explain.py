@@ -120,7 +120,7 @@ def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:
     cost = _Cost(model, call.request, rows or 0, prompts, at_most=call.at_most)
     if not sample:
         return cost
-    groups = _by_params(sample)
+    groups = _by_params(sample, constrains=session.models[model.lower()].constrains)
     asked = sum(len(batch) for batch in groups.values())
     share = prompts / len(sample)  # prompts for each of the sample
     stored = sum(_stored(session, model, params, batch) for params, batch in groups.items())
@@ -139,12 +139,12 @@ def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:
     return cost
 
 
-def _by_params(sample: list[str]) -> dict[bytes, list[list[dict[str, Any]]]]:
+def _by_params(sample: list[str], *, constrains: bool) -> dict[bytes, list[list[dict[str, Any]]]]:
     """The conversations of the requests that can be sent, by their other fields."""
     groups: dict[bytes, list[list[dict[str, Any]]]] = {}
     for request in sample:
         try:
-            conversation = requests.parse(request)
+            conversation = requests.parse(request, constrains=constrains)
         except requests.RequestError:  # its row gets an error without a call
             continue
         if conversation is not None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sqlllm.udfs.requests import RequestError, answer, failure, parse
+from sqlllm.udfs.requests import RequestError, parse
 
 
 def ask(**fields: str | None) -> str:
@@ -69,6 +69,8 @@ def test_own_role_names_are_translated() -> None:
         ("response_format", '{"type": "json_object"}', "response_format", {"type": "json_object"}),
         ("response_format", "wav", "response_format", "wav"),
         ("cfg_scale", "7.5", "guidance_scale", 7.5),
+        ("max_tokens", "5.0", "max_tokens", 5),
+        ("seed", "9007199254740993", "seed", 9007199254740993),
         ("task", "speak", "task", "speak"),
     ],
 )
@@ -87,6 +89,11 @@ def test_parameters(key: str, text: str, field: str, value: object) -> None:
         (ask(instruction="x", temperature="hot"), "invalid_request", "temperature cannot be 'hot'"),
         (ask(instruction="x", ignore_eos="yes"), "invalid_request", "ignore_eos cannot be 'yes'"),
         (ask(instruction="x", stop='["a", "b"'), "invalid_request", 'stop cannot be \'["a", "b"\''),
+        (ask(instruction="x", max_tokens="5.5"), "invalid_request", "max_tokens cannot be '5.5'"),
+        (ask(instruction="x", returns="strct<a int>"), "invalid_request", "'strct<a int>' is not a type of Spark"),
+        (ask(instruction="x", returns="label"), "invalid_request", "labels are a JSON array"),
+        (ask(instruction="x", labels="[true]"), "invalid_request", "labels are a JSON array"),
+        (ask(instruction="x", returns="int", labels='["a"]'), "invalid_request", "labels go with"),
         (ask(instruction="x", stop="[1]"), "invalid_request", "stop cannot be '[1]'"),
         (ask(instruction="x", history="oops"), "invalid_request", "history is a JSON array"),
         (ask(instruction="x", history='[{"role": "wizard", "content": ""}]'), "invalid_request", "roles user"),
@@ -101,35 +108,6 @@ def test_a_wrong_request_says_why(request_text: str, kind: str, message: str) ->
         parse(request_text)
     assert raised.value.kind == kind
     assert message in raised.value.message
-
-
-def test_an_answer_carries_the_conversation_on() -> None:
-    conversation = parse(ask(instruction="hi", system_msg="be kind"))
-    assert conversation is not None
-    choice = {
-        "message": {"content": "hello"},
-        "finish_reason": "stop",
-        "request_id": "r",
-        "usage": {"prompt_tokens": 3, "completion_tokens": 2},
-    }
-    fields = json.loads(answer(conversation, choice, milliseconds=1.2))
-    assert fields["output"] == "hello"
-    assert fields["input"] == "hi"
-    assert fields["history"][-1] == {"role": "assistant", "content": "hello"}
-    assert [turn["role"] for turn in fields["history"]] == ["system", "user", "assistant"]
-    assert fields["metadata"] == {
-        "request_id": "r",
-        "input_tokens_count": 3,
-        "generated_tokens_count": 2,
-        "finish_reason": "stop",
-        "time_cost": 1,
-    }
-
-
-def test_a_failure_says_kind_message_and_attempts() -> None:
-    assert json.loads(failure(RequestError("timeout", "late", 3))) == {
-        "error": {"kind": "timeout", "message": "late", "attempts": 3}
-    }
 
 
 def test_images_and_sounds_are_parts_before_the_text() -> None:
@@ -156,9 +134,28 @@ def test_what_is_no_image_sound_or_task_is_refused(fields: dict[str, str]) -> No
     assert raised.value.message.startswith(tuple(fields))
 
 
-def test_what_is_said_or_drawn_has_no_history() -> None:
-    conversation = parse(ask(instruction="hi"))
-    assert conversation is not None
-    choice = {"message": {"content": "UklGRg=="}, "media_type": "audio/wav"}
-    told = json.loads(answer(conversation, choice, milliseconds=1))
-    assert (told["output"], told["metadata"]["media_type"], "history" in told) == ("UklGRg==", "audio/wav", False)
+@pytest.mark.parametrize(
+    ("fields", "schema"),
+    [
+        ({"returns": "int"}, {"answer": {"type": "integer"}}),
+        ({"returns": "name string, tags array<string> not null"},
+         {"name": {"type": ["string", "null"]}, "tags": {"type": "array", "items": {"type": "string"}}}),
+        ({"labels": '["a", "b"]'}, {"label": {"type": "string", "enum": ["a", "b"]}}),
+        ({"returns": "labels", "labels": '{"a": "the first"}'},
+         {"labels": {"type": "array", "items": {"type": "string", "enum": ["a"]}}}),
+    ],
+)  # fmt: skip
+def test_a_model_is_held_to_the_schema_of_what_it_returns(fields: dict[str, str], schema: object) -> None:
+    form = params_of(**fields)["response_format"]
+    assert isinstance(form, dict)
+    assert form["json_schema"]["schema"]["properties"] == schema
+    loose = parse(ask(instruction="hi", **fields), constrains=False)
+    assert loose is not None
+    assert b"response_format" not in loose.params
+    assert params_of(**fields, response_format="json")["response_format"] == "json"
+
+
+def test_a_text_needs_no_schema() -> None:
+    assert "response_format" not in params_of(returns="string")
+    assert "response_format" not in params_of(returns="varchar(3)")
+    assert parse(ask(instruction="hi", labels=None)) is None

@@ -78,11 +78,11 @@ def _streamed(
 
 def _ask(session: Session, cell: Cell, endpoint: Endpoint, request: dict[str, str], *, shown: bool) -> str:
     """The answer as a model function gives it."""
-    from sqlllm.udfs import requests
+    from sqlllm.udfs import answers, requests
     from sqlllm.udfs.streaming import stream
 
     try:
-        conversation = requests.parse(json.dumps(request))
+        conversation = requests.parse(json.dumps(request), constrains=endpoint.constrains)
     except requests.RequestError as error:
         raise OptionError(error.message) from None
     assert conversation is not None
@@ -92,7 +92,10 @@ def _ask(session: Session, cell: Cell, endpoint: Endpoint, request: dict[str, st
         conversation = replace(conversation, messages=[*conversation.messages[:-1], last])
     started = time.monotonic()
     choice = stream(endpoint, conversation, session.observer.answering if shown else lambda _: None)
-    return requests.answer(conversation, choice, milliseconds=(time.monotonic() - started) * 1000)
+    choice = answers.checked(conversation, answers.without_thoughts(choice))
+    if "error" in choice:
+        raise ModelError(f"model {endpoint.model}: {choice['error']['message']}", place=cell.place)
+    return answers.answer(conversation, choice, milliseconds=(time.monotonic() - started) * 1000)
 
 
 def _history(cell: Cell, answer: list[str] | None) -> str:

@@ -61,16 +61,18 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     _check_function(session, options.get("udfName", ""))
     deployed = deploy(session, options)
     settings = session.settings
+    constrains = getattr(get_engine(deployed.backend), "constrains", True)
     endpoint = Endpoint(
         url=deployed.endpoint,
         model=deployed.name,
         api_key=settings.serving.api_key.get_secret_value() if settings.serving.api_key else "",
         certificate=session.serving.certificate,
+        constrains=constrains,
     )
     session.models.add(
         deployed.name,
         endpoint,
-        constrains=getattr(get_engine(deployed.backend), "constrains", True),
+        constrains=constrains,
         aliases=tuple(name.strip() for name in options.get("served_model_name", "").split(",") if name.strip()),
     )
     row = dataclasses.asdict(deployed)

@@ -14,7 +14,8 @@ import pytest
 from sqlllm.errors import ModelError
 from sqlllm.jobs.serving.worker.engines import routes, sounds
 from sqlllm.jobs.serving.worker.tasks import TASKS, meant
-from sqlllm.udfs.requests import answer, parse
+from sqlllm.udfs.answers import answer
+from sqlllm.udfs.requests import parse
 
 from .made import MARKS, RATE, heard, load, said, sound
 
