@@ -146,6 +146,10 @@ class LLMSettings(_Group):
         pattern=r"^(\s*[^=,\s]+\s*=\s*\d+(\.\d+)?\s*/\s*\d+(\.\d+)?\s*(,|$))*$",
         description="per million tokens of prompts and of answers: `chat=0.15/0.60, *=0.05/0.10`",
     )
+    nulls: Literal["empty", "null", "skip"] = Field(
+        "empty",
+        description="a NULL in llm_prompt: an empty text, the word NULL, or `skip`, the model is not asked",
+    )
     planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
     reorder_fields: bool = Field(
         False, description="put the lines of llm_prompt's templates in the order that a model's cache serves best"

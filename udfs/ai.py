@@ -5,9 +5,13 @@ Names, arguments and results are those of Databricks and of Snowflake where they
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+from . import kinds, labels, literals, requests
+from .literals import text
 
 Arguments = Mapping[str, str]
 """The SQL of each argument, by the name of its parameter."""
@@ -15,10 +19,9 @@ Arguments = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Asked:
-    """The model that a call asks; `constrains`: it can be held to a JSON schema."""
+    """The model that a call asks."""
 
     model: str
-    constrains: bool = True
 
     def call(self, request: str) -> str:
         """The model's function."""
@@ -37,103 +40,157 @@ class Function:
     parameters: tuple[str, ...]
     needed: int
     write: Callable[[Asked, Arguments], str]
-    named: tuple[str, ...] = ("model", "modelParameters")
+    named: tuple[str, ...] = ("model", "modelParameters", "failOnError")
     embeds: bool = False  # its model is one that embeds
 
 
-def _chat(asked: Asked, instruction: str, arguments: Arguments, **fields: str) -> str:
-    """An answer to `instruction`; `fields` are other fields of the request, as SQL."""
-    request = f"map({', '.join([_text('instruction'), instruction, *(_pair(key, fields[key]) for key in fields)])})"
+def _answer(asked: Asked, arguments: Arguments, instruction: str, **fields: str) -> str:
+    """The answer to `instruction`; `fields` are other fields of the request. All are SQL."""
+    pairs = [("instruction", instruction), *fields.items()]
+    rest = ""
     if given := arguments.get("modelParameters"):
-        request = f"map_concat({request}, from_json(to_json({given}), 'map<string,string>'))"
-    return asked.call(f"llm_param({request})")
+        known = literals.pairs(given)
+        if known is None:
+            rest = f", from_json(to_json({given}), 'map<string,string>')"
+        else:
+            for key, value in known:
+                requests.check(str(key), literals.as_text(value), "modelParameters")
+                pairs.append((str(key), _kept(value)))
+    written = f"map({', '.join(f'{text(key)}, {value}' for key, value in pairs)})"
+    return asked.call(f"llm_param({f'map_concat({written}{rest})' if rest else written})")
 
 
-def _task(asked: Asked, system: str, arguments: Arguments, properties: str = "", required: str = "") -> str:
-    """The text of the answer to `content` under a system message (SQL), in JSON of these properties (SQL)."""
-    fields = {"system_msg": system}
-    if properties and asked.constrains:
-        before, between, after = map(_text, _SCHEMA)
-        fields["response_format"] = f"concat({before}, {properties}, {between}, {required}, {after})"
-    return f"llm_result({_chat(asked, arguments['content'], arguments, **fields)})"
+def _kept(value: str) -> str:
+    """A value as a text that keeps its kind, whatever stands beside it in a map."""
+    if re.fullmatch(r"-?[\d.]+|true|false", value, re.IGNORECASE):
+        return text(value.lower())
+    return value if value[:1] in "'\"" else f"get_json_object(to_json(named_struct('v', {value})), '$.v')"
 
 
-_SCHEMA = (
-    '{"type":"json_schema","json_schema":{"name":"answer","strict":true,"schema":{"type":"object","properties":{',
-    '},"required":',
-    ',"additionalProperties":false}}}',
-)
-
-
-def _query(asked: Asked, arguments: Arguments) -> str:
-    fields = {}
-    if given := arguments.get("responseFormat"):
-        fields["response_format"] = given
-    answer = _chat(asked, arguments["request"], arguments, **fields)
+def _typed(answer: str, kind: kinds.Kind) -> str:
+    """The value of an answer that the model function has read as `kind`, as Spark's type."""
     result = f"llm_result({answer})"
-    if kind := arguments.get("returnType"):
-        if not (quoted := re.fullmatch(r"(['\"])([^'\"\\]+)\1", kind)):
-            raise ValueError("returnType is a type in quotes, as in 'int' or 'struct<name: string>'")
-        atomic = re.fullmatch(r"\s*\w+\s*(\([\d\s,]*\))?\s*", quoted[2])
-        result = f"cast({result} as {quoted[2]})" if atomic else f"from_json({result}, {kind})"
+    if isinstance(kind, kinds.Labels) and not kind.multiple:
+        return result
+    if not isinstance(kind, kinds.Atom):
+        return f"from_json({result}, {text(str(kind))})"
+    match str(kind):
+        case "string":
+            return result
+        case "binary":
+            return f"unbase64({result})"
+        case "variant":
+            return f"parse_json({result})"
+    return f"cast({result} as {kind})"
+
+
+def _result(name: str, answer: str, value: str, arguments: Arguments) -> str:
+    """The value of an answer, or what `failOnError` makes of it."""
     error = f"llm_error({answer})"
     match arguments.get("failOnError", "").lower():
         case "":
-            return result
+            return value
         case "false":
-            return f"named_struct('result', {result}, 'errorMessage', {error})"
+            return f"named_struct('result', {value}, 'errorMessage', {error}, 'rawAnswer', llm_raw({answer}))"
         case "true":
-            return f"if({error} is null, {result}, raise_error(concat('ai_query: ', {error})))"
+            return f"if({error} is null, {value}, raise_error(concat('{name}: ', {error})))"
     raise ValueError("failOnError is true or false")
 
 
+def _query(asked: Asked, arguments: Arguments) -> str:
+    fields: dict[str, str] = {}
+    kind: kinds.Kind = kinds.Atom("string")
+    if given := arguments.get("returnType"):
+        try:
+            name = literals.constant(given)
+        except literals.NotConstant:
+            name = None
+        if not isinstance(name, str):
+            raise ValueError("returnType is a type in quotes, as in 'int' or 'struct<name: string>'")
+        kind = kinds.parse(name.strip())
+        fields["returns"] = text(name.strip())
+    if given := arguments.get("responseFormat"):
+        fields["response_format"] = given
+    answer = _answer(asked, arguments, arguments["request"], **fields)
+    return _result("ai_query", answer, _typed(answer, kind), arguments)
+
+
 def _classify(asked: Asked, arguments: Arguments) -> str:
-    labels = arguments["labels"]
-    system = f"concat({_text(_CLASSIFY)}, array_join({labels}, ', '))"
-    property_ = f'concat(\'"label":{{"type":"string","enum":\', to_json({labels}), \'}}\')'
-    answer = _task(asked, system, arguments, property_, "'[\"label\"]'")
-    said = f"lower(trim(BOTH ' .\"\n' FROM coalesce(get_json_object({answer}, '$.label'), {answer})))"
-    return f"get({labels}, cast(array_position(transform({labels}, label -> lower(label)), {said}) as int) - 1)"
-
-
-def _extract(asked: Asked, arguments: Arguments) -> str:
-    names = literal_texts(arguments["labels"])
-    if not names:
-        raise ValueError("labels of ai_extract are an array of texts, written out: array('name', 'price')")
-    listed = ", ".join(names)
-    properties = ",".join(f'"{_json(name)}":{{"type":["string","null"]}}' for name in names)
-    required = f"[{','.join(_quoted(name) for name in names)}]"
-    answer = _task(asked, _text(_EXTRACT.format(listed)), arguments, _text(properties), _text(required))
-    schema = ", ".join(f"`{name.replace('`', '``')}` STRING" for name in names)
-    return f"from_json(regexp_extract({answer}, '(?s)[{{].*[}}]', 0), {_text(schema)})"
-
-
-def _filter(asked: Asked, arguments: Arguments) -> str:
-    answer = _task(asked, _text(_FILTER), arguments, _text('"answer":{"type":"boolean"}'), "'[\"answer\"]'")
-    word = f"regexp_extract(lower({answer}), '(^|[^a-z])(true|false|yes|no)([^a-z]|$)', 2)"
-    return f"CASE {word} WHEN 'true' THEN true WHEN 'yes' THEN true WHEN 'false' THEN false WHEN 'no' THEN false END"
+    task = labels.task(arguments["labels"], arguments.get("options"))
+    returns = {"returns": text("labels")} if task.multiple else {}
+    answer = _answer(asked, arguments, arguments["content"], system_msg=task.system, labels=task.names, **returns)
+    return _result("ai_classify", answer, _typed(answer, kinds.Labels((), task.multiple)), arguments)
 
 
 def _sentiment(asked: Asked, arguments: Arguments) -> str:
     return _classify(asked, {**arguments, "labels": "array('positive', 'negative', 'neutral', 'mixed')"})
 
 
-def _instruct(text: str, extra: str = "") -> Callable[[Asked, Arguments], str]:
+def _extract(asked: Asked, arguments: Arguments) -> str:
+    kind = _fields(arguments["labels"])
+    listed = ", ".join(_listed(field) for field in kind.fields)
+    fields = {"system_msg": text(_EXTRACT.format(listed)), "returns": text(str(kind))}
+    answer = _answer(asked, arguments, arguments["content"], **fields)
+    return _result("ai_extract", answer, _typed(answer, kind), arguments)
+
+
+def _listed(field: kinds.Field) -> str:
+    told = "" if field.kind == kinds.Atom("string") else f" ({str(field.kind).replace('`', '')})"
+    return f"{field.name}{told}" + (f": {field.description}" if field.description else "")
+
+
+def _fields(sql: str) -> kinds.StructOf:
+    """The fields that are asked for: names, names with descriptions, or a type; ValueError for anything else."""
+    usage = "array('name', 'price'), map('name', 'of the buyer') or 'struct<name string, price double>'"
+    try:
+        given = literals.constant(sql)
+        if isinstance(given, str) and given.lstrip()[:1] in ("[", "{"):
+            given = json.loads(given)
+    except (literals.NotConstant, json.JSONDecodeError):
+        raise ValueError(f"labels of ai_extract are written out: {usage}") from None
+    if isinstance(given, str):
+        kind = kinds.parse(given.strip())
+        if isinstance(kind, kinds.StructOf):
+            return kind
+        raise ValueError(f"ai_extract gives a struct, not {kind}: {usage}")
+    told = given if isinstance(given, dict) else dict.fromkeys(given) if isinstance(given, list) else {}
+    if not told or not all(isinstance(name, str) and name for name in told):
+        raise ValueError(f"labels of ai_extract are names: {usage}")
+    if not all(one is None or isinstance(one, str) for one in told.values()):
+        raise ValueError(f"labels of ai_extract are names with descriptions: {usage}")
+    string = kinds.Atom("string")
+    return kinds.StructOf(tuple(kinds.Field(name, string, description=one or "") for name, one in told.items()))
+
+
+def _filter(asked: Asked, arguments: Arguments) -> str:
+    answer = _answer(asked, arguments, arguments["content"], system_msg=text(_FILTER), returns=text("boolean"))
+    return _result("ai_filter", answer, _typed(answer, kinds.Atom("boolean")), arguments)
+
+
+def _instruct(name: str, task: str, extra: str = "", default: str = "") -> Callable[[Asked, Arguments], str]:
     """A task whose answer is text; `extra` names a parameter that ends the system message."""
 
     def write(asked: Asked, arguments: Arguments) -> str:
-        system = f"concat({_text(text)}, {arguments[extra]})" if extra in arguments else _text(text)
-        return _task(asked, system, arguments)
+        system = f"concat({text(task)}, {arguments.get(extra, default)})" if extra else text(task)
+        answer = _answer(asked, arguments, arguments["content"], system_msg=system)
+        return _result(name, answer, f"llm_result({answer})", arguments)
 
     return write
 
 
+def _generate(asked: Asked, arguments: Arguments) -> str:
+    answer = _answer(asked, arguments, arguments["request"])
+    return _result("ai_gen", answer, f"llm_result({answer})", arguments)
+
+
 def _mask(asked: Asked, arguments: Arguments) -> str:
-    return _task(asked, f"concat({_text(_MASK)}, array_join({arguments['labels']}, ', '))", arguments)
+    system = f"concat({text(_MASK)}, array_join({arguments['labels']}, ', '))"
+    answer = _answer(asked, arguments, arguments["content"], system_msg=system)
+    return _result("ai_mask", answer, f"llm_result({answer})", arguments)
 
 
-def _vector(asked: Asked, text: str) -> str:
-    request = f"llm_param(map('instruction', {text}, 'embedding', 'true'))"
+def _vector(asked: Asked, content: str) -> str:
+    request = f"llm_param(map('instruction', {content}, 'embedding', 'true'))"
     return f"from_json(llm_result({asked.call(request)}), 'array<float>')"
 
 
@@ -147,7 +204,6 @@ def _rerank(asked: Asked, arguments: Arguments) -> str:
     return f"from_json(llm_result({asked.call(request)}), 'array<struct<index:int,score:float,text:string>>')"
 
 
-_CLASSIFY = "Classify the text. Answer with one of these labels and nothing else: "
 _EXTRACT = (
     "Extract from the text: {}. Answer with one JSON object that has these keys and nothing else; the value of what"
     " the text does not say is null."
@@ -165,46 +221,18 @@ FUNCTIONS: dict[str, Function] = {
         _query,
         named=(),
     ),
-    "ai_gen": Function(("request",), 1, _query),
-    "ai_classify": Function(("content", "labels"), 2, _classify),
+    "ai_gen": Function(("request",), 1, _generate),
+    "ai_classify": Function(("content", "labels", "options"), 2, _classify),
     "ai_extract": Function(("content", "labels"), 2, _extract),
     "ai_filter": Function(("content",), 1, _filter),
     "ai_analyze_sentiment": Function(("content",), 1, _sentiment),
-    "ai_fix_grammar": Function(("content",), 1, _instruct(_GRAMMAR)),
+    "ai_fix_grammar": Function(("content",), 1, _instruct("ai_fix_grammar", _GRAMMAR)),
     "ai_mask": Function(("content", "labels"), 2, _mask),
     "ai_summarize": Function(
-        ("content", "max_words"),
-        1,
-        lambda asked, given: _instruct(_SUMMARIZE, "max_words")(asked, {"max_words": "'50'", **given}),
+        ("content", "max_words"), 1, _instruct("ai_summarize", _SUMMARIZE, "max_words", default="'50'")
     ),
-    "ai_translate": Function(("content", "to_lang"), 2, _instruct(_TRANSLATE, "to_lang")),
+    "ai_translate": Function(("content", "to_lang"), 2, _instruct("ai_translate", _TRANSLATE, "to_lang")),
     "ai_embed": Function(("model", "content"), 2, lambda asked, given: _vector(asked, given["content"]), named=()),
     "ai_similarity": Function(("content1", "content2"), 2, _similarity, named=("model",), embeds=True),
     "ai_rerank": Function(("model", "query", "texts"), 3, _rerank, named=()),
 }
-
-
-def literal_texts(sql: str) -> list[str]:
-    """The texts of `array('a', 'b')`; none if it is something else."""
-    inside = re.fullmatch(r"\s*array\s*\((.*)\)\s*", sql, re.DOTALL | re.IGNORECASE)
-    quoted = r"\s*(?:'([^'\\]*)'|\"([^\"\\]*)\")\s*"
-    if not inside or not re.fullmatch(f"{quoted}(,{quoted})*", inside[1]):
-        return []
-    return [one or other for one, other in re.findall(quoted, inside[1])]
-
-
-def _text(text: str) -> str:
-    """A literal of SQL."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _pair(key: str, value: str) -> str:
-    return f"{_text(key)}, {value}"
-
-
-def _json(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"')
-
-
-def _quoted(text: str) -> str:
-    return f'"{_json(text)}"'

@@ -35,7 +35,7 @@ def calls(tokens: Sequence[Token]) -> Iterator[Call]:
         if tokens[index + 1].text != "(" or token.kind not in (Kind.WORD, Kind.BACKQUOTED):
             continue
         end = closing.get(index + 1)
-        if end is not None and _is_call(tokens, index, end):
+        if end is not None and is_call(tokens, index, end):
             yield _call(tokens, index, end)
 
 
@@ -51,7 +51,8 @@ def _closing(tokens: Sequence[Token]) -> dict[int, int]:
     return found
 
 
-def _is_call(tokens: Sequence[Token], index: int, end: int) -> bool:
+def is_call(tokens: Sequence[Token], index: int, end: int) -> bool:
+    """Whether the name at `index`, whose bracket closes at `end`, is that of a function which is called."""
     token, before = tokens[index], tokens[index - 1] if index else None
     word = token.text.lower()
     if word[:1].isdigit() or (word in keywords() and word not in functions()):

@@ -49,6 +49,8 @@ def _reorder_call(call: exp.Expr, models: Collection[str], rows: Rows) -> bool:
     template, array = arguments
     if not (isinstance(template, exp.Literal) and template.is_string and isinstance(array, exp.Array)):
         return False
+    if "{{" in template.this:  # what looks like a field in doubled braces is text
+        return False
     lines = _numbered(template.this).split("\n")
     select = call.find_ancestor(exp.Select)
     if select is None or any(is_volatile(value) for value in array.expressions):

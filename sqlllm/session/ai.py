@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sqlllm.dialect.tokens import Kind, Token
 from sqlllm.errors import ModelError, ParseError, nearest, suggest
 from sqlllm.udfs.ai import FUNCTIONS, Asked, Function
 
-from .functions import separators, tokens_of
+from . import calls, prompts
+from .calls import Call, Cut
 
 if TYPE_CHECKING:
     from sqlllm.dialect import RenderedSql
@@ -20,69 +19,46 @@ _MODEL = ("model", "endpoint")  # parameters that name the model
 
 
 def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
-    """`sql` with each call of an ai_* function replaced by calls of models, the inner ones first."""
-    while edit := _innermost(session, sql):
-        sql = sql.spliced([edit])
-    return sql
-
-
-def _innermost(session: Session, sql: RenderedSql) -> tuple[int, int, str] | None:
-    """The last call, inside which there is no other."""
+    """`sql` with each call of an ai_* function replaced by calls of models, and what is said to models checked."""
+    sql = prompts.checked(session, sql)
     if "ai_" not in sql.text.lower():
-        return None
-    tokens = tokens_of(sql.text)
-    for index in reversed(range(len(tokens) - 1)):
-        name = tokens[index].text.lower()
-        if tokens[index].kind is Kind.WORD and name in FUNCTIONS and tokens[index + 1].text == "(":
-            if index and tokens[index - 1].text.lower() in (".", "function"):
-                continue
-            return _written(session, sql, tokens, index)
-    return None
+        return sql
+
+    def write(call: Call, cut: Cut) -> str:
+        function = FUNCTIONS[call.name]
+        try:
+            arguments = _arguments(call, function, cut)
+            return function.write(Asked(_model(session, function, arguments)), arguments)
+        except ValueError as error:
+            place = sql.place_at(call.start, call.end)
+            raise ParseError(str(error), cure=f"Write {_signature(call.name, function)}.", place=place) from None
+        except ModelError as error:
+            raise error.at(sql.place_at(call.start, call.end)) from None
+
+    return calls.written_out(sql, FUNCTIONS, write)
 
 
-def _written(session: Session, sql: RenderedSql, tokens: list[Token], index: int) -> tuple[int, int, str] | None:
-    name, function = tokens[index].text.lower(), FUNCTIONS[tokens[index].text.lower()]
-    commas, end = separators(tokens, index + 1)
-    if end is None:  # Spark says where the bracket is missing
-        return None
-    place = sql.place_at(tokens[index].start, end.end)
-    ends = [tokens[index + 1], *commas, end]
-    between = [[token for token in tokens if one.end <= token.start < two.start] for one, two in pairwise(ends)]
-    try:
-        arguments = _arguments(name, function, sql.text, between if between != [[]] else [])
-        model = _model(session, function, arguments)
-        text = function.write(Asked(model, session.models[model.lower()].constrains), arguments)
-    except ValueError as error:
-        raise ParseError(str(error), cure=f"Write {_signature(name, function)}.", place=place) from None
-    except ModelError as error:
-        raise error.at(place) from None
-    return tokens[index].start, end.end, text
-
-
-def _arguments(name: str, function: Function, text: str, given: list[list[Token]]) -> dict[str, str]:
+def _arguments(call: Call, function: Function, cut: Cut) -> dict[str, str]:
     """The SQL of each argument by its parameter; ValueError for one that is unknown, double or missing."""
-    known = (*function.parameters, *function.named)
+    name, known = call.name, (*function.parameters, *function.named)
     arguments: dict[str, str] = {}
-    for position, tokens in enumerate(given):
-        named = len(tokens) > 2 and tokens[0].kind is Kind.WORD and [one.text for one in tokens[1:3]] == ["=", ">"]
-        if not tokens:
-            raise ValueError(f"an argument of {name} is empty")
-        if named:
-            parameter = next((one for one in known if one.lower() == tokens[0].text.lower()), "")
+    for position, given in enumerate(call.arguments):
+        if given.name:
+            parameter = next((one for one in known if one.lower() == given.name.lower()), "")
             if not parameter:
-                near = nearest(tokens[0].text, known)
-                raise ValueError(f"{name} has no {tokens[0].text}" + (f"; did you mean {near}?" if near else ""))
-            tokens = tokens[3:]
+                near = nearest(given.name, known)
+                raise ValueError(f"{name} has no {given.name}" + (f"; did you mean {near}?" if near else ""))
+        elif given.start == given.end:
+            raise ValueError(f"an argument of {name} is empty")
         elif position >= len(function.parameters):
             raise ValueError(f"{name} takes {len(function.parameters)} arguments")
         else:
             parameter = function.parameters[position]
-        if parameter in arguments or not tokens:
-            raise ValueError(f"{name} gets {parameter} {'twice' if tokens else 'without a value'}")
-        is_text = len(tokens) == 1 and tokens[0].kind is Kind.STRING
-        if parameter in _MODEL and not is_text:
+        if parameter in arguments or given.start == given.end:
+            raise ValueError(f"{name} gets {parameter} {'twice' if given.end else 'without a value'}")
+        if parameter in _MODEL and not given.is_text:
             raise ValueError(f"the model of {name} is a text in quotes: the query is planned by it")
-        arguments[parameter] = text[tokens[0].start : tokens[-1].end]
+        arguments[parameter] = cut(given.start, given.end)
     if missing := [one for one in function.parameters[: function.needed] if one not in arguments]:
         raise ValueError(f"{name} needs {missing[0]}")
     return arguments

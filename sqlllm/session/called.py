@@ -54,7 +54,9 @@ class Functions:
                 yield from _ai(name, function, call, sql.place)
             elif name in LLM_FUNCTIONS:
                 parameters = re.findall(r"(?:^|, )(\w+) ", LLM_FUNCTIONS[name][0])
-                if call.arguments not in (None, len(parameters)):
+                # A template may name columns, and a third argument of llm_prompt says what NULL is.
+                counts = (1, 2, 3) if name == "llm_prompt" else (len(parameters),)
+                if call.arguments is not None and call.arguments not in counts:
                     wanted = builtins.counted(len(parameters), len(parameters))
                     yield _wrong(name, wanted, call.arguments, f"{name}({', '.join(parameters)})", place)
             elif builtin := builtins.functions().get(name):

@@ -9,9 +9,10 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from sqlllm.dialect.tokens import Kind, Token, Tokenizer
-from sqlllm.places import Source
-from sqlllm.udfs.functions import FUNCTIONS
+from sqlllm.dialect.tokens import Kind, Token
+from sqlllm.udfs.functions import FUNCTIONS, prompt_body
+
+from .calls import tokens_of
 
 if TYPE_CHECKING:
     from sqlllm.dialect import RenderedSql
@@ -28,6 +29,13 @@ def written_out(sql: RenderedSql) -> RenderedSql:
         if name.kind is Kind.WORD and name.text.lower() in FUNCTIONS and bracket.text == "(":
             edits += _call(tokens, index)
     return sql.spliced(sorted(edits))
+
+
+def prompt(template: str, array: str, nulls: str) -> str:
+    """llm_prompt of a template that is not known when a query is planned, for the SQL of an array of texts."""
+    body = re.sub(r"\b(tpl|args)\b", r"llm_argument.\1", prompt_body(nulls))
+    bound = f"named_struct('tpl', cast({template} as string), 'args', cast({array} as array<string>))"
+    return f"transform(array({bound}), llm_argument -> {body})[0]"
 
 
 def _call(tokens: list[Token], index: int) -> list[tuple[int, int, str]]:
@@ -57,11 +65,3 @@ def separators(tokens: list[Token], opening: int) -> tuple[list[Token], Token | 
             if depth == 1 and token.text == ",":
                 commas.append(token)
     return commas, None
-
-
-def tokens_of(text: str) -> list[Token]:
-    """The tokens of SQL, without comments."""
-    tokenizer, tokens = Tokenizer(Source(text)), list[Token]()
-    while more := tokenizer.statement():
-        tokens += more
-    return tokens

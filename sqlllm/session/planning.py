@@ -11,7 +11,7 @@ from sqlllm.dialect import RenderedSql
 from sqlllm.errors import SQLLLMError
 from sqlllm.places import Source
 
-from . import functions, queries
+from . import functions, prompts, queries
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -144,16 +144,16 @@ def columns(spark: SparkSession, sql: str) -> list[str]:
 
 
 def analysed(spark: SparkSession, sql: str) -> DataFrame:
-    """`spark.sql`, with the llm_* functions written out where Spark takes none."""
+    """`spark.sql`, with the prompts written for Spark, and all llm_* functions where it takes none."""
     from pyspark.errors import PySparkException
 
+    written = prompts.for_spark(RenderedSql(sql, Source(sql).place(0, len(sql))))
     try:
-        return spark.sql(sql)
+        return spark.sql(written.text)
     except PySparkException as error:
         if error.getCondition() not in functions.REFUSED:
             raise
-        written = functions.written_out(RenderedSql(sql, Source(sql).place(0, len(sql))))
-        return spark.sql(written.text)
+        return spark.sql(functions.written_out(written).text)
 
 
 def _same(one: DataFrame, other: DataFrame) -> bool:

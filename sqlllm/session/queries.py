@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlllm import errors
 from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
+from sqlllm.udfs.prompts import REFUSED
 
-from . import ai, called, functions, guard_sql, origins, vectors
+from . import ai, called, functions, guard_sql, origins, prompts, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -31,6 +32,7 @@ for _name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
 
 _OURS = re.compile(r"sqlllm\.errors\.(\w+): (.+?)(?:\n\s*\n|\n\s+at |\Z)", re.DOTALL)
 _NAMED = re.compile(r"\s*as\s+`?(\w+)`?\s*(?:;|\Z)", re.IGNORECASE)
+_BINARY = re.compile(rf"{REFUSED}([0-9a-f]+)", re.IGNORECASE)
 _POSITION = re.compile(r"line (\d+),? pos(?:ition)? (\d+)")
 
 
@@ -42,6 +44,7 @@ def run_sql(
 
     sql = ai.written_out(session, sql)
     guard_sql.check(session, sql, prefix=prefix)
+    sql = prompts.for_spark(sql)
     session.origins.ran(sql)
     try:
         try:
@@ -110,6 +113,11 @@ def errors_at(place: Place | None) -> Iterator[None]:
 
 def _translate(error: PySparkException, session: Session | None = None) -> SQLLLMError:
     text = str(error)
+    if value := _BINARY.search(text):
+        return TableError(
+            f"{bytes.fromhex(value[1]).decode(errors='ignore')} is binary, and a request holds texts",
+            cure='Write base64(...) under the key image or audio of llm_param, or decode(..., "utf-8") for a text.',
+        )
     if error.getCondition() == "JVM_ATTRIBUTE_NOT_SUPPORTED":  # `spark.sparkContext`, for example
         return SetupError(
             "this needs Spark's driver in this process; Spark Connect has it elsewhere",

@@ -10,7 +10,8 @@ from sqlglot import exp
 
 from sqlllm.planner.sql import is_call, read, write
 
-from .functions import separators, tokens_of
+from .calls import tokens_of
+from .functions import separators
 
 if TYPE_CHECKING:
     from sqlllm.dialect import RenderedSql

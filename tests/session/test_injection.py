@@ -75,7 +75,7 @@ select id, llm_prompt('<{0}> {{x}} {1} {0}', array(value, "${v5}")) as prompt fr
 select id, prompt, echo(llm_param(map("instruction", prompt))) as q from prompts as asked;
 select llm_result(q) as value from asked order by id as told;
 """
-    assert values(session, script) == [f"<{value}> {{{{x}}}} {VALUES[5]} {value}" for value in VALUES]
+    assert values(session, script) == [f"<{value}> {{x}} {VALUES[5]} {value}" for value in VALUES]
 
 
 def test_a_conversation_keeps_what_was_said(session: Session) -> None:
