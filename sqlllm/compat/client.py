@@ -6,7 +6,6 @@ import base64
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 from sqlllm.client import LLM, Image, Sound
@@ -63,6 +62,7 @@ class SimpleByzerLLM:
         self._url = url
         self._models: dict[str, LLM] = {}
         self._kinds: dict[str, str] = {}
+        self._on_cluster: set[str] = set()
         self._extra: dict[str, dict[str, Any]] = {}
         self._formats: dict[tuple[str, str], Callable[..., str]] = {}
         self._deployment: dict[str, str] = {}
@@ -90,6 +90,7 @@ class SimpleByzerLLM:
             from .cluster import deploy
 
             deploy(udf_name, model_path, pretrained_model_type, self._deployment, params)
+            self._on_cluster.add(udf_name)
             found = LLM(udf_name)
         self._models[udf_name] = found
         self.default_model_name = self.default_model_name or udf_name
@@ -97,7 +98,10 @@ class SimpleByzerLLM:
 
     def undeploy(self, udf_name: str, force: bool = False) -> None:
         """Forget a model of a provider; remove another from the cluster."""
-        if self._models.pop(udf_name, None) is None or self._kinds.pop(udf_name, "").startswith("saas/") is False:
+        here = self._models.pop(udf_name, None) is not None and udf_name not in self._on_cluster
+        self._kinds.pop(udf_name, None)
+        if not here:
+            self._on_cluster.discard(udf_name)
             from .cluster import undeploy
 
             undeploy(udf_name, force)
@@ -437,14 +441,13 @@ def _prefixed(llm: LLM, messages: list[dict[str, Any]], config: dict[str, Any]) 
     if images := config.pop("image", None):
         last = messages[-1]
         messages = [*messages[:-1], {**last, "content": [{"image": images}, {"text": last["content"]}]}]
-    if not config.pop("response_prefix", False) or config.get("response_prefix") == "false":
+    if str(config.pop("response_prefix", False)).lower() != "true":
         return llm._ask(messages, **config)
     if messages[-1]["role"] != "assistant":
         raise OptionError(
             "gen.response_prefix needs an assistant's message at the end", cure="Add what the answer begins with."
         )
-    ask = llm._ask(messages[:-1], **config)
-    return prefixed(replace(ask), str(messages[-1]["content"]))
+    return prefixed(llm._ask(messages[:-1], **config), str(messages[-1]["content"]))
 
 
 def _media(llm: LLM, kind: str, content: Any, config: Mapping[str, Any]) -> str | None:
