@@ -72,15 +72,11 @@ class Tool:
             told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:5])
             raise ValueError(f"wrong arguments: {told}") from None
         positional, named = [], {}
-        gap = False
-        for parameter in self._signature.parameters.values():
-            field = self._fields.get(parameter.name)
-            if field is None or field not in checked.model_fields_set:
-                gap = True
-            elif parameter.kind is parameter.POSITIONAL_ONLY and not gap:
+        for name, field in self._fields.items():
+            if self._signature.parameters[name].kind is inspect.Parameter.POSITIONAL_ONLY:
                 positional.append(getattr(checked, field))
-            else:
-                named[parameter.name] = getattr(checked, field)
+            elif field in checked.model_fields_set:
+                named[name] = getattr(checked, field)
         return functools.partial(self.function, *positional, **named)
 
     def _arguments_model(self, base: Any, documented: Mapping[str, str]) -> Any:

@@ -16,6 +16,7 @@ from sqlllm.errors import OptionError
 
 T = TypeVar("T")
 _FENCE = re.compile(r"^[ \t]*```[\w-]*[ \t]*\r?\n(.*)\r?\n[ \t]*```[ \t]*$", re.DOTALL | re.MULTILINE)
+_AROUND = "\"'`*_ .\u3002"  # of a bare answer
 _STRICT = frozenset(
     {"type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf", "$ref", "$defs",
      "description", "title"}
@@ -116,10 +117,12 @@ class Shape(Generic[T]):
             if not self._wrapped and isinstance(data, list) and len(data) == 1:
                 found.append(data[0])
             found.append(data)
+            if self._wrapped and isinstance(data, dict) and len(data) == 1:  # {"label": ...}
+                found += data.values()
             break
         if self._wrapped:
             plain = text.strip()
-            found += [plain, plain.strip("\"'`*_ .。")]
+            found += [plain, plain.strip(_AROUND), re.split("[:\uff1a]", plain)[-1].strip(_AROUND)]
         return [self._by_python(data) for data in found] if found else []
 
     def _by_python(self, data: Any) -> Any:

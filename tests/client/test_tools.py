@@ -117,6 +117,11 @@ def test_methods_partials_and_callable_objects_are_tools_and_others_are_refused(
         Tool(lambda x: x)
     with pytest.raises(OptionError, match=r"takes \*items"):
         Tool(lambda *items: items, name="many")
+
+    def strict(a: int, b: int = 2, /, *, c: int = 3) -> tuple[int, int, int]:
+        return a, b, c
+
+    assert Tool(strict).bind('{"a": 1, "c": 5}')() == (1, 2, 5)
     assert Tool(lambda x: x, name="one").bind('{"x": [1]}')() == [1]
 
 

@@ -86,6 +86,8 @@ class Box(pydantic.BaseModel):
         (dict[str, int], '{"a": 1}', {"a": 1}),
         (Literal["退货", "换货"], '{"value": "退货"}', "退货"),
         (Literal["退货", "换货"], "**退货**", "退货"),
+        (Literal["退货", "换货"], "Label: 退货", "退货"),
+        (Literal["退货", "换货"], '```json\n{"label": "换货"}\n```', "换货"),
         (Reason, '{"value": "退货"}', Reason.RETURN),
         (Reason, '"换货"', Reason.SWAP),
         (Reason, "SWAP", Reason.SWAP),
