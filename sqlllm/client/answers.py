@@ -118,7 +118,7 @@ def gathered(response: dict[str, Any]) -> Gathered:
     answer.usage = Usage.of(response.get("usage"))
     choice = response["choices"][0]
     answer.finish_reason = choice.get("finish_reason")
-    answer.add(choice.get("message") or {})
+    answer.add(choice.get("message") or {"content": choice.get("text")})
     answer.close()
     return answer
 

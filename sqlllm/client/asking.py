@@ -14,7 +14,7 @@ from .answers import Gathered, ended, gathered
 from .effects import Call, Emit, Read, Steps
 from .endpoint import Endpoint
 from .replies import Delta, Reply, Usage
-from .requests import Policy, exchange, loads, not_json, post, raise_for, received
+from .requests import Policy, exchange, loads, not_json, post, raise_for, received, well_formed
 from .sse import Events
 from .tools import Outcome, Tools, outcome
 from .typed import Shape
@@ -222,7 +222,8 @@ def _chosen(ask: Ask, answer: dict[str, Any]) -> Gathered:
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         raise ProviderError(f"{ask.endpoint.base}: the response has no choices", cure="Ask the provider.", status=200)
-    return gathered(answer)
+    with well_formed(ask.endpoint):
+        return gathered(answer)
 
 
 def _streamed(ask: Ask, body: dict[str, Any]) -> Steps[Gathered]:
@@ -266,7 +267,8 @@ def _taken(ask: Ask, answer: Gathered, data: bytes) -> Delta | None:
     if error := event.get("error"):
         words = error.get("message", error) if isinstance(error, dict) else error
         raise _incomplete(ask, answer, ask.endpoint.mask(str(words)))
-    delta = answer.take(event)
+    with well_formed(ask.endpoint):
+        delta = answer.take(event)
     return None if delta is None else _shaped(ask, answer, delta)
 
 

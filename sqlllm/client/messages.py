@@ -110,6 +110,8 @@ def conversation(asked: Any, media: Sequence[Any] = ()) -> list[dict[str, Any]]:
 
     Raises: OptionError if it is not a conversation.
     """
+    if asked is None:
+        raise OptionError("there is nothing to ask: the messages are None", cure='Ask something: llm.chat("Hello").')
     if isinstance(asked, Messages):
         messages = asked.to_list()
     elif isinstance(asked, list):

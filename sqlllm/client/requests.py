@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -96,6 +97,19 @@ def received(request: Request, policy: Policy) -> Steps[dict[str, Any]]:
     if value.get("error") and not value.get("choices"):
         raise_for(replace(response, body=request.endpoint.mask_bytes(response.body)), request.endpoint, policy)
     return value
+
+
+@contextmanager
+def well_formed(endpoint: Endpoint) -> Iterator[None]:
+    """A response that is of another shape than it is read here is the provider's error."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, TypeError) as error:
+        raise ProviderError(
+            f"{endpoint.base}: the response has an unknown shape: {type(error).__name__}: {error}",
+            cure="Check that base_url is the address of an API in OpenAI's shapes.",
+            status=200,
+        ) from None
 
 
 def not_json(response: Response, endpoint: Endpoint) -> ProviderError:

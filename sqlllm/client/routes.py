@@ -12,7 +12,7 @@ from sqlllm.errors import OptionError, ProviderError
 from .effects import Request, Steps
 from .endpoint import Endpoint
 from .media import Image, Sound
-from .requests import Policy, exchange, loads, not_json, post, received
+from .requests import Policy, exchange, loads, not_json, post, received, well_formed
 
 _BATCH = 256  # texts in one request for vectors
 
@@ -55,7 +55,9 @@ def embed(
         data = _data(endpoint, (yield from received(post(endpoint, "embeddings", body), policy)))
         if len(data) != len(part):
             raise ProviderError(f"{endpoint.base} gave {len(data)} vectors for {len(part)} texts", status=200)
-        vectors += [one["embedding"] for one in sorted(data, key=lambda one: one.get("index", 0))]
+        with well_formed(endpoint):
+            found = [one["embedding"] for one in sorted(data, key=lambda one: one.get("index", 0))]
+            vectors += [[float(number) for number in vector] for vector in found]
     return vectors
 
 
@@ -67,10 +69,11 @@ def rerank(
         return []
     body = {"model": model, "query": query, "documents": list(documents), **params}
     answer = yield from received(post(endpoint, "rerank", body), policy)
-    ranked = [
-        Ranked(one["index"], float(one.get("relevance_score", one.get("score"))), documents[one["index"]])
-        for one in _data(endpoint, answer, "results")
-    ]
+    with well_formed(endpoint):
+        ranked = [
+            Ranked(one["index"], float(one.get("relevance_score", one.get("score"))), documents[one["index"]])
+            for one in _data(endpoint, answer, "results")
+        ]
     return sorted(ranked, key=lambda one: (-one.score, one.index))
 
 
@@ -122,15 +125,17 @@ def draw(endpoint: Endpoint, model: str, prompt: str, policy: Policy, params: Ma
     answer = yield from received(post(endpoint, "images/generations", body), policy)
     made = []
     for one in _data(endpoint, answer):
-        encoded = one.get("b64_json")
-        made.append(Image(f"data:image/png;base64,{encoded}" if encoded else one["url"]))
+        with well_formed(endpoint):
+            encoded = one.get("b64_json")
+            made.append(Image(f"data:image/png;base64,{encoded}" if encoded else one["url"]))
     return made
 
 
 def models(endpoint: Endpoint, policy: Policy) -> Steps[list[str]]:
     """The names of the models that are there."""
     answer = yield from received(Request(endpoint, "models"), policy)
-    return sorted(str(one.get("id")) for one in _data(endpoint, answer))
+    with well_formed(endpoint):
+        return sorted(str(one["id"]) for one in _data(endpoint, answer))
 
 
 def meta(endpoint: Endpoint, model: str, policy: Policy) -> Steps[dict[str, Any]]:

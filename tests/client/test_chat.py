@@ -559,3 +559,65 @@ def test_a_page_where_a_stream_was_due_is_shown(server: Server, llm: LLM) -> Non
     server.say(sends(200, b"<html>maintenance</html>", content_type="text/html"))
     with pytest.raises(ProviderError, match="maintenance"):
         _ = llm.stream("Hi").reply
+
+
+@pytest.mark.parametrize(
+    ("body", "ask"),
+    [
+        ({"choices": ["x"]}, lambda llm: llm.chat("Hi")),
+        ({"choices": [{"message": ["x"]}]}, lambda llm: llm.chat("Hi")),
+        ([1], lambda llm: llm.chat("Hi")),
+        ({"data": [{"embedding": None}]}, lambda llm: llm.embed("Hi")),
+        ({"data": ["x"]}, lambda llm: llm.embed("Hi")),
+        ({"results": [{"index": 7, "relevance_score": 1}]}, lambda llm: llm.rerank("q", ["a"])),
+        ({"results": {}}, lambda llm: llm.rerank("q", ["a"])),
+        ({"data": [{}]}, lambda llm: llm.draw("a cat")),
+        ({"data": [{}]}, lambda llm: llm.models()),
+    ],
+)
+def test_a_response_of_another_shape_is_the_providers_error(server: Server, llm: LLM, body: Any, ask: Any) -> None:
+    server.say(sends(200, body))
+    with pytest.raises(ProviderError) as caught:
+        ask(llm)
+    assert caught.value.cure or "vectors" in caught.value.message
+
+
+def test_odd_chunks_and_nulls_are_nothing(server: Server, llm: LLM) -> None:
+    chunks = [
+        {"choices": [{"index": 0, "delta": None, "finish_reason": None}]},
+        {"choices": None},
+        {"choices": [{"delta": {"content": None, "role": "assistant"}}]},
+        {"choices": [{"delta": {"content": "a"}, "finish_reason": "stop"}], "usage": None},
+        "[DONE]",
+        "after the end",
+    ]
+    server.say(
+        events(chunks), sends(200, {"choices": [{"message": {"content": "b", "tool_calls": None}}], "usage": None})
+    )
+    assert llm.stream("Hi").reply.text == "a"
+    assert llm.chat("Hi").text == "b"
+    server.say(events([{"choices": ["x"]}]))
+    with pytest.raises(ProviderError, match="unknown shape"):
+        _ = llm.stream("Hi").reply
+    with pytest.raises(OptionError, match="nothing to ask"):
+        llm.chat(None)
+
+
+def test_a_cancelled_call_leaves_the_loop_usable(server: Server, llm: LLM) -> None:
+    over = Event()
+
+    def waits(handler: Any, asked: Any) -> None:
+        over.wait(30)
+
+    async def run() -> str:
+        server.say(waits)
+        task = asyncio.create_task(llm.achat("Hi"))
+        while not server.asked:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return (await llm.achat("Hi")).text
+
+    assert asyncio.run(run()) == "ok"
+    over.set()
