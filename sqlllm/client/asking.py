@@ -140,7 +140,7 @@ def parsed(model: str, shape: Shape[T], reply: Reply[Any], attempt: int = 1) -> 
         which = "the answer is not" if attempt == 1 else f"no answer of {attempt} is"
         raise AnswerError(
             f"{model}: {which} a valid {shape.name}: {error}",
-            cure="Say in the prompt what is wanted, or ask another model.",
+            cure="Describe in the prompt what is wanted, or ask another model.",
             kind="invalid",
             reply=reply,
         ) from None
@@ -149,7 +149,7 @@ def parsed(model: str, shape: Shape[T], reply: Reply[Any], attempt: int = 1) -> 
 def answer(ask: Ask, stream: bool) -> Steps[Reply[Any]]:
     """One answer, without what the model turns out not to take."""
     while True:
-        body, by_json = _body(ask, stream)  # JSON that names tools is no answer to show: it is read whole
+        body, by_json = _body(ask, stream)  # JSON that names tools is not shown: it is read whole
         try:
             found = yield from (_streamed if stream and not by_json else _whole)(ask, body)
         except ProviderError as error:
@@ -190,7 +190,7 @@ def _body(ask: Ask, stream: bool) -> tuple[dict[str, Any], bool]:
 
 
 def told(message: Mapping[str, Any], words: str) -> dict[str, Any]:
-    """A message with more said at its end."""
+    """A message with more words at its end."""
     content = message["content"]
     if isinstance(content, list):
         return {**message, "content": [*content, {"type": "text", "text": words}]}
@@ -198,7 +198,7 @@ def told(message: Mapping[str, Any], words: str) -> dict[str, Any]:
 
 
 def _refused(error: ProviderError, body: Mapping[str, Any]) -> str:
-    """The feature that a provider refuses a request for, which can be done without; empty if there is none."""
+    """The feature that a provider refuses a request for, which the request can do without; empty: no feature."""
     if error.status not in (400, 404, 405, 415, 422, 500, 501):
         return ""
     words = error.message.lower()

@@ -101,7 +101,7 @@ class Chat(Runnable):
         return reply.text
 
     def clear(self) -> None:
-        """Forget what was said."""
+        """Forget the conversation."""
         self.memory, self._started = [], False
 
     def __repr__(self) -> str:
@@ -131,7 +131,7 @@ class Chat(Runnable):
 
 
 def _users(question: Any) -> Any:
-    """A message alone is the user's, unless it says whose it is."""
+    """A message alone is the user's, unless it has a role."""
     named = isinstance(question, tuple) or (isinstance(question, Mapping) and "role" in question)
     return question if named or hasattr(question, "role") else ("user", question)
 

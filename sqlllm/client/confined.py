@@ -69,7 +69,7 @@ def run(
 
 
 def _talk(child: subprocess.Popen[bytes], task: bytes, timeout: float) -> tuple[bytes, bool]:
-    """What the process writes, and whether its time was up. Its time begins when it says that it is ready."""
+    """What the process writes, and whether its time was up. Its time begins when it reports that it is ready."""
     assert child.stdin
     assert child.stdout
     try:

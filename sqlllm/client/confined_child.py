@@ -110,7 +110,7 @@ def main() -> None:
             importlib.import_module(module)
         program = compile(task["code"], f"<{task['name']}>", "exec")
         confine(task["memory"], task["seconds"])
-    except BaseException as error:  # noqa: BLE001 (it is told)
+    except BaseException as error:  # noqa: BLE001 (it is reported)
         out.write(json.dumps({"error": f"it cannot be run: {type(error).__name__}: {error}"}).encode())
         return
     out.write(b"\n")  # ready
@@ -120,7 +120,7 @@ def main() -> None:
         exec(program, names)  # noqa: S102 (which is what this process is for)
         value = names[task["name"]](*map(revived, task["args"]), **revived(task["kwargs"]))
         told = json.dumps({"value": value}, default=plain)
-    except BaseException as error:  # noqa: BLE001 (it is told, whatever the code raises)
+    except BaseException as error:  # noqa: BLE001 (it is reported, whatever the code raises)
         told = json.dumps({"error": f"{type(error).__name__}: {error}"[:1000]})
     out.write(told.encode())
     out.flush()

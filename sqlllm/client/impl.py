@@ -59,7 +59,7 @@ class Code:
         except ValueError as error:
             raise AnswerError(
                 f"the code of {self.name} returned what is not a valid {self.shape.name}: {error}",
-                cure="Say in the docstring what to return, call clear_impl_cache(), and call it again.",
+                cure="Describe the result in the docstring, call clear_impl_cache(), and call it again.",
             ) from None
 
 
@@ -182,7 +182,7 @@ def _asked(llm: LLM, function: Callable[..., Any], instruction: str, schema: str
             messages = [*reply.messages, {"role": "user", "content": f"{problem}. Write the whole function again."}]
     raise AnswerError(
         f"{llm.model} wrote no code for {name} in {_TRIES} answers: {problem}",
-        cure="Say more in the docstring, or ask another model.",
+        cure="Write more in the docstring, or ask another model.",
         reply=reply,
     )
 
@@ -193,7 +193,7 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 def _checked(text: str, name: str) -> tuple[str, tuple[str, ...]]:
-    """The code in an answer, and the modules that it imports. Raises: ValueError that says what is wrong."""
+    """The code in an answer, and the modules that it imports. Raises: ValueError with what is wrong."""
     blocks = _FENCE.findall(text)
     code = textwrap.dedent(max(blocks, key=len) if blocks else text)
     try:

@@ -213,7 +213,7 @@ class LLM:
     # Sounds and images
 
     def transcribe(self, sound: Any, **params: Any) -> Transcript:
-        """What is said in a sound: a path, bytes or a `Sound`."""
+        """The words in a sound: a path, bytes or a `Sound`."""
         return self._run(routes.transcribe(self.endpoint, self.model, Sound.of(sound), self._policy, params))
 
     async def atranscribe(self, sound: Any, **params: Any) -> Transcript:
@@ -247,7 +247,7 @@ class LLM:
         return await self._arun(routes.models(self.endpoint, self._policy))
 
     def meta(self) -> dict[str, Any]:
-        """What the gateway or the provider says of the model."""
+        """What the gateway or the provider knows of the model."""
         return self._run(routes.meta(self.endpoint, self.model, self._policy))
 
     async def ameta(self) -> dict[str, Any]:

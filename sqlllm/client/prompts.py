@@ -68,7 +68,7 @@ class Prompt(Generic[P, R]):
         return self if instance is None else self._with(_instance=instance)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Ask the model: the answer as the function's return type says."""
+        """Ask the model: the answer has the function's return type."""
         answer: R = self.run(*args, **kwargs)
         return answer
 
@@ -108,7 +108,7 @@ class Prompt(Generic[P, R]):
         return self._with(_params={**self._params, **(options or {}), **more})
 
     def with_return_type(self, returns: Any) -> Self:
-        """Make an answer of that type, whatever the annotation says."""
+        """Make an answer of that type, in place of the annotation."""
         return self._with(_returns=returns)
 
     def with_extractor(self, extractor: Callable[[str], Any]) -> Self:

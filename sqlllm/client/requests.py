@@ -28,7 +28,7 @@ class Policy:
 
 
 def dumps(value: Any) -> bytes:
-    """JSON with real characters. Raises: OptionError for a value that is none."""
+    """JSON with real characters. Raises: OptionError for a value that JSON does not have."""
     import orjson
 
     try:
@@ -46,7 +46,7 @@ def _plain(value: Any) -> Any:
 
 
 def loads(body: bytes) -> Any:
-    """The JSON of a body; None if it is none."""
+    """The JSON of a body; None if the body is not JSON."""
     import orjson
 
     try:
@@ -113,7 +113,7 @@ def well_formed(endpoint: Endpoint) -> Iterator[None]:
 
 
 def not_json(response: Response, endpoint: Endpoint) -> ProviderError:
-    """A response of status 200 that is no JSON object, such as the page of a proxy."""
+    """A response of status 200 whose body is not a JSON object, such as the page of a proxy."""
     return ProviderError(
         f"{endpoint.base} gave no JSON: {endpoint.mask(_words(response)) or 'nothing'}",
         cure="Check that base_url is the address of an API, as in https://.../v1.",
@@ -122,7 +122,7 @@ def not_json(response: Response, endpoint: Endpoint) -> ProviderError:
 
 
 def raise_for(response: Response | Failure, endpoint: Endpoint, policy: Policy) -> NoReturn:
-    """The error of a response that is none of status 200, or of none at all."""
+    """The error of a response whose status is not 200, or of a request without a response."""
     if isinstance(response, Failure):
         raise ProviderError(
             f"{endpoint.base}: {response.reason}" + (f" ({policy.timeout:g} s)" if response.timed_out else ""),
@@ -142,7 +142,7 @@ def raise_for(response: Response | Failure, endpoint: Endpoint, policy: Policy) 
 
 
 def _words(response: Response) -> str:
-    """What a provider says in the body of an error, whatever its shape."""
+    """The provider's words in the body of an error, whatever its shape."""
     body = loads(response.body)
     if isinstance(body, dict):
         for value in (body.get("error"), body.get("message"), body.get("detail"), body.get("msg"), body):

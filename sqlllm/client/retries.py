@@ -13,7 +13,7 @@ _SECONDS = re.compile(r"\d+(\.\d+)?")
 
 
 def retry_after(value: str | None, now: float | None = None) -> float | None:
-    """The seconds that a `Retry-After` header asks for: a number or a date; None if it says nothing of use."""
+    """The seconds that a `Retry-After` header asks for: a number or a date; None if the header has neither."""
     text = (value or "").strip()
     if _SECONDS.fullmatch(text):
         return float(text)
@@ -21,7 +21,7 @@ def retry_after(value: str | None, now: float | None = None) -> float | None:
         seconds = parsedate_to_datetime(text).timestamp() - (time.time() if now is None else now)
     except (ValueError, OverflowError):
         return None
-    return seconds if seconds > 0 else None  # a date that is over says nothing
+    return seconds if seconds > 0 else None  # a date in the past has no use
 
 
 def back_off(attempt: int) -> float:

@@ -28,7 +28,7 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Transcript:
-    """What is said in a sound; `str(transcript)` is the text. Times are in seconds."""
+    """The words in a sound; `str(transcript)` is the text. Times are in seconds."""
 
     text: str
     language: str = ""
@@ -88,7 +88,7 @@ def tokenize(
 def transcribe(
     endpoint: Endpoint, model: str, sound: Sound, policy: Policy, params: Mapping[str, Any]
 ) -> Steps[Transcript]:
-    """What is said in a sound."""
+    """The words in a sound."""
     if sound.url:
         raise OptionError("a sound to transcribe is a file or bytes", cure=f"Fetch {sound.url} first.")
     fields = {"model": model, "response_format": "verbose_json", **params}

@@ -57,7 +57,7 @@ class Tool:
         return {"type": "function", "function": described}
 
     def bind(self, arguments: str) -> Callable[[], Any]:
-        """The call with arguments as a model wrote them. Raises: ValueError that says what is wrong with them."""
+        """The call with arguments as a model wrote them. Raises: ValueError with what is wrong."""
         from pydantic import ValidationError
 
         try:

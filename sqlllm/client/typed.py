@@ -65,12 +65,12 @@ class Shape(Generic[T]):
 
     @property
     def instructions(self) -> str:
-        """What a model is told that cannot be held to a schema."""
+        """The words for a model that cannot be held to a schema."""
         schema = json.dumps(self.schema, ensure_ascii=False)
         return f"Answer with JSON alone, which follows this JSON schema:\n{schema}"
 
     def parse(self, text: str) -> T:
-        """The value in an answer. Raises: ValueError that says what is wrong, in a model's words."""
+        """The value in an answer. Raises: ValueError with what is wrong, in words for the model."""
         from pydantic import ValidationError
 
         problem = "the answer holds no JSON"
@@ -83,7 +83,7 @@ class Shape(Generic[T]):
         raise ValueError(problem)
 
     def take(self, data: Any) -> T:
-        """The value in plain data. Raises: ValueError that says what is wrong."""
+        """The value in plain data. Raises: ValueError with what is wrong."""
         from pydantic import ValidationError
 
         try:

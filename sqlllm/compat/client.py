@@ -281,7 +281,7 @@ class SimpleByzerLLM:
             for call, function in zip(reply.tool_calls, Tools(tools).bound(reply.tool_calls), strict=True):
                 try:
                     values.append(function())
-                except Exception as error:  # noqa: BLE001 (it is the tool's own, and told)
+                except Exception as error:  # noqa: BLE001 (it is the tool's own, and reported)
                     failed = outcome(call, error).text
         told = {**meta(reply, time.monotonic() - start), "reason": failed}
         return LLMFunctionCallResponse(LLMResponse(reply.text, messages[-1]["content"], told), values, told)

@@ -22,7 +22,7 @@ _RENAMED = {"max_length": "max_tokens", "max_new_tokens": "max_tokens", "stoppin
 
 
 def known(name: str) -> LLM:
-    """The model of that name: what auto-coder's files say, else behind the gateway."""
+    """The model of that name: that of auto-coder's files, else behind the gateway."""
     for entry in _entries():
         if entry.get("name") == name:
             key = entry.get("api_key") or _key(str(entry.get("api_key_path") or name))

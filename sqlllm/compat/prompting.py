@@ -100,7 +100,7 @@ def _media(value: Any) -> Any:
 
 
 def transcribed(llm: LLM, sound: Sound) -> str:
-    """What is said in a sound, as JSON with the times of sentences and words."""
+    """The words in a sound, as JSON with the times of sentences and words."""
     told = llm.transcribe(sound, timestamp_granularities=["word", "segment"])
     return json.dumps(told.raw, ensure_ascii=False)
 

@@ -191,7 +191,7 @@ def test_a_stream_that_breaks_off_is_incomplete_and_keeps_its_text(server: Serve
         ([delta(content="a"), "{not json"], "is not JSON"),
     ],
 )
-def test_an_error_within_a_stream_is_told(server: Server, llm: LLM, chunks: list[Any], said: str) -> None:
+def test_an_error_within_a_stream_is_raised(server: Server, llm: LLM, chunks: list[Any], said: str) -> None:
     server.say(events(chunks))
     with pytest.raises(AnswerError, match=said) as caught:
         _ = llm.stream("Hi").reply
@@ -389,7 +389,7 @@ def test_a_wait_beyond_the_timeout_is_raised_at_once_with_its_seconds(server: Se
     assert llm.chat("Hi").text == "ok"
 
 
-def test_nobody_there_is_said_so() -> None:
+def test_an_address_without_a_server_is_an_error() -> None:
     with pytest.raises(ProviderError, match="no connection"):
         LLM("m", "http://127.0.0.1:9", retries=0).chat("Hi")
 
@@ -415,7 +415,7 @@ def test_the_key_is_nowhere(server: Server, llm: LLM, caplog: pytest.LogCaptureF
     assert server.asked[-1].headers["api-key"] == KEY
 
 
-def test_a_pickled_client_finds_its_key_there_or_says_so(
+def test_a_pickled_client_finds_its_key_there_or_fails(
     server: Server, llm: LLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again = pickle.loads(pickle.dumps(llm))
@@ -534,7 +534,7 @@ def test_two_servers_share_a_process() -> None:
 
 
 @pytest.mark.parametrize(("slip", "meant"), [("timout", "timeout"), ("max_round", "max_rounds"), ("return", "returns")])
-def test_a_slip_in_an_option_is_told_and_fields_of_the_request_go_through(
+def test_a_slip_in_an_option_is_an_error_and_fields_of_the_request_go_through(
     server: Server, llm: LLM, slip: str, meant: str
 ) -> None:
     with pytest.raises(OptionError, match=f"unknown option {slip}") as caught:

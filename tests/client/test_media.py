@@ -58,7 +58,7 @@ def test_sources(tmp_path: Path) -> None:
         ("data:image/png", "data:"),
     ],
 )
-def test_what_is_no_image_is_refused_before_anything_is_sent(source: Any, said: str, server: Server, llm: LLM) -> None:
+def test_an_invalid_image_is_refused_before_anything_is_sent(source: Any, said: str, server: Server, llm: LLM) -> None:
     with pytest.raises(OptionError, match=said):
         llm.chat("What?", images=[source])
     assert not server.asked

@@ -103,12 +103,12 @@ def test_parts_may_be_mixed_and_detail_and_unknown_parts_are_kept() -> None:
         ([("user", [{"picture": "x"}])], "the keys picture"),
     ],
 )
-def test_what_is_no_message_is_refused(written: Any, said: str) -> None:
+def test_an_invalid_message_is_refused(written: Any, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         Messages(written).to_list()
 
 
-def test_json_of_parts_is_told_from_other_json() -> None:
+def test_json_of_parts_differs_from_other_json() -> None:
     assert decoded('[{"image": "x", "text": "y"}]') == [{"image": "x", "text": "y"}]
     assert decoded('{"type": "text", "text": "y"}') == [{"type": "text", "text": "y"}]
     for plain in ("[1, 2]", '{"name": "x"}', "[not json", "text", "[]"):

@@ -78,7 +78,7 @@ def test_methods_bodies_and_both_renderers(server: Server, llm: LLM) -> None:
         teller.tell()
 
 
-def test_a_prompt_without_a_model_says_so_and_bad_bodies_are_refused(llm: LLM) -> None:
+def test_a_prompt_without_a_model_is_an_error_and_bad_bodies_are_refused(llm: LLM) -> None:
     with pytest.raises(OptionError, match="the prompt story has no model"):
         story("cats")
 

@@ -151,7 +151,7 @@ def test_tools_are_called_side_by_side_and_their_values_go_back(server: Server, 
         assert reply.messages[-1] == {"role": "assistant", "content": "done"}
 
 
-def test_wrong_calls_are_told_to_the_model_and_their_siblings_run(server: Server, llm: LLM) -> None:
+def test_wrong_calls_are_errors_to_the_model_and_their_siblings_run(server: Server, llm: LLM) -> None:
     def count(n: int = 7) -> int:
         """Count."""
         return n

@@ -143,7 +143,7 @@ def test_an_invalid_answer_is_asked_for_again_with_what_is_wrong(server: Server,
     assert (caught.value.kind, caught.value.reply.usage.calls) == ("invalid", 3)
 
 
-def test_a_provider_without_schemas_is_told_in_words(server: Server, llm: LLM) -> None:
+def test_a_provider_without_schemas_gets_words(server: Server, llm: LLM) -> None:
     server.say(
         sends(400, {"error": {"message": "response_format json_schema is not supported"}}), '{"title":"t","body":"b"}'
     )
