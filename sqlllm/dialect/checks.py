@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 import sqlglot
-from sqlglot import parser
+from sqlglot import exp, parser
 from sqlglot.errors import ErrorLevel, ParseError, TokenError
 
 from ..errors import PackageError, nearest
@@ -59,8 +59,15 @@ def _read(sql: str) -> Exception | None:
     except _STUMBLES:
         return None
     except (ParseError, TokenError, RecursionError) as error:
-        return None if "nsupported" in str(error) else error.with_traceback(None)
+        return None if _is_ours(str(error)) else error.with_traceback(None)
     return None
+
+
+def _is_ours(message: str) -> bool:
+    """Whether an error is none of Spark's, or one about the arguments of a function, which is found by its number."""
+    missing = re.search(r"missing for <class '[\w.]+\.(\w+)'>", message)
+    kind = getattr(exp, missing[1], None) if missing else None
+    return "nsupported" in message or (isinstance(kind, type) and issubclass(kind, exp.Func))
 
 
 def forget() -> None:

@@ -224,7 +224,7 @@ def _touch(before: Token, token: Token) -> bool:
 
 def _options(statement: Statement) -> list[Option]:
     options = getattr(statement, "options", Options())
-    return list(options.values())
+    return [*options.repeated, *options.values()]
 
 
 def _ends_name(text: str, token: Token) -> bool:

@@ -26,6 +26,7 @@ _ABSENT = {
     "fs": ("a format is named", "Write the format of the files: csv, json, parquet ... `!fs -ls` lists them."),
     "sas": ("Spark does not read it", "Read it in a --%python cell: pandas.read_sas gives a table."),
     "unstructured": ("a format is named", "Write load binaryFile, or load text."),
+    "doris": (_CONNECTOR, _jar("org.apache.doris:spark-doris-connector-spark-3.5:VERSION", "doris")),
     "es": (_CONNECTOR, _jar("org.elasticsearch:elasticsearch-spark-30_2.13:VERSION", "org.elasticsearch.spark.sql")),
     "hbase": (_CONNECTOR, "Export the table to Parquet or CSV, and load that; or read it through Phoenix: load jdbc."),
     "kudu": (_CONNECTOR, _jar("org.apache.kudu:kudu-spark3_2.13:VERSION", "kudu")),

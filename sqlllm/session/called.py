@@ -63,8 +63,10 @@ class Functions:
                 if call.arguments is not None and not call.named and not builtin.takes(call.arguments):
                     yield _wrong(name, builtin.wanted, call.arguments, builtin.call, place)
             else:
-                known = f"Models: {', '.join(sorted(self._made.values()))}." if self._made else ""
-                yield no_function(call.name.content, self._made.values(), known).at(place)
+                known = f"The script makes {', '.join(sorted(self._made.values()))}." if self._made else ""
+                error = no_function(call.name.content, self._made.values(), known).at(place)
+                error.cure = error.cure or "Deploy the model, or register the function, in a statement before."
+                yield error
 
 
 def no_function(name: str, own: Iterable[str], known: str = "") -> TableError:

@@ -38,7 +38,7 @@ _OF: dict[str, tuple[str, str]] = {
         " timestampNTZFormat timeZone",
     ),
     "excel": (
-        "comment dataAddress header sheet skipFirstNLines useHeader"
+        "comment dataAddress header sheet skipFirstNLines useHeader "
         # Of Byzer-SQL's reader: types are always inferred, empty cells are NULL, a file is read in one go.
         "addColorColumns excerptSize inferSchema maxRowsInMemory timestampFormat treatEmptyValuesAsNulls"
         " usePlainNumberFormat",

@@ -36,7 +36,7 @@ from sqlllm.settings import Settings
 from . import commands, foreseen, include, known_options, llm, registry
 from .called import Functions
 from .commands import absent
-from .variables import check_key, is_conf
+from .variables import check_key, is_conf, unknown_conf
 
 if TYPE_CHECKING:
     from sqlllm.dialect import Script, Variables
@@ -124,6 +124,8 @@ class Rehearsal:
             self._sure = False
             return
         self._maybe.discard(key)
+        if (is_conf(key, options) or kind == "conf") and (doubt := unknown_conf(key)):
+            self._note(doubt.at(statement.key.place), False)
         if kind not in _LATER:
             if key in Settings.key_names() and _OPEN in statement.value.resolve(self):
                 return
@@ -245,7 +247,8 @@ class Rehearsal:
         self._write(run.path.resolve(self))
         name, options = run.module.resolve(self), run.options.resolve(self)
         later = {key for key, text in options.items() if _OPEN in key + text}
-        self._make(options.get("udfName", ""))
+        if options.get("action") == "infer":
+            self._make(options.get("udfName", ""))
         if name.lower() == "llm" and later <= llm.FREE:
             with self._noting(run):
                 action = llm.check(run, {key: "later" if key in later else text for key, text in options.items()})

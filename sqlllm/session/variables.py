@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from sqlllm.dialect import SqlText, Text
+from sqlllm.dialect import SqlText, Text, builtins
 from sqlllm.dialect.statements import Set
 from sqlllm.errors import ForbiddenError, OptionError, TableError, suggest
 from sqlllm.settings import Settings
@@ -59,11 +60,20 @@ def check_key(session: Session, set_: Set, key: str) -> None:
         raise OptionError(f"Spark has started without this {key}", cure=f"Start with --set {key}=...")
 
 
+def unknown_conf(key: str) -> OptionError | None:
+    """What to say of a key that is nearly one of Spark's settings; Spark itself takes any, and ignores it."""
+    known = builtins.settings()
+    near = get_close_matches(key, known, n=1, cutoff=0.93) if key.startswith("spark.sql.") and key not in known else []
+    return OptionError(f"Spark has no setting {key}", cure=f"Did you mean {near[0]}?") if near else None
+
+
 def _text(session: Session, set_: Set, key: str, options: dict[str, str]) -> None:
     _assign(session, key, set_.value, options)
 
 
 def _conf(session: Session, set_: Set, key: str, _options: dict[str, str]) -> None:
+    if doubt := unknown_conf(key):
+        session.observer.warned(f"{doubt.message}. {doubt.cure}")
     try:
         with queries.errors_at(set_.key.place):
             session.spark.conf.set(key, set_.value.resolve(session.variables))

@@ -50,6 +50,8 @@ CASES = [
     ('load csv.`t` where header="tr|', "true", "false"),
     ('load csv.`t` where header="true" and |', "inferSchema", "header"),
     ("load csv.`t` |", "as", "and"),
+    ("load kafka.`t` where subs|", "subscribePattern", "header"),
+    ("load xml.`t` where row|", "rowTag", "header"),
     ("save over|", "overwrite", "people"),
     ("save overwrite |", "people", "csv"),
     ("save overwrite people as par|", "parquet", "csv"),

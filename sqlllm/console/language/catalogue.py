@@ -14,7 +14,7 @@ from sqlllm.dialect import builtins, statements
 from sqlllm.dialect.parser import SAVE_MODES, STATEMENTS
 from sqlllm.dialect.tokens import CELL_KINDS
 from sqlllm.dialect.variables import SCOPES, VISIBILITIES
-from sqlllm.session import registry
+from sqlllm.session import known_options, registry
 from sqlllm.session.called import signature
 from sqlllm.session.commands.absent import ABSENT
 from sqlllm.session.formats import FORMATS
@@ -135,20 +135,25 @@ def _of_module(name: str) -> Words:
 
 @cache
 def _of_format(name: str, write: bool) -> Words:
-    """The keywords of Spark's own reader and writer, read from PySpark's source: importing it takes a second."""
+    """The options of a format, with their types where PySpark's source has them: importing it takes a second."""
     found = dict.fromkeys(re.findall(r"`(\w+)(?:=[^`]*)?`", _option_part(formats("load").get(name, ""))), "")
+    for key, kind in _keywords(name, write):
+        found[key] = "true or false" if "bool" in kind else "a number" if "int" in kind or "float" in kind else "a text"
+    for key in known_options.known(name, writing=write) or ():
+        found.setdefault(key, "")
+    return found
+
+
+def _keywords(name: str, write: bool) -> list[tuple[str, str]]:
+    """The keywords of the method of PySpark's reader or writer that is called `name`, each with its type."""
     spec = find_spec("pyspark")
     if spec is None or not spec.submodule_search_locations:
-        return found
+        return []
     source = Path(spec.submodule_search_locations[0], "sql", "readwriter.py").read_text(encoding="utf-8")
     reader, _, writer = source.partition("class DataFrameWriter(")
     method = re.search(rf"    def {re.escape(name)}\(\n(.*?)\n    \) ->", writer if write else reader, re.S)
-    for key, kind in re.findall(r"^ {8}(\w+): Optional\[(.+?)\] = None,$", method[1] if method else "", re.M):
-        if key not in ("schema", "mode", "partitionBy"):
-            found[key] = (
-                "true or false" if "bool" in kind else "a number" if "int" in kind or "float" in kind else "a text"
-            )
-    return found
+    found = re.findall(r"^ {8}(\w+): Optional\[(.+?)\] = None,$", method[1] if method else "", re.M)
+    return [(key, kind) for key, kind in found if key not in ("schema", "mode", "partitionBy")]
 
 
 def _option_part(text: str) -> str:

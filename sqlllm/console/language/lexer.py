@@ -12,6 +12,7 @@ from sqlllm.dialect.clauses import CLAUSE_WORDS
 from sqlllm.dialect.parser import SAVE_MODES, STATEMENTS
 from sqlllm.dialect.tokens import Kind, Token, Tokenizer, header_lines
 from sqlllm.places import Source
+from sqlllm.udfs.ai import FUNCTIONS as AI_FUNCTIONS
 from sqlllm.udfs.functions import FUNCTIONS
 
 from .catalogue import SQL_WORDS
@@ -65,7 +66,7 @@ def _word(word: str, before: str, following: str) -> _TokenType:
     if word.isdigit():
         return Number
     if following == "(":
-        return Name.Builtin if low in FUNCTIONS else Name.Function
+        return Name.Builtin if low in FUNCTIONS or low in AI_FUNCTIONS else Name.Function
     if following == "=" and low not in _WORDS:
         return Name.Attribute
     return Keyword if low in _WORDS and before != "." else Name

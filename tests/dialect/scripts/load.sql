@@ -1,3 +1,4 @@
+load csv.`a` where and sep="," and header="true" and sep=";" as t;
 load csv.`/tmp/a b.csv` where header="true" and sep='\t' as t;
 LOAD Json.people AS people;
 load jsonStr.`rows` options multiLine = """true""" as t;
