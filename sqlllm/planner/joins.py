@@ -24,7 +24,10 @@ def lift(select: exp.Select, models: Collection[str]) -> None:
         cheap = [part for part in parts if not calls(part, models)]
         if any(isinstance(part, exp.EQ) for part in cheap):
             join.set("on", exp.and_(*cheap))
-            select.where(*(part for part in parts if calls(part, models)), copy=False)
+            where = select.args.get("where")
+            # First, as ON comes before WHERE: what it drops is not asked by the conditions there.
+            lifted = [*(part for part in parts if calls(part, models)), *([where.this] if where else [])]
+            select.set("where", exp.Where(this=exp.and_(*lifted)))
 
 
 def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) -> list[exp.CTE]:

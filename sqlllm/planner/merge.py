@@ -108,6 +108,9 @@ class _Merge:
         names = [item.name.lower() for item in self._items if not item.is_star]
         if len(names) != len(set(names)) or (self._star and not self._alone):
             raise NotUnderstood
+        several = inner.args.get("joins") or inner.args.get("laterals")
+        if several and any(isinstance(item.value, exp.Column) for item in self._items if item.is_star):
+            raise NotUnderstood  # the star of one source does not show what the others would
         self._meaning = {item.name.lower(): item.value for item in self._items if not item.is_star and item.name}
         self._sizes = {name: size(value) for name, value in self._meaning.items()}
 
