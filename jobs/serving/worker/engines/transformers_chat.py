@@ -243,9 +243,9 @@ def load(
             missing = sorted(loading["missing_keys"])
             raise ModelError(f"{folder} lacks the weights {missing[0]} and {len(missing) - 1} more")
         if adapter is not None:
-            from peft import PeftModel
+            from ....conversion import adapters
 
-            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+            model = adapters.merged(model, adapter)
         model = wrap((model if bits else model.to(device)).eval())
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, MemoryError, SafetensorError) as error:
         words = " ".join(str(error).strip().partition("\n\n")[0].split())

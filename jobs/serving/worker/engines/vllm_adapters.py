@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -58,7 +59,9 @@ async def load(engine: Any, adapters: Mapping[str, str]) -> None:
         try:
             await engine.resolve_lora(adapter)
         except ValueError as error:
-            raise ModelError(f"adapter {name} does not load: {error}") from error
+            raise ModelError(
+                f"adapter {name} does not load: {error}", cure='Merge it (action="merge"), and deploy the result.'
+            ) from error
 
 
 def chosen(request: dict[str, Any], adapters: Mapping[str, str]) -> dict[str, Any]:
@@ -72,4 +75,13 @@ def chosen(request: dict[str, Any], adapters: Mapping[str, str]) -> dict[str, An
     if name not in adapters:
         known = ", ".join(adapters) or f"none; backend.{OPTION} names some"
         raise RequestError(f"there is no adapter {name}; known: {known}", param=FIELD)
-    return {**request, "model": name}
+    stops = _stops(adapters[name])
+    return {**request, "model": name} | ({"stop_token_ids": stops} if stops and "stop_token_ids" not in request else {})
+
+
+@cache
+def _stops(folder: str) -> list[int]:
+    """What the adapter's answers end with, which its base may not know."""
+    path = Path(folder, "generation_config.json")
+    told = orjson.loads(path.read_bytes()).get("eos_token_id") if path.is_file() else None
+    return told if isinstance(told, list) else [] if told is None else [told]
