@@ -20,6 +20,7 @@ from sqlllm.errors import ModelError
 from sqlllm.jobs.runs import RunRecord, noted
 from sqlllm.jobs.training.launch import Resources, launch
 
+from . import adapters
 from .spec import ConvertSpec
 
 if TYPE_CHECKING:
@@ -102,25 +103,11 @@ def load(spec: ConvertSpec) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         stored = model.dtype
         if spec.adapter:
             # Summed with all digits: a small adapter gets lost in 16 bits.
-            model = merged(model.to(dtype=torch.float32), spec.adapter)  # type: ignore[call-arg]
+            model = adapters.merged(model.to(dtype=torch.float32), spec.adapter)  # type: ignore[call-arg]
             home = spec.adapter if (spec.adapter / "tokenizer_config.json").is_file() else home
     tokenizer = AutoTokenizer.from_pretrained(home)
     wanted = stored if spec.dtype == "auto" else getattr(torch, spec.dtype)
     return model.to(dtype=wanted), tokenizer  # type: ignore[call-arg]
-
-
-def merged(model: PreTrainedModel, adapter: Path) -> PreTrainedModel:
-    """The model with the adapter's weights added to its own."""
-    from peft import PeftModel
-
-    try:
-        found: PreTrainedModel = PeftModel.from_pretrained(model, adapter).merge_and_unload()
-    except (RuntimeError, ValueError) as error:  # of another model: sizes or names differ
-        line = str(error).strip().splitlines()[-1].strip()
-        raise ModelError(
-            f"the adapter {adapter} does not fit the model: {line}", cure="Name the model that it was trained on."
-        ) from None
-    return found
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from sqlllm.errors import ModelError, OptionError
 from sqlllm.jobs.conversion import gguf_file
 from sqlllm.jobs.conversion.convert import beside, load, write
 from sqlllm.jobs.conversion.spec import _PLAIN, ALIASES, ConvertSpec
-from tests.tiny import make_tiny_model
+from tests.tiny import CORPUS, make_tiny_model
+from tests.training import families
 
 CASES = [json.loads(line) for line in (Path(__file__).with_name("options.jsonl")).read_text().splitlines()]
 PROMPTS = ["What is the capital of France?", "select review from reviews", "12345 + 678", "你好，世界 and naïve"]  # noqa: RUF001
@@ -252,27 +254,85 @@ def test_fewer_bits_in_a_gguf_file(quantization: str, far: float, model: Path, t
 
 
 @pytest.mark.slow
-def test_llama_cpp_says_what_transformers_says(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tiny", "qwen3", "gemma", "gemma2", "gemma3", "llama3", "pieces"])
+def test_llama_cpp_says_what_transformers_says(name: str, model: Path, tmp_path: Path) -> None:
     import httpx
     import xllamacpp
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    made = {"tiny": lambda: model, "llama3": lambda: slowed(model, tmp_path), "pieces": lambda: pieces(tmp_path)}
+    folder = made[name]() if name in made else families.make(name, tmp_path / name, dtype="float32", wide=0.4)
     params = xllamacpp.CommonParams()
-    params.model.path = str(convert(tmp_path / "model.gguf", modelNameOrPath=model, format="gguf"))
+    params.model.path = str(convert(tmp_path / "model.gguf", modelNameOrPath=folder, format="gguf"))
     params.n_ctx, params.cpuparams.n_threads, params.verbosity = 256, 1, 1
     params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
     server = xllamacpp.Server(params)
-    tokenizer, ours = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model)
+    tokenizer, ours = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    compared = 0
     for prompt in PROMPTS:
         inputs = tokenizer(prompt, return_tensors="pt")
         asked = {"content": prompt, "add_special": True, "parse_special": True}
         tokens = httpx.post(f"{server.listening_address}/tokenize", json=asked).json()["tokens"]
         assert tokens == inputs["input_ids"][0].tolist()
-        answer = ours.generate(**inputs, max_new_tokens=24, do_sample=False)[0, inputs["input_ids"].shape[1] :]
-        expected = tokenizer.decode(answer, skip_special_tokens=True)
-        said = server.handle_completions({"prompt": prompt, "max_tokens": 24, "temperature": 0.0})
-        assert said["choices"][0]["text"] == expected
+        told = ours.generate(
+            **inputs, max_new_tokens=24, do_sample=False, output_logits=True, return_dict_in_generate=True
+        )
+        answer, sure = told.sequences[0, inputs["input_ids"].shape[1] :], certain(told.logits)
+        sure = min(sure, len(answer) - int(answer[-1] == tokenizer.eos_token_id))  # llama.cpp leaves the end out
+        said = httpx.post(
+            f"{server.listening_address}/completion",
+            json={"prompt": tokens, "n_predict": 24, "temperature": 0.0, "return_tokens": True},
+        ).json()["tokens"]
+        assert said[:sure] == answer[:sure].tolist()
+        compared += sure
+    assert compared > 10
+
+
+def certain(logits: tuple[Any, ...]) -> int:
+    """How many tokens stand before one whose second choice is as near as rounding may bring it."""
+    for number, each in enumerate(logits):
+        first, second = each[0].topk(2).values.tolist()
+        if first - second < 2e-3 * max(1.0, abs(first)):
+            return number
+    return len(logits)
+
+
+def slowed(model: Path, home: Path) -> Path:
+    """A Llama whose positions are slowed down as those of 3.1 are."""
+    folder = shutil.copytree(model, home / "slowed")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = {
+        "rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def pieces(home: Path) -> Path:
+    """A Llama with SentencePiece's tokenizer, as Llama 2 and Mistral have."""
+    import sentencepiece
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM, LlamaTokenizer
+
+    (home / "pieces").mkdir()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(CORPUS), model_prefix=str(home / "pieces" / "tokenizer"), vocab_size=420,
+        byte_fallback=True, model_type="bpe", hard_vocab_limit=False, minloglevel=2, normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+    )  # fmt: skip
+    tokenizer = LlamaTokenizer.from_pretrained(home / "pieces")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=256, initializer_range=0.4,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        LlamaForCausalLM(config).save_pretrained(home / "folder")
+    tokenizer.save_pretrained(home / "folder")
+    return home / "folder"
 
 
 @pytest.mark.slow
