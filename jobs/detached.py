@@ -132,7 +132,10 @@ def resumable(run: RunRecord) -> RunRecord:
     if run.state == "succeeded":
         raise RunError(f"run {run.name} has succeeded: there is nothing to resume", cure=f"Its model is {run.model}.")
     Job.read(run)
-    return run.update(state="queued", reason="", resumed=run.resumed + 1, process=Process.current(), submission="")
+    return run.update(
+        among=("failed", "cancelled", "interrupted"), state="queued", reason="", resumed=run.resumed + 1,
+        process=Process.current(), submission="",
+    )  # fmt: skip
 
 
 def _submit(run: RunRecord, where: str, arguments: list[str]) -> RunRecord:

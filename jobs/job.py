@@ -16,16 +16,17 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sqlllm.errors import RunError
+from sqlllm.errors import OptionError, RunError
 from sqlllm.settings import RaySettings, Settings
 
 from . import training
 from .conversion import convert
 from .conversion.spec import ConvertSpec
+from .files import write_whole
 from .lineage import fingerprint, write_card
 from .processes import Process
 from .runs import RunRecord, noted
-from .training import Progress, Resources, checkpoints, pretrain
+from .training import Progress, Resources, checkpoints, pretrain, resumed
 from .training.pretrain_checkpoints import Checkpoints
 from .training.pretrain_spec import PretrainSpec
 from .training.tensorboard import events
@@ -93,7 +94,22 @@ class Job(BaseModel):
 
     def write(self, run: RunRecord) -> None:
         """Write it to the run's folder."""
-        (run.folder / _FILE).write_text(self.model_dump_json(indent=2))
+        write_whole(run.folder / _FILE, self.model_dump_json(indent=2))
+
+
+def changed(run: RunRecord, options: Mapping[str, str]) -> Job:
+    """The run's job with a resumption's own options; OptionError for one that it cannot take."""
+    job = Job.read(run)
+    if not options:
+        return job
+    if KINDS[run.kind].spec is not training.FinetuneSpec:
+        option = next(iter(options))
+        raise OptionError(
+            f"{option} cannot change when a run of the kind {run.kind} is resumed", cure="Delete it.", key=option
+        )
+    spec = training.FinetuneSpec.model_validate(job.spec, by_name=True, by_alias=False)
+    spec = resumed.changed(spec, options)
+    return job.model_copy(update={"spec": spec.model_dump(mode="json", exclude={"options"})})
 
 
 def last_checkpoint(run: RunRecord) -> Path | None:

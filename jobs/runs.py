@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -32,11 +32,19 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sqlllm.errors import OptionError, RunError, SetupError, SQLLLMError, suggest
 from sqlllm.places import SECRET_KEY
 
+from .files import locked, write_whole
 from .processes import Process
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 ACTIVE = ("queued", "running")
 STOPPED = "stopped by the user"
+_CURES = {
+    "queued": "Follow it, or cancel it first.",
+    "running": "Follow it, or cancel it first.",
+    "succeeded": "Its model is there: nothing is left to do.",
+    "cancelled": "Resume it, or run its statement again.",
+    "failed": "Resume it, or run its statement again.",
+}
 
 _LOG = logging.getLogger(__name__)
 _FILE = "run.json"
@@ -68,8 +76,9 @@ class RunRecord(BaseModel):
     base: str = Field("", description="the model it started from; empty means from scratch")
     rows: int = Field(0, description="rows of the training table")
     examples: int = Field(0, description="answers learned from; a dialogue row holds several")
-    truncated: int | None = Field(
-        None, description="examples cut at max_length, or left out as their question alone fills it; unknown for dpo"
+    truncated: int | None = Field(None, description="examples whose answer is cut at max_length; unknown for dpo")
+    dropped: int | None = Field(
+        None, description="examples left out because their question alone fills max_length; unknown for dpo"
     )
     steps: int = Field(0, description="optimizer steps done")
     total_steps: int = Field(0, description="optimizer steps planned")
@@ -137,12 +146,7 @@ class RunRecord(BaseModel):
             raise SetupError(f"no run in {folder}: {error.strerror}") from None
         except ValidationError as error:
             raise SetupError(f"{path} is no record of a run: {error.errors()[0]['msg']}") from None
-        if run.state not in ACTIVE:
-            return run
-        seen: dict[str, Any] = run._last_logged() if run.state == "running" else {}
-        if not run._lives(written):
-            seen |= {"state": "interrupted", "reason": "its process is gone: killed, or the machine stopped"}
-        return run.model_copy(update=seen)
+        return run._seen(written)
 
     @property
     def data(self) -> Path:
@@ -159,20 +163,45 @@ class RunRecord(BaseModel):
         """One JSON line per log: step, loss, learning_rate, tokens, tokens_per_second, seconds."""
         return self.folder / "metrics.jsonl"
 
-    def update(self, **fields: Any) -> Self:
-        """The record with `fields` changed, written to its folder."""
-        run = self.model_validate({**self.model_dump(), **fields})
-        run._write()
+    def update(self, *, among: Collection[State] = (), **fields: Any) -> Self:
+        """The record with `fields` changed, written to its folder: the one place where a run's state moves.
+
+        It is read, changed and written under a lock, so two processes never lose what the other one wrote.
+
+        Raises: RunError if `among` names the states that the run may be in, and it is in another one.
+        """
+        with locked(self.folder.resolve().parent / ".cache" / "locks" / f"{self.folder.name}.lock"):
+            stored = self._stored()
+            now = stored._seen(self._written())
+            if among and now.state not in among:
+                raise RunError(f"run {self.name} is {now.state}", cure=_CURES.get(now.state, "See its reason."))
+            run = self.model_validate({**stored.model_dump(), **fields})
+            run._write()
         return run
 
     def finish(self, state: State, **fields: Any) -> Self:
-        """The record in its last state, with the seconds it took."""
-        return self.update(state=state, seconds=(datetime.now(UTC) - self.started).total_seconds(), **fields)
+        """The record in its last state, with the seconds it took; RunError if the run is no longer under way."""
+        seconds = (datetime.now(UTC) - self.started).total_seconds()
+        return self.update(among=("queued", "running", "interrupted"), state=state, seconds=seconds, **fields)
 
     def end(self, state: State, reason: str) -> Self:
         """The record, finished so unless it has ended already in another way."""
-        run = self.read(self.folder)
-        return run.finish(state, reason=reason) if run.state in (*ACTIVE, "interrupted") else run
+        try:
+            return self.finish(state, reason=reason)
+        except RunError:
+            return self.read(self.folder)
+
+    def _stored(self) -> Self:
+        try:
+            return self.model_validate_json((self.folder / _FILE).read_bytes())
+        except (OSError, ValidationError):  # not there yet, or damaged: this process knows it
+            return self
+
+    def _written(self) -> float:
+        try:
+            return (self.folder / _FILE).stat().st_mtime
+        except OSError:
+            return time.time()
 
     @property
     def log(self) -> Path:
@@ -197,11 +226,20 @@ class RunRecord(BaseModel):
             ended.set()
             thread.join()
 
+    def _seen(self, written: float) -> Self:
+        """The record as it stands, of a file that was last touched at `written`."""
+        if self.state not in ACTIVE:
+            return self
+        seen: dict[str, Any] = self._last_logged() if self.state == "running" else {}
+        if not self._lives(written):
+            seen |= {"state": "interrupted", "reason": "its process is gone: killed, or the machine stopped"}
+        return self.model_copy(update=seen)
+
     def _lives(self, written: float) -> bool:
         if self.process is not None and self.process.here:
             return self.process.alive
-        # A queued run on another machine says nothing until its turn; a job that its cluster does not start never does.
-        waits = self.state == "queued" and self.process is not None
+        # A queued run on another machine, or of a cluster, says nothing until its turn, which may come late.
+        waits = self.state == "queued" and (self.process is not None or bool(self.submission))
         return waits or time.time() - written < _SILENCE
 
     def _last_logged(self) -> dict[str, Any]:
@@ -220,18 +258,16 @@ class RunRecord(BaseModel):
         return {}
 
     def _write(self) -> None:
-        beside = self.folder / f".{_FILE}.{os.getpid()}"
-        text = self.model_dump_json(indent=2)
+        path, text = self.folder / _FILE, self.model_dump_json(indent=2)
         try:
-            beside.write_text(text)
+            write_whole(path, text)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             # The disk is full: what the run has half made goes, so that the record can say so.
             for half_made in (self.folder / "work", self.data / "_temporary", *self.folder.glob("*/.*.part")):
                 shutil.rmtree(half_made, ignore_errors=True)
-            beside.write_text(text)
-        beside.replace(self.folder / _FILE)
+            write_whole(path, text)
 
 
 def why(error: BaseException) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from sqlllm.jobs.files import sync, write_whole
 
 _MARK = "sqlllm.json"
 
@@ -26,9 +27,8 @@ class Mark(NamedTuple):
 def mark(checkpoint: Path, where: Mark) -> None:
     """Declare a checkpoint whole."""
     flush(checkpoint)
-    beside = checkpoint / f".{_MARK}"
-    beside.write_text(json.dumps(where._asdict()))
-    beside.replace(checkpoint / _MARK)
+    write_whole(checkpoint / _MARK, json.dumps(where._asdict()))
+    sync(checkpoint.parent)
 
 
 def read_mark(checkpoint: Path) -> Mark:
@@ -45,11 +45,7 @@ def last(folder: Path) -> Path | None:
 def flush(folder: Path) -> None:
     """Have the disk take all of a folder: a power cut must not leave a name without its bytes."""
     for path in (*folder.rglob("*"), folder):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
 
 
 def drop(folder: Path, *, whole: bool = True) -> None:
@@ -69,3 +65,4 @@ def written_whole(folder: Path) -> Iterator[Path]:
     flush(beside)
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
+    sync(folder.parent)

@@ -184,7 +184,8 @@ _DISK_FULL = r"no space left|storagefull|disk quota|PytorchStreamWriter failed|i
 """In the words of Python, safetensors and torch."""
 _SMALLER = (
     "If memory ran out, halve per_device_train_batch_size and double gradient_accumulation_steps, "
-    "shorten max_length, or set gradient_checkpointing to true."
+    'shorten max_length, or set gradient_checkpointing to true. action="resume" takes all but max_length; '
+    'onOom="halve" halves by itself.'
 )
 _MORE_NODES = "Start a node, or ask for less with `!byzerllm setup`; then resume the run."
 _MORE_DISK = "Make room in the run's folder, or choose another localPathPrefix; then resume the run."

@@ -19,6 +19,28 @@ from . import checkpoints, ranks
 from .progress import Progress, memory, metrics_until
 
 
+class Pace(TrainerCallback):
+    """Has a resumed run take its own learning rate, where its checkpoint has the one before."""
+
+    def __init__(self, learning_rate: float) -> None:
+        self.learning_rate = learning_rate
+
+    @override
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        scheduler: Any = kwargs.get("lr_scheduler")
+        scheduler = getattr(scheduler, "scheduler", scheduler)  # Accelerate's holds PyTorch's
+        groups = getattr(kwargs.get("optimizer"), "param_groups", [])
+        known = getattr(scheduler, "base_lrs", None)
+        if not known or not groups or all(rate == self.learning_rate for rate in known):
+            return
+        for group, before in zip(groups, known, strict=True):
+            group["lr"] *= self.learning_rate / before
+            group["initial_lr"] = self.learning_rate
+        scheduler.base_lrs = [self.learning_rate] * len(known)
+
+
 class Metrics(TrainerCallback):
     """Appends each log to `path`, stops a run whose loss is no number, and declares checkpoints whole.
 

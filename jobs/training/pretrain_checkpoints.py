@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from sqlllm.jobs.files import sync, write_whole
+
 from .checkpoints import flush
 
 _LATEST = "latest"  # DeepSpeed's own name: its tools find the newest checkpoint by it
@@ -41,11 +43,18 @@ class Checkpoints:
         self.limit = limit
 
     def last(self) -> Path | None:
-        """The newest checkpoint; None if there is none yet."""
+        """The newest whole checkpoint; None if there is none yet.
+
+        A machine that stops may leave a pointer to a folder that is gone: the newest of the others is taken then.
+        """
         try:
-            return self.folder / (self.folder / _LATEST).read_text()
+            named = self.folder / (self.folder / _LATEST).read_text().strip()
         except FileNotFoundError:
-            return None
+            named = None
+        if named and named != self.folder and (named / _POSITION).is_file():
+            return named
+        there = [path.parent for path in self.folder.glob(f"*-*/{_POSITION}")]
+        return max(there, key=lambda path: Position.read(path).step, default=None)
 
     def take(self, written: Path) -> None:
         """Make the complete folder `written` the newest checkpoint, and remove those that it replaces."""
@@ -54,9 +63,8 @@ class Checkpoints:
         to = self.folder / written.name
         shutil.rmtree(to, ignore_errors=True)
         written.rename(to)
-        beside = self.folder / f".{_LATEST}"
-        beside.write_text(to.name)
-        beside.replace(self.folder / _LATEST)
+        sync(self.folder)
+        write_whole(self.folder / _LATEST, to.name)
         epochs = sorted(self.folder.glob("Epoch-*"), key=_number)
         extra = epochs[: -self.limit] if self.limit else []
         for old in (*self.folder.glob("Step-*"), *extra):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import TrainingError
 from sqlllm.jobs.conversion import zero
+from sqlllm.jobs.files import write_whole
 from sqlllm.jobs.runs import RunRecord
 
 from . import pretrain_blocks as blocks
@@ -61,7 +62,7 @@ def save(loop: Loop) -> None:
     with written_whole(folder / "final") as final:
         model.save_pretrained(final)
         loop.tokenizer.save_pretrained(final)
-    (folder / "train_results.json").write_text(json.dumps(loop.summary(), indent=2))
+    write_whole(folder / "train_results.json", json.dumps(loop.summary(), indent=2))
 
 
 def prepare(spec: PretrainSpec, run: RunRecord, *, first: bool) -> tuple[Path, PreTrainedTokenizerBase]:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
+from sqlllm.jobs.files import write_whole
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -99,9 +101,7 @@ def metrics_until(path: Path, step: int) -> None:
     if path.exists():
         whole = path.read_bytes()
         lines = whole[: whole.rfind(b"\n") + 1].splitlines(keepends=True)
-        beside = path.with_name(f".{path.name}")
-        beside.write_bytes(b"".join(line for line in lines if json.loads(line)["step"] <= step))
-        beside.replace(path)
+        write_whole(path, b"".join(line for line in lines if json.loads(line)["step"] <= step).decode())
 
 
 @contextmanager

@@ -123,11 +123,90 @@ def test_a_run_on_another_machine_lives_as_long_as_it_beats(tmp_path: Path) -> N
     assert RunRecord.read(run.folder).state == "interrupted"
 
 
-def test_a_job_that_its_cluster_does_not_start_is_not_queued_for_ever(tmp_path: Path) -> None:
+def test_a_job_that_waits_for_its_cluster_is_queued_however_long(tmp_path: Path) -> None:
     run = RunRecord.create(tmp_path, "mine", kind="sft").update(process=None, submission="mine-1")
+    os.utime(run.folder / "run.json", (0, 0))
     assert RunRecord.read(run.folder).state == "queued"
+    run.update(state="running")
     os.utime(run.folder / "run.json", (0, 0))
     assert RunRecord.read(run.folder).state == "interrupted"
+
+
+def test_two_changes_at_once_keep_both(tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft")
+    run.update(rows=5)
+    run.update(tokens=7)  # by a process that read the record before the other one wrote it
+    found = RunRecord.read(run.folder)
+    assert (found.rows, found.tokens) == (5, 7)
+
+
+def test_of_two_resumptions_one_starts(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from sqlllm.jobs import detached
+    from sqlllm.jobs.job import Job
+    from sqlllm.jobs.training import FinetuneSpec
+    from sqlllm.settings import Settings
+
+    run = RunRecord.create(tmp_path, "mine", kind="sft").finish("failed", reason="no memory")
+    Job.of(FinetuneSpec.from_options({}), Settings(home=tmp_path)).write(run)
+
+    def resume(_: int) -> str:
+        try:
+            return detached.resumable(run).state
+        except RunError as error:
+            return error.message
+
+    with ThreadPoolExecutor(8) as pool:
+        told = sorted(pool.map(resume, range(8)))
+    assert told == ["queued", *["run mine is queued"] * 7]
+    assert RunRecord.read(run.folder).resumed == 1
+
+
+def test_a_run_that_was_cancelled_does_not_succeed_later(tmp_path: Path) -> None:
+    run = RunRecord.create(tmp_path, "mine", kind="sft").update(state="running")
+    run.end("cancelled", "stopped by the user")
+    with pytest.raises(RunError, match="run mine is cancelled"):
+        run.finish("succeeded")
+    assert RunRecord.read(run.folder).state == "cancelled"
+
+
+def test_a_pointer_to_a_checkpoint_that_is_gone(tmp_path: Path) -> None:
+    from sqlllm.jobs.training.pretrain_checkpoints import Checkpoints, Position
+
+    checkpoints = Checkpoints(tmp_path / "model")
+    assert checkpoints.last() is None
+    for step, name in ((3, "Epoch-1"), (5, "Step-5")):
+        (tmp_path / name).mkdir()
+        Position(step=step).write(tmp_path / name)
+        checkpoints.take(tmp_path / name)
+    (tmp_path / "model" / "latest").write_text("Epoch-2")
+    assert checkpoints.last() == tmp_path / "model" / "Step-5"
+    (tmp_path / "model" / "latest").write_text("")
+    assert checkpoints.last() == tmp_path / "model" / "Step-5"
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlllm.jobs import files
+
+    files.write_whole(tmp_path / "a", "one")
+    synced: list[Path] = []
+    monkeypatch.setattr(files, "sync", synced.append)
+    files.write_whole(tmp_path / "a", "two")
+    assert synced == [tmp_path]
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        files.write_whole(tmp_path / "a", "three")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["two"]
+
+
+def test_a_cancelled_job_survives_pickling() -> None:
+    import pickle
+
+    from sqlllm.console.engine.jobs import Cancelled
+
+    error = pickle.loads(pickle.dumps(Cancelled("its time was over", status=408)))
+    assert (type(error), error.message, error.status) == (Cancelled, "its time was over", 408)
 
 
 def test_the_heart_beats_until_the_block_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from ..interrupts import lost, talks_to_the_jvm
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    from sqlllm.places import Place
     from sqlllm.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -36,9 +37,13 @@ _LINES = 1000  # that a job has printed, the last ones
 class Cancelled(RunError):
     """The job was cancelled, or its time was over."""
 
-    def __init__(self, message: str, *, status: int = 409) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, status: int = 409, cure: str = "", place: Place | None = None) -> None:
+        super().__init__(message, cure=cure, place=place)
         self.status = status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kind, fields, *_ = super().__reduce__()
+        return kind, (*fields, {"status": self.status})
 
 
 class _Told(Observer):

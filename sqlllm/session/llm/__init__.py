@@ -77,5 +77,7 @@ def check(run: Run, options: dict[str, str]) -> str:
     if action in _CHECKS:
         _CHECKS[action](run, options)
     else:
-        checks.check(options, ("action", *_KNOWN[action]))
+        # What a resumed run may change is known with its kind.
+        own = [key for key in options if action == "resume" and key.startswith(("sft.", "dpo.", "sfft."))]
+        checks.check(options, ("action", *_KNOWN[action], *own))
     return action

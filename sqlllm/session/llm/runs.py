@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from ..session import Session
 
 
+RESUME = ("action", "name", "udfName", "detached")
+
+
 def cancel(session: Session, run: Run, options: dict[str, str]) -> Result:
     """End the queued or running run `name`; its checkpoints stay."""
     record = _named(session, run, options, "cancel")
@@ -35,8 +38,12 @@ def resume(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Go on with the run `name` from its last checkpoint, in the background unless `detached="false"`."""
     record = _named(session, run, options, "resume")
     background = checks.flag(options, "detached", True)
+    changes = {key: text for key, text in options.items() if key not in RESUME}
+    again = job.changed(record, changes)
     try:
         record = detached.resumable(record)
+        again.write(record)
+        record = record.update(options={**record.options, **changes})
     except RunError as error:
         raise error.at(place_of_name(run)) from None
     if job.last_checkpoint(record) is None:
