@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,11 +75,20 @@ def measure(folder: Path, examples: Sequence[Example], *, generate: bool, max_to
     import torch
     from transformers import AutoModelForCausalLM
 
-    from . import tokens, worker
+    from sqlllm.jobs.conversion import adapters
+
+    from . import template, tokens, worker
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = worker.load_tokenizer(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype="auto" if device == "cuda" else torch.float32)
+    if any(message["role"] == "system" for example in examples for message in example.get("prompt", ())):
+        template.fold_system(tokenizer)
+    dtype: Any = "auto" if device == "cuda" else torch.float32
+    if (folder / "config.json").is_file():
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    else:
+        base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
+        model = adapters.merged(AutoModelForCausalLM.from_pretrained(base, dtype=dtype), folder)
     model = model.to(device).eval()
     context = getattr(model.config, "max_position_embeddings", math.inf)
     for example in examples:

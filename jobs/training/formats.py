@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,8 @@ class Table:
     format: str
     rows: int
     examples: int
+    shapes: tuple[tuple[int, Example], ...] = field(default=(), compare=False)
+    """One example of each shape that a chat template may treat otherwise, and the number of its row."""
 
 
 class WrongRow(ValueError):
@@ -73,6 +76,64 @@ def detect(
     )
 
 
+def choose(
+    columns: Sequence[str], known: Sequence[Format] = (), *, table: str = LEARNED, key: str = "inputTable"
+) -> Format:
+    """As `detect`, but OptionError if it is not clear what is to be learned: the cure has the choices."""
+    found = detect(columns, known, table=table, key=key)
+    possible = [one for one in known or FORMATS if set(one.columns) <= set(columns)]
+    left = [name for name in columns if name not in found.columns + found.optional]
+    if len(possible) == 1 and (found.name != "text" or not left):
+        return found
+    choices = [f"select {', '.join(one.columns)} ({one.name})" for one in possible]
+    if len(possible) == 1:
+        choices = [
+            f"select text (learns to write such texts, without {', '.join(left)})",
+            f"select text as instruction, cast({left[0]} as string) as output (learns to answer a text with {left[0]})",
+        ]
+    raise OptionError(
+        f"it is not clear what to learn from the columns {', '.join(columns)} of {table}",
+        cure=f"Choose: {'; or '.join(choices)}.",
+        key=key,
+    )
+
+
+def described(columns: Sequence[str], found: Format) -> str:
+    """What is taken for what, in one line: `reads instruction, input; learns output; leaves out id`."""
+    used = [name for name in columns if name in found.columns + found.optional]
+    learns = [name for name in used if name in _LEARNED]
+    reads = [name for name in used if name not in _LEARNED]
+    left = [name for name in columns if name not in used]
+    parts = [("reads", reads), ("learns", learns), ("leaves out", left)]
+    return "; ".join(f"{verb} {', '.join(names)}" for verb, names in parts if names)
+
+
+_LEARNED = frozenset({"output", "completion", "conversation", "messages", "text", "chosen", "rejected"})
+
+
+def has_system(data: Path) -> bool:
+    """Whether a row has a system message."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    for path in files(data):
+        with pq.ParquetFile(path) as file:
+            names = [name for name in ("system", "messages", "prompt") if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=names) if names else ():
+                for name, column in zip(names, batch.columns, strict=True):
+                    roles = column
+                    if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
+                        roles = pc.struct_field(pc.list_flatten(column), "role")
+                    if pa.types.is_string(roles.type) and (
+                        pc.any(pc.equal(roles, "system")).as_py()
+                        if roles is not column
+                        else name == "system" and pc.any(pc.not_equal(roles, "")).as_py()
+                    ):
+                        return True
+    return False
+
+
 def files(data: Path) -> list[Path]:
     """The Parquet files of a folder, in the order that numbers the rows."""
     return sorted(data.glob("*.parquet"))
@@ -84,17 +145,45 @@ def check(data: Path, known: Sequence[Format] = (), *, table: str = LEARNED, key
 
     rows = examples = 0
     table_format: Format | None = None
+    shapes: dict[Any, tuple[int, Example]] = {}
     for path in files(data):
         with pq.ParquetFile(path) as file:
-            table_format = table_format or detect(file.schema_arrow.names, known, table=table, key=key)
+            table_format = table_format or choose(file.schema_arrow.names, known, table=table, key=key)
             columns = [name for name in file.schema_arrow.names if name in table_format.columns + table_format.optional]
+            _refuse_maps(file.schema_arrow, columns, table, key)
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 for row in batch.to_pylist():
                     rows += 1
-                    examples += len(table_format.examples(row, rows, table))
+                    found = table_format.examples(row, rows, table)
+                    examples += len(found)
+                    for example in found:
+                        if (shape := _shape(example)) and shape not in shapes:
+                            shapes[shape] = rows, example
     if table_format is None or not rows:
         raise TrainingError(f"{table} has no rows", cure="Check the select that makes it.")
-    return Table(table_format.name, rows, examples)
+    return Table(table_format.name, rows, examples, tuple(shapes.values()))
+
+
+def _shape(example: Example) -> Any:
+    """Equal for examples that a chat template treats alike; None for one question and its answer, which all know."""
+    if "text" in example:
+        return None
+    answer = example["completion"] if "completion" in example else example["chosen"]
+    kinds = ["call" if "tool_calls" in one else one["role"] for one in [*example["prompt"], *answer]]
+    if kinds == ["user", "assistant"] and "tools" not in example:
+        return None
+    return kinds[0], kinds[-1], frozenset(pairwise(kinds)), "tools" in example
+
+
+def _refuse_maps(schema: Any, columns: Sequence[str], table: str, key: str) -> None:
+    """A map's keys differ from row to row, which the tokenizer's tables cannot hold."""
+    for name in columns:
+        if "map<" in str(schema.field(name).type):
+            raise OptionError(
+                f"the column {name} of {table} holds a map",
+                cure="Write it as JSON text: to_json(...), for example as the arguments of a tool call.",
+                key=key,
+            )
 
 
 def _alpaca(row: Row) -> list[Example]:
@@ -122,11 +211,13 @@ def _conversation(row: Row) -> list[Example]:
 
 def _messages(row: Row) -> list[Example]:
     examples = _each_answer(_dialogue(row["messages"], "messages"), "messages")
-    if row.get("tools") in (None, ""):
+    if row.get("tools") in (None, "", []):
         return examples
-    tools = _json(row["tools"], "tools")
+    tools = row["tools"] if isinstance(row["tools"], list) else _json(row["tools"], "tools")
     if not isinstance(tools, list):
-        raise WrongRow("tools is no JSON array of functions")
+        raise WrongRow("tools is not a JSON array of functions")
+    if tools is row["tools"]:
+        tools = [_without_nulls(_json(one, "tools") if isinstance(one, str) else one) for one in tools]
     return [{**example, "tools": tools} for example in examples]
 
 
@@ -187,9 +278,16 @@ def _calls(value: Any, where: str) -> list[Any]:
         if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
             raise WrongRow(f"{where}[{number}] has no function with a name")
         given = function.get("arguments")
-        given = _json(given, f"{where}[{number}].arguments") if isinstance(given, str) else given or {}
+        given = _json(given, f"{where}[{number}].arguments") if isinstance(given, str) else _without_nulls(given or {})
         calls.append({"type": "function", "function": {"name": function["name"], "arguments": given}})
     return calls
+
+
+def _without_nulls(value: Any) -> Any:
+    """A struct without its null fields: SQL gives every row the fields of all rows. JSON text keeps what it says."""
+    if isinstance(value, Mapping):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    return [_without_nulls(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _each_answer(messages: list[Message], where: str) -> list[Example]:
@@ -230,7 +328,7 @@ def _json(value: Any, name: str) -> Any:
     try:
         return json.loads(_text(value, name))
     except json.JSONDecodeError as error:
-        raise WrongRow(f"{name} is no JSON: {error}") from None
+        raise WrongRow(f"{name} is not JSON: {error}") from None
 
 
 def _items(value: Any, name: str) -> Sequence[Any]:

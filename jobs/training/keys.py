@@ -22,12 +22,14 @@ TRAINERS: dict[Kind, Owner] = {"sft": "SFTConfig", "dpo": "DPOConfig"}
 ALIASES = {
     "max_seq_length": "max_length", "lora_rank": "r", "lora_r": "r",
     "val_set_size": "val_size", "test_size": "val_size",
+    "chat_template": "chat_template_path",
 }  # fmt: skip
 """Byzer's, PEFT's, Axolotl's and scikit-learn's other spellings."""
 
 OWN: dict[str, tuple[str, ...]] = {
     "use_peft": ("bool",), "load_in_4bit": ("bool",), "val_size": ("int", "float"),
-    "early_stopping_patience": ("int",), "early_stopping_threshold": ("float",),
+    "early_stopping_patience": ("int",), "early_stopping_threshold": ("float",), "eos_token": ("str",),
+    "chat_template_path": ("str",),
 }  # fmt: skip
 """Keys that no library's configuration holds: what they do is in `spec` and `worker`."""
 
@@ -58,7 +60,7 @@ _WHY_REFUSED = {
     ],
     "code that comes with a model is not run": ["trust_remote_code"],
     "training is set up by this statement alone": [
-        "chat_template_path", "debug", "disable_tqdm", "do_train", "eos_token", "liger_kernel_config", "log_level",
+        "debug", "disable_tqdm", "do_train", "liger_kernel_config", "log_level",
         "log_level_replica", "log_on_each_node", "model_init_kwargs", "pad_token", "skip_memory_metrics",
         "use_liger_kernel",
     ],
@@ -103,7 +105,7 @@ def owners(kind: Kind = "sft") -> dict[str, tuple[Owner, tuple[str, ...]]]:
     listed = json.loads((files(__package__) / "keys.json").read_text())
     known: dict[str, tuple[Owner, tuple[str, ...]]] = {name: ("FinetuneSpec", types) for name, types in OWN.items()}
     for owner in (TRAINERS[kind], "LoraConfig", "LlamaConfig"):
-        known |= {name: (owner, tuple(types.split())) for name, types in listed[owner].items()}
+        known |= {name: (owner, tuple(types.split())) for name, types in listed[owner].items() if name not in OWN}
     return known
 
 

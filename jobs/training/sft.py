@@ -11,18 +11,21 @@ The work is in `worker.train`; here is what surrounds it: the record, the proces
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sqlllm.errors import OptionError
+from sqlllm.errors import OptionError, TrainingError
 from sqlllm.jobs.runs import RunRecord, noted
 
-from . import checkpoints, dpo, formats
+from . import checkpoints, dpo, formats, resumed, template, tokens
 from .launch import Resources, launch
 from .progress import Progress, following
 from .spec import FinetuneSpec
+
+_LOG = logging.getLogger("sqlllm.run")
 
 
 def new_run(spec: FinetuneSpec, home: Path) -> RunRecord:
@@ -70,6 +73,7 @@ def finetune(
             table = formats.check(run.data, known)
             if formats.files(run.eval_data):
                 formats.check(run.eval_data, known, table="evalTable", key="evalTable")
+            _check_template(spec, table)
             run = run.update(state="running", rows=table.rows, examples=table.examples)
             with following(run.metrics, on_progress):
                 _fit(spec, run, resources)
@@ -81,8 +85,31 @@ def finetune(
         shutil.rmtree(run.folder / "work", ignore_errors=True)
 
 
+def _check_template(spec: FinetuneSpec, table: formats.Table) -> None:
+    """Refuse rows that the model's chat template does not take, before a process starts.
+
+    Plain questions and answers are known to every template: for them nothing is loaded here, which takes seconds.
+    """
+    if spec.local_model_dir and (table.shapes or spec.eos_token or spec.chat_template):
+        from .worker import load_tokenizer
+
+        tokenizer = load_tokenizer(spec.local_model_dir, spec)
+        for _, example in table.shapes:
+            tokens.check_template(tokenizer.chat_template, example)
+        template.check(tokenizer, table.shapes, formats.LEARNED)
+
+
 def _fit(spec: FinetuneSpec, run: RunRecord, resources: Resources) -> None:
     from .worker import train
 
     last_checkpoint = partial(checkpoints.last, run.folder / "finetune_model")
-    launch(train, {"spec": spec}, run, resources, last_checkpoint=last_checkpoint)
+    while True:
+        try:
+            return launch(train, {"spec": spec}, run, resources, last_checkpoint=last_checkpoint)
+        except TrainingError as error:
+            smaller = resumed.halved(spec) if spec.on_oom and error.message.startswith("out of memory") else None
+            if smaller is None:
+                raise
+            spec = smaller
+            size = spec.training[resumed.BATCH]
+            _LOG.warning("%s: memory ran out; it goes on with a batch of %d rows", run.name, size)

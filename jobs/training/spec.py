@@ -6,14 +6,14 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sqlllm.errors import OptionError, suggest
 from sqlllm.jobs.runs import RunName
 
-from . import keys
+from . import keys, template
 from .defaults import Method, check, needs_a_model, settle
 from .scratch import check_shape
 
@@ -58,6 +58,20 @@ class FinetuneSpec(BaseModel):
     keep_partition_num: bool = Field(
         False, alias="keepPartitionNum", description="write the table with its own partitions; the training is the same"
     )
+    chat_template: str = Field(
+        "",
+        alias="chatTemplate",
+        description="Jinja chat template to learn with and to serve with: its text, or a file",
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", alias="dtype",
+        description="numbers of the result: float32, bfloat16 or float16; default those of the base",
+    )  # fmt: skip
+    on_oom: Literal["", "halve"] = Field(
+        "", alias="onOom",
+        description="`halve` goes on with half the batch and twice the accumulation when memory runs out",
+    )  # fmt: skip
+    eos_token: str = Field("", description="token that ends an answer; follows from the chat template")
     method: Method = Field("scratch", description="lora, full or scratch; follows from localModelDir and use_peft")
     load_in_4bit: bool = Field(False, description="keep the base model in 4 bits while its adapter learns: QLoRA")
     val_size: int | float | None = Field(None, description="rows held out to measure on: a number, or a share below 1")
@@ -106,6 +120,13 @@ class FinetuneSpec(BaseModel):
             )
         held_out = bool(given.get("evalTable")) or "val_size" in own
         check(method, own, held_out, settings)
+        for option in ("eos_token", "chat_template_path"):
+            _check_answer(option, own, given, scratch=method == "scratch", look=look)
+        if given.get("dtype", "auto") not in _DTYPES:
+            cure = suggest(given["dtype"], _DTYPES, what="dtypes")
+            raise OptionError(f"unknown dtype {given['dtype']}", cure=cure, key="dtype")
+        if given.get("onOom", "halve") != "halve":
+            raise OptionError(f"unknown onOom {given['onOom']}", cure='Write onOom="halve".', key="onOom")
         settled = settle(kind, method, settings, held_out)
         if look and plain["localModelDir"]:
             check_model(plain["localModelDir"])
@@ -128,6 +149,7 @@ class FinetuneSpec(BaseModel):
 _PLAIN = {
     field.alias or name: name for name, field in FinetuneSpec.model_fields.items() if field.alias or name == "name"
 }
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
 _FLAGS = ("skipCopyPretrainedModel", "keepPartitionNum")
 _FIXED: dict[str, tuple[tuple[str, ...], str]] = {
     "action": (("finetune",), 'Only action="finetune" trains.'),
@@ -138,6 +160,25 @@ _FIXED: dict[str, tuple[tuple[str, ...], str]] = {
     "data_dir": (("",), "Load the folder as a table and name it in inputTable."),
 }
 """Options with one meaning here: the values that are accepted, and what to write instead of any other."""
+
+
+def _check_answer(name: str, own: dict[str, keys.Setting], given: dict[str, Any], *, scratch: bool, look: bool) -> None:
+    """Settle how answers are written: a template's text takes the place of its file."""
+    options = [own[name].option] if name in own else []
+    options += ["chatTemplate"] if name == "chat_template_path" and "chatTemplate" in given else []
+    if not options:
+        return
+    if len(options) > 1:
+        raise OptionError(f"{options[0]} and {options[1]} say the same", cure="Delete one of the two.", key=options[0])
+    if scratch:
+        raise OptionError(
+            f"{options[0]}: a model that is trained from scratch has its own chat template and end token",
+            cure="Delete it, or name a model in localModelDir.",
+            key=options[0],
+        )
+    if name == "chat_template_path":
+        text = own.pop(name).value if name in own else given["chatTemplate"]
+        given["chatTemplate"] = template.read(options[0], text, look=look)
 
 
 def _from_config(kind: keys.Kind, text: str) -> dict[str, keys.Setting]:

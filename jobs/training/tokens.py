@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import TrainingError
 
-from . import formats
+from . import formats, template
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_IGNORED = -100
+IGNORED = -100
 """The label of a token without loss, in every library."""
 _KEPT = 8
 """Tokenized tables that stay for later runs; the least recently used goes first."""
@@ -79,27 +79,34 @@ def render(tokenizer: Any, example: formats.Example) -> tuple[list[int], list[in
         ids += [] if ids[-1:] == [tokenizer.eos_token_id] else [tokenizer.eos_token_id]
         return ids, [*ids]
     tools = example.get("tools")
-    asked = tokenizer.apply_chat_template(
-        example["prompt"], tools=tools, add_generation_prompt=True, return_dict=False
-    )  # fmt: skip
-    ids = tokenizer.apply_chat_template([*example["prompt"], *example["completion"]], tools=tools, return_dict=False)
+    asked = template.render(tokenizer, example["prompt"], tools, generation=True)
+    ids = template.answered(tokenizer, [*example["prompt"], *example["completion"]], tools)
     # A template may render the prompt alone otherwise than with its answer: the answer starts where they part.
     start = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(asked, ids, strict=False)))
-    return ids, [_IGNORED] * start + ids[start:]
+    return ids, [IGNORED] * start + ids[start:]
 
 
-def check_template(template: str, example: formats.Example) -> None:
+def check_template(text: str, example: formats.Example) -> None:
     """Refuse a table whose tools the model's chat template would leave out without a word."""
     asked = [word for word in ("tools", "tool_calls") if word in example]
     asked += [
         "tool_calls" for message in example.get("prompt", []) + example.get("completion", []) if "tool_calls" in message
     ]
     for word in asked:
-        if word not in template:
+        if word not in text:
             raise TrainingError(
                 f"the table has {word}, but the model's chat template has no place for them",
                 cure="Start from a model that was made for tools, or leave them out of the table.",
             )
+
+
+def rendered(tokenizer: Any, example: formats.Example, number: int) -> tuple[list[int], list[int]]:
+    """`render` a row of the training table; a TrainingError names its `number`."""
+    check_template(tokenizer.chat_template, example)
+    try:
+        return render(tokenizer, example)
+    except TrainingError as error:
+        raise TrainingError(f"row {number} of {formats.LEARNED}: {error.message}", cure=error.cure) from None
 
 
 def _tokenize(
@@ -109,8 +116,7 @@ def _tokenize(
     made: dict[str, list[Any]] = {"input_ids": [], "labels": [], "row": []}
     for place, index in enumerate(indices):
         for example in table_format.examples({name: batch[name][place] for name in columns}, index + 1):
-            check_template(tokenizer.chat_template, example)
-            ids, labels = render(tokenizer, example)
+            ids, labels = rendered(tokenizer, example, index + 1)
             made["input_ids"].append(ids)
             made["labels"].append(labels)
             made["row"].append(index)
@@ -119,7 +125,9 @@ def _tokenize(
 
 def _key(data: Path, tokenizer: Any) -> str:
     """Equal for equal rows in an equal order, read by an equal tokenizer."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())  # other code, other tokens
+    digest = hashlib.sha256()
+    for code in (__file__, formats.__file__, template.__file__):  # other code, other tokens
+        digest.update(Path(code).read_bytes())
     for path in formats.files(data):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import TrainingError
+from sqlllm.jobs.files import write_whole
 from sqlllm.jobs.runs import RunRecord
 
-from . import checkpoints, formats, ranks, scratch, tokens
+from . import checkpoints, formats, ranks, results, scratch, template, tokens
 from .checkpoints import written_whole
 from .spec import FinetuneSpec
 
@@ -78,8 +79,8 @@ def build_trainer(
     from trl.trainer.sft_config import SFTConfig
     from trl.trainer.sft_trainer import SFTTrainer
 
-    tokenizer = load_tokenizer(base)
-    model = load_model(spec, base, gpu=gpu)
+    tokenizer = load_tokenizer(base, spec, run)
+    model = load_model(spec, base, gpu=gpu, vocabulary=len(tokenizer))
     args = SFTConfig(**arguments(spec, run, model, gpu=gpu), completion_only_loss=True)
     let_fsdp(args)
     rows, held_out = examples(spec, run, tokenizer)
@@ -134,18 +135,24 @@ def split(examples: Dataset, size: float, *, seed: int) -> tuple[Dataset, Datase
     return examples.select(np.flatnonzero(~held_out)), examples.select(np.flatnonzero(held_out))
 
 
-def load_tokenizer(base: Path) -> Any:
-    """The model's own tokenizer; without a chat template it gets a plain one."""
+def load_tokenizer(base: Path, spec: FinetuneSpec | None = None, run: RunRecord | None = None) -> Any:
+    """The model's own tokenizer with the statement's template and end; without a chat template it gets a plain one.
+
+    A template that has no place for the system messages of the run's table gets one.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = scratch.PLAIN_TEMPLATE
+    tokenizer = template.prepare(AutoTokenizer.from_pretrained(base), spec)
+    if run and (formats.has_system(run.data) or formats.has_system(run.eval_data)):
+        template.fold_system(tokenizer)
     return tokenizer
 
 
-def load_model(spec: FinetuneSpec, base: Path, *, gpu: bool) -> PreTrainedModel:
-    """The weights that learn, or those that an adapter learns beside: these may be small, or even in 4 bits."""
+def load_model(spec: FinetuneSpec, base: Path, *, gpu: bool, vocabulary: int = 0) -> PreTrainedModel:
+    """The weights that learn, or those that an adapter learns beside: these may be small, or even in 4 bits.
+
+    A model with fewer rows than the tokenizer has tokens gets rows for them.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -155,6 +162,8 @@ def load_model(spec: FinetuneSpec, base: Path, *, gpu: bool) -> PreTrainedModel:
 
         return load_in_4bit(base, dtype)
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    if vocabulary > int(model.get_input_embeddings().num_embeddings):  # type: ignore[arg-type]
+        model.resize_token_embeddings(vocabulary, mean_resizing=False)
     return model
 
 
@@ -207,9 +216,12 @@ def callbacks(spec: FinetuneSpec, run: RunRecord, checkpoint: Path | None) -> li
     """What listens to every trainer."""
     from transformers import EarlyStoppingCallback
 
-    from .metrics import Metrics
+    from .metrics import Metrics, Pace
 
-    found: list[Any] = [Metrics(run.metrics, keep=spec.training.get("save_total_limit"), after=checkpoint)]
+    found: list[Any] = [
+        Pace(spec.training["learning_rate"]),
+        Metrics(run.metrics, keep=spec.training.get("save_total_limit"), after=checkpoint),
+    ]
     if spec.early_stopping_patience:
         found.append(EarlyStoppingCallback(spec.early_stopping_patience, spec.early_stopping_threshold))
     return found
@@ -232,30 +244,25 @@ def save(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float, *, fi
     for name in model.all_tied_weights_keys:
         weights.pop(name, None)  # of FSDP it is a tensor of its own, no longer the other one
     tokenizer = trainer.processing_class
+    stops = template.ends(tokenizer, model)
     if spec.method == "lora":
         with written_whole(folder / "adapter") as beside:
-            model.save_pretrained(beside, state_dict=weights)
-            tokenizer.save_pretrained(beside)
+            results.write_adapter(model, beside, weights)
+            results.complete(beside, tokenizer, stops)
         if not spec.skip_copy_pretrained_model:
             shared = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
             if spec.local_model_dir and (spec.load_in_4bit or shared):
-                model = _beside(spec.local_model_dir, folder / "adapter")
+                model = results.beside(spec.local_model_dir, folder / "adapter")
             model, weights = model.merge_and_unload(), None
+    dtype = results.dtype(spec.dtype, spec.local_model_dir)
     with written_whole(folder / "final") as beside:
-        model.save_pretrained(beside, state_dict=weights)
-        tokenizer.save_pretrained(beside)
+        if spec.method == "lora" and spec.skip_copy_pretrained_model:
+            results.write_adapter(model, beside, weights)
+        else:
+            results.write(model, beside, weights, dtype)
+        results.complete(beside, tokenizer, stops)
     summary = _summary(trainer, spec, run, seconds)
-    (folder / "train_results.json").write_text(json.dumps(summary, indent=2))
-
-
-def _beside(base: Path, adapter: Path) -> Any:
-    """The adapter and its base, whole and unquantized, to be merged: 4 bits have no room for the difference."""
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
-    unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]  # or ZeRO-3 would share this one out as well, among workers that have ended
-    return PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base, dtype="auto"), adapter)
+    write_whole(folder / "train_results.json", json.dumps(summary, indent=2))
 
 
 def _summary(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float) -> dict[str, Any]:
@@ -265,7 +272,7 @@ def _summary(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float) -
     kept = state.best_global_step if trainer.args.load_best_model_at_end else None
     best = next((line for line in measured if line["step"] == kept), measured[-1] if measured else {})
     return {
-        "truncated": _truncated(trainer, run) if spec.kind == "sft" else None,
+        **(_cut(trainer, run) if spec.kind == "sft" else {}),
         "steps": state.global_step,
         "total_steps": state.max_steps,
         "epochs": round(state.epoch, 4),
@@ -277,13 +284,15 @@ def _summary(trainer: Any, spec: FinetuneSpec, run: RunRecord, seconds: float) -
     }
 
 
-def _truncated(trainer: Any, run: RunRecord) -> int:
-    """Examples that are longer than max_length."""
-    import pyarrow.compute as pc
+def _cut(trainer: Any, run: RunRecord) -> dict[str, int]:
+    """Examples whose answer is cut at max_length, and those left out because their question alone fills it."""
+    import numpy as np
 
     table = tokens.tokenized(run.data, trainer.processing_class, cache=_cache(run), work=run.folder / "work")
-    lengths = pc.list_value_length(table.data.column("input_ids"))
-    return int(pc.sum(pc.greater(lengths, trainer.args.max_length)).as_py())
+    longest = trainer.args.max_length
+    long = table.select(np.flatnonzero(np.fromiter(map(len, table["labels"]), int) > longest))
+    dropped = sum(all(label == tokens.IGNORED for label in labels[:longest]) for labels in long["labels"])
+    return {"truncated": len(long) - dropped, "dropped": dropped}
 
 
 def _cache(run: RunRecord) -> Path:

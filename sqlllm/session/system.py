@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .session import Session
 
 RUN_SCHEMA = (
-    "name string, kind string, state string, folder string, model string, base string, rows bigint, steps bigint,"
-    " total_steps bigint, loss double, tokens bigint, started string, seconds double, reason string,"
-    " parent string, fingerprint string, resumed bigint"
+    "name string, kind string, state string, folder string, model string, base string, rows bigint, examples bigint,"
+    " truncated bigint, dropped bigint, steps bigint, total_steps bigint, loss double, tokens bigint, started string,"
+    " seconds double, reason string, parent string, fingerprint string, resumed bigint"
 )
 METRICS_SCHEMA = ", ".join(
     f"{field.name} {'bigint' if field.type == 'int' else 'double'}" for field in dataclasses.fields(Progress)

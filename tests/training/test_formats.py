@@ -34,8 +34,9 @@ def test_a_row(case: dict[str, Any]) -> None:
     row = case["row"]
     if "error" in case:
         with pytest.raises((TrainingError, OptionError)) as caught:
-            formats.detect(list(row)).examples(row, 7)
+            formats.choose(list(row)).examples(row, 7)
         assert caught.value.message == case["error"]
+        assert case.get("cure", "") in caught.value.cure
         assert caught.value.cure
     else:
         assert [flat(example) for example in formats.detect(list(row)).examples(row, 7)] == case["examples"]

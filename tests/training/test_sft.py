@@ -44,7 +44,7 @@ def test_from_scratch(sums: tuple[RunRecord, list[Progress]]) -> None:
     assert (run.rows, run.examples, run.steps, run.total_steps, run.epochs) == (64, 64, 12, 12, 3.0)
     assert run.model == run.folder / "finetune_model" / "final"
     assert RunRecord.read(run.folder) == run
-    assert run.truncated == 0
+    assert (run.truncated, run.dropped) == (0, 0)
     assert [progress.step for progress in seen] == [2, 4, 5, 6, 8, 10, 12]  # every fifth, and those of checkpoints
     assert seen[-1].loss < seen[0].loss
     assert (run.loss, run.tokens) == (seen[-1].loss, seen[-1].tokens)
@@ -178,4 +178,5 @@ def test_long_answers_are_counted(base: Path, make_run: MakeRun) -> None:
     trainer = worker.build_trainer(spec, run, base)
     trainer.train()
     worker.save(trainer, spec, run.update(examples=len(rows)), seconds=1.0)
-    assert json.loads((run.folder / "finetune_model" / "train_results.json").read_text())["truncated"] == 2
+    figures = json.loads((run.folder / "finetune_model" / "train_results.json").read_text())
+    assert (figures["truncated"], figures["dropped"]) == (1, 1)

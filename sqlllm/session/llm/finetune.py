@@ -11,6 +11,7 @@ from sqlllm.dialect.statements import Run
 from sqlllm.errors import OptionError, SetupError
 from sqlllm.jobs import detached, job
 from sqlllm.jobs.runs import RunRecord, noted
+from sqlllm.jobs.training import dpo, formats
 
 from .. import options as checks
 from .. import queries
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from ..session import Session
 
 _SCHEMA = (
-    "name string, kind string, state string, folder string, model string, rows bigint, steps bigint, loss double,"
-    " eval_loss double, tokens bigint, seconds double"
+    "name string, kind string, state string, folder string, model string, rows bigint, examples bigint,"
+    " truncated bigint, dropped bigint, steps bigint, loss double, eval_loss double, tokens bigint, seconds double"
 )
 
 
@@ -48,12 +49,13 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     frame = None if options.get("localDataDir") else table_named(session, table)
     held_out = run.options["evalTable"].value if options.get("evalTable") else None
     measured = table_named(session, held_out) if held_out else None
+    taken = _taken(table, spec.kind, frame.columns) if frame is not None and spec.kind in FORMATS else ""
     wanted = setup.requested(session) if background else setup.resources(session)
     unset = wanted.gpus is None and not background
     _tell_unused(session, wanted, on_gpus=job.has_gpu() if unset else bool(wanted.gpus))
     shown = {key: session.mask(value) for key, value in options.items()}
     record = kind.new_run(spec.model_copy(update={"options": shown}), session.settings.home)
-    session.observer.step("writing the training table")
+    session.observer.step(f"writing the training table: {taken}" if taken else "writing the training table")
     with noted(record):
         job.Job.of(
             spec,
@@ -80,6 +82,31 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     return Result(made.frame, place=run.place)
 
 
+def _taken(table: Text, kind: str, columns: list[str]) -> str:
+    """What each column is taken for; OptionError, with its place, if that is not clear."""
+    try:
+        return formats.described(columns, formats.choose(columns, FORMATS[kind]))
+    except OptionError as error:
+        raise error.at(table.place) from None
+
+
+def warn_of_cuts(session: Session, record: RunRecord) -> None:
+    """Warn where a share of the answers was not learned as it is."""
+    for count, what in (
+        (record.truncated or 0, "are cut: question and answer are longer than max_length"),
+        (record.dropped or 0, "are left out: their question alone fills max_length"),
+    ):
+        if count and count >= _SHARE * record.examples:
+            session.observer.warned(
+                f"{count:,} of {record.examples:,} answers {what}. Raise `sft.int.max_length`, or leave long rows out"
+            )
+
+
+_SHARE = 0.01
+"""Cut answers below this share are told in the row alone."""
+FORMATS = {"sft": formats.FORMATS, "dpo": dpo.FORMATS}
+
+
 def _tell_unused(session: Session, wanted: setup.Resources, *, on_gpus: bool) -> None:
     """Warn of what the setup asks for and no run takes."""
     if wanted.custom:
@@ -101,7 +128,9 @@ def train(session: Session, record: RunRecord, *, resume: bool = False) -> RunRe
     """Do a run's job in this session, its progress shown."""
     session.start_ray()
     session.observer.step(f"training {record.name}")
-    return job.execute(record, on_progress=session.observer.training, resume=resume)
+    record = job.execute(record, on_progress=session.observer.training, resume=resume)
+    warn_of_cuts(session, record)
+    return record
 
 
 def row(session: Session, record: RunRecord) -> Result:
