@@ -52,6 +52,12 @@ _FREE = ("backend.", "saas.", setup.PLACEMENT)  # what follows is the engine's, 
 _OPTIONS = {"name": "udfName", "model_path": "localModelDir"}  # ModelSpec's fields in SQL
 _ORACLES = ("oracle/table", "oracle/function")  # values of pretrainedModelType that name an engine
 BACKENDS = {"ray/vllm": "vllm", "ray/deepspeed": "deepspeed", "ray/llama_cpp": "llama_cpp"}  # Byzer-LLM's spellings
+# Options of engines that name code, in a model's folder or in a module.
+_CODE = frozenset(
+    {"trust_remote_code", "tool_parser_plugin", "reasoning_parser_plugin", "io_processor_plugin", "logits_processors",
+     "worker_cls", "worker_extension_cls", "scheduler_cls"}
+)  # fmt: skip
+_OFF = ("", "0", "false", "f", "n", "no", "off", "none", "null", "[]", "auto")  # `auto`: vLLM's own worker
 # Options of engines that Byzer-LLM writes without `backend.`.
 _BARE = {"quatization": "quantization", "quantization": "quantization", **{name: name for name in llama_cpp.NAMES}}
 
@@ -100,6 +106,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         cure = 'It is of a provider\'s model: pretrainedModelType="saas/openai", for example.'
         raise OptionError(f"{found} is no option of a model that runs here", cure=cure, key=found)
     checks.require(options, ["backend.function" if kind == "oracle/function" else "localModelDir"], "infer")
+    check_code(session, options)
     wanted = setup.requested(session, options)
     backend = wanted.backend
     if kind.startswith("oracle"):
@@ -130,6 +137,8 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
     except OptionError as error:
         error.key = _OPTIONS.get(error.key, error.key)
         raise
+    if backend == "oracle" and not wanted.gpus:
+        return spec
     return spec.model_copy(update={"gpus_per_worker": setup.resources(session, options).gpus})
 
 
@@ -144,6 +153,14 @@ def engine_options(options: dict[str, str]) -> dict[str, str]:
                 raise OptionError(f"{key} is {name}, which is there already", cure="Leave one out.", key=key)
             found[name] = value
     return found
+
+
+def check_code(session: Session, options: dict[str, str]) -> None:
+    """ForbiddenError for an option that has the engine run Python code, unless that is allowed."""
+    for key, value in options.items():
+        name = key.removeprefix("backend.").replace("-", "_").lower()
+        if name in _CODE and value.strip().lower() not in _OFF:
+            guard.require(session, "python", f"{key} runs Python code that the model or the script brings")
 
 
 def check(options: dict[str, str]) -> None:

@@ -26,7 +26,7 @@ from . import check_folder, parse_value, vllm_adapters
 from .ranking import RerankRequest, ranking
 from .requests import parse_fields
 from .tokens import TokenizerTokens
-from .vllm_arguments import arguments, cpu_defaults, quantizations
+from .vllm_arguments import arguments, cpu_defaults, media, quantizations
 from .vllm_reasons import reason
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class VLLM:
 
         config = LLMConfig(
             model_loading_config={"model_id": spec.name, "model_source": spec.model_path},
-            engine_kwargs=options,
+            engine_kwargs=media(options),
             accelerator_config=None if gpus else {"kind": "cpu"},
             placement_group_config={"bundles": VLLM.resources(spec, options, gpus)["placement_group_bundles"]},
             callback_config={"callback_class": LocalFolder},

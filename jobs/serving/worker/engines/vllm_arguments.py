@@ -15,6 +15,7 @@ from sqlllm.errors import PackageError
 from ...spec import ModelSpec
 
 _GIB = 2**30
+_NO_HOST = "no-host.invalid"  # a name that no host can have
 # Set by this package or by Ray.
 _RESERVED = {"model", "served_model_name", "distributed_executor_backend"}
 
@@ -50,6 +51,16 @@ def _source(file: str) -> ast.Module:
     if found is None or found.origin is None:
         raise PackageError("vllm is not installed.", cure="Run: pip install 'sqlllm[vllm]', or use another engine.")
     return ast.parse((Path(found.origin).parent / file).read_text())
+
+
+def media(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the hosts that images, sounds and videos may be fetched from: none by default, `*` any.
+
+    vLLM itself fetches from anywhere unless it is given a host, and follows redirects to any other.
+    """
+    os.environ.setdefault("VLLM_MEDIA_URL_ALLOW_REDIRECTS", "0")
+    hosts = options.get("allowed_media_domains") or [_NO_HOST]
+    return {**options, "allowed_media_domains": None if "*" in hosts else hosts}
 
 
 def cpu_defaults(spec: ModelSpec) -> dict[str, Any]:
