@@ -150,6 +150,15 @@ class LLMSettings(_Group):
         "empty",
         description="a NULL in llm_prompt: an empty text, the word NULL, or `skip`, the model is not asked",
     )
+
+    @property
+    def price_table(self) -> dict[str, tuple[float, float]]:
+        """`prices` by name: of a million tokens of prompts and of answers."""
+        parts = (part.strip() for part in self.prices.split(","))
+        pairs = (part.partition("=")[::2] for part in parts if part)
+        found = ((name.strip(), price.partition("/")) for name, price in pairs)
+        return {name: (float(prompt), float(answer)) for name, (prompt, _, answer) in found}
+
     planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
     reorder_fields: bool = Field(
         False, description="put the lines of llm_prompt's templates in the order that a model's cache serves best"

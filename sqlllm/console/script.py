@@ -26,4 +26,7 @@ def needs_ray(statement: Statement) -> bool:
     """Whether a statement trains or deploys here; a run in the background starts a Ray of its own."""
     if not isinstance(statement, Run) or statement.module.raw.upper() != "LLM":
         return False
+    kind = statement.options["pretrainedModelType"].value.raw if "pretrainedModelType" in statement.options else ""
+    if kind.startswith(("saas/", "oracle/")):  # they are served without Ray, unless one is there
+        return False
     return "detached" not in statement.options or statement.options["detached"].value.raw.lower() != "true"

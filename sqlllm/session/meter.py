@@ -159,7 +159,8 @@ class Meter:
         """Have the gateway stop what the statements so far have under way, if it can be reached; from any thread."""
         if serving := self._serving:
             with suppress(ModelError):
-                _ask(serving, "POST", wire.CANCEL, {"session": self._id})
+                for http in serving.clients(timeout=30):
+                    _ask(http, "POST", wire.CANCEL, {"session": self._id})
 
     @property
     def _serving(self) -> Serving | None:
@@ -186,18 +187,20 @@ class Meter:
 def fetch(session: Session, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     """Usage as the gateway knows it; ModelError if it does not answer."""
     if not session.serving.endpoint:
+        if not cluster.address(session.settings.ray):  # no model was called
+            return usage.read(session.settings.home.expanduser() / "serving")
         session.serving.start()
     return _usage(session.serving, parameters)
 
 
 def _usage(serving: Serving, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = _ask(serving, "GET", wire.USAGE, parameters)["usage"]
+    found: list[dict[str, Any]] = _ask(serving.client(timeout=30), "GET", wire.USAGE, parameters)["usage"]
     return found
 
 
-def _ask(serving: Serving, method: str, path: str, parameters: dict[str, Any]) -> Any:
+def _ask(client: httpx.Client, method: str, path: str, parameters: dict[str, Any]) -> Any:
     try:
-        with serving.client(timeout=30) as http:
+        with client as http:
             reply = http.request(method, path, params=parameters).raise_for_status()
     except httpx.HTTPError as error:
         raise ModelError(f"the gateway does not say what was used: {error}") from error

@@ -82,11 +82,10 @@ class Session:
 
     @cached_property
     def serving(self) -> Serving:
-        """The models, and the gateway in front of them, on Ray."""
+        """The models, and the gateway in front of them; on Ray as soon as a model needs it."""
         from sqlllm.jobs.serving import Serving
 
-        self.start_ray()
-        return Serving(self.settings)
+        return Serving(self.settings, before_ray=self.start_ray)
 
     def start_ray(self) -> None:
         """Start or join Ray, unless this process has it already."""

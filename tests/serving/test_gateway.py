@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 from starlette.requests import Request
 
-from sqlllm.jobs.serving.gateway import app as gateways
-from sqlllm.jobs.serving.gateway.models import Model
+from sqlllm.jobs.serving.gateway.app import Gateway
+from sqlllm.jobs.serving.gateway.models import Model, Models
 from sqlllm.jobs.serving.gateway.usage import Query
 from sqlllm.jobs.serving.protocol import SSE_DONE, RequestError, sse
 from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
@@ -30,18 +28,25 @@ class Worker:
     def __init__(self) -> None:
         self.asked, self.status = 0, 200
         self.answering = asyncio.Event()
-        self.ask, self.stream = SimpleNamespace(remote=self._ask), SimpleNamespace(remote=self._stream)
 
-    def options(self, **_: Any) -> Worker:
+    def for_turn(self, _: dict[str, Any]) -> Worker:
         return self
 
-    async def _ask(self, *_: Any) -> tuple[int, bytes, str]:
+    async def identity(self) -> tuple[str, dict[str, Any]]:
+        raise AssertionError("its fingerprint is known")
+
+    async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
+        return [1 for _ in batch]
+
+    async def ask(self, *_: Any) -> tuple[int, bytes, str, str]:
         self.asked += 1
         await self.answering.wait()
-        body = USED if self.status == 200 else RequestError("no", status=self.status).to_dict()
-        return self.status, orjson.dumps(body), "application/json"
+        choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}
+        body = orjson.dumps({"choices": [choice], **USED})
+        body = body if self.status == 200 else RequestError("no", status=self.status).to_json()
+        return self.status, body, "application/json", "f"
 
-    async def _stream(self, *_: Any) -> AsyncIterator[tuple[int, bytes]]:
+    async def stream(self, *_: Any) -> AsyncIterator[tuple[int, bytes]]:
         self.asked += 1
         if self.status != 200:
             yield self.status, RequestError("no", status=self.status).to_json()
@@ -52,16 +57,26 @@ class Worker:
         yield 200, SSE_DONE
 
 
+class OneModel(Models):
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self.model = Model("m", worker, 0, fingerprint="f")
+
+    async def deployed(self, before: dict[str, Model]) -> dict[str, Model]:
+        return {"m": self.model}
+
+    def spec(self, name: str) -> None:
+        return None
+
+
 class House:
     """A gateway without Serve, and its only model."""
 
     def __init__(self, folder: Path, quota: QuotaSettings | None = None, **serving: Any) -> None:
         self.worker = Worker()
         settings = ServingSettings(**serving)
-        own: Any = gateways.Gateway.__mro__[1]  # as it is written
-        self.gateway = own(folder, StoreSettings(), quota or QuotaSettings(), settings)
-        self.gateway._models._models["m"] = Model("m", self.worker, 0, fingerprint="f")
-        self.gateway._models._refreshed = time.monotonic()
+        self.models = OneModel(self.worker)
+        self.gateway = Gateway(folder, StoreSettings(), quota or QuotaSettings(), settings, self.models)
 
     async def chat(self, query: dict[str, Any], **fields: Any) -> Any:
         return await self.gateway.chat(request(orjson.dumps({**BODY, **fields}), query))
@@ -140,7 +155,7 @@ def test_a_price_that_has_changed_is_that_of_the_next_call(tmp_path: Path) -> No
     async def check() -> None:
         house = House(tmp_path)
         house.worker.answering.set()
-        model = house.gateway._models._models["m"]
+        model = house.models.model
         for price in (1.0, 5.0):
             model.price = price, 0.0
             await house.chat({"user": "al"})

@@ -14,7 +14,7 @@ from ray.exceptions import RayTaskError
 from sqlllm.errors import ModelError, SetupError
 from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.jobs.serving.deploy.first import first_answer
-from sqlllm.jobs.serving.gateway import models
+from sqlllm.jobs.serving.gateway import on_serve
 from sqlllm.jobs.serving.gateway.access import Caller
 from sqlllm.jobs.serving.protocol import RequestError
 from sqlllm.settings import Settings
@@ -28,26 +28,26 @@ def test_a_model_that_has_the_name_of_another_s_alias_is_called_itself(monkeypat
         status = SimpleNamespace(status="RUNNING", last_deployed_time_s=created, deployments={"model": worker})
         there.clear()
         there[f"sqlllm-model-{name}"] = status
-        monkeypatch.setattr(models, "recall", lambda _: ModelSpec(name=name, model_path="/m", aliases=aliases))
+        monkeypatch.setattr(on_serve, "recall", lambda _: ModelSpec(name=name, model_path="/m", aliases=aliases))
 
-    monkeypatch.setattr(models.serve, "status", lambda: SimpleNamespace(applications=there))
-    monkeypatch.setattr(models, "DeploymentHandle", lambda _, application: application)
+    monkeypatch.setattr(on_serve.serve, "status", lambda: SimpleNamespace(applications=there))
+    monkeypatch.setattr(on_serve, "DeploymentHandle", lambda _, application: application)
 
     async def check() -> None:
-        known = models.Models()
+        known = on_serve.ServeModels()
         deploy("large", 1, "chat")
-        assert (await known.find("chat", Caller())).handle == "sqlllm-model-large"
+        assert (await known.find("chat", Caller())).worker._handle == "sqlllm-model-large"  # type: ignore[attr-defined]
         deploy("chat", 2)
         await known.refresh(older_than=0)
-        assert (await known.find("chat", Caller())).handle == "sqlllm-model-chat"
+        assert (await known.find("chat", Caller())).worker._handle == "sqlllm-model-chat"  # type: ignore[attr-defined]
 
     asyncio.run(check())
 
 
 def test_a_refusal_by_a_worker_is_one_of_the_gateway() -> None:
     refusal = RequestError("the chat template refuses the messages", param="messages")
-    assert models.unavailable("m", RayTaskError("count_tokens", "", refusal)) is refusal
-    assert models.unavailable("m", RayTaskError("count_tokens", "", ValueError("x"))).status == 500
+    assert on_serve.unavailable("m", RayTaskError("count_tokens", "", refusal)) is refusal
+    assert on_serve.unavailable("m", RayTaskError("count_tokens", "", ValueError("x"))).status == 500
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_model_that_does_not_count_tokens_says_why(
         raise RayTaskError("count_tokens", "", cause)
 
     calls = SimpleNamespace(remote=lambda _: SimpleNamespace(result=fail))
-    monkeypatch.setattr(models.serve, "get_app_handle", lambda _: SimpleNamespace(count_tokens=calls))
+    monkeypatch.setattr(on_serve.serve, "get_app_handle", lambda _: SimpleNamespace(count_tokens=calls))
     with pytest.raises(ModelError, match=words):
         Serving(Settings()).count_tokens("m", [[{"role": "user", "content": "x"}]])
 

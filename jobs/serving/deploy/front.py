@@ -95,14 +95,15 @@ def _certificate_files(ours: ServingSettings) -> dict[str, str]:
 
 
 def _run(settings: Settings) -> None:
-    from ..gateway.app import Gateway
+    from .serve_gateway import ServeGateway
 
     applications.run(
-        Gateway,
+        ServeGateway,
         settings.home.expanduser().absolute() / "serving",
         settings.store,
         settings.quota,
         settings.serving,
+        settings.llm.price_table,
         application=GATEWAY,
         route_prefix="/",
         name="gateway",

@@ -46,6 +46,19 @@ class _Holder:
         return int(self._held.getsockname()[1])
 
 
+def listening(host: str, port: int) -> socket.socket:
+    """Listen on a port of this machine; port 0 takes a free one. SetupError if it is in use."""
+    with reserve(host, port) as held:
+        found = held.getsockname()[1]
+        return socket.create_server((host, found), family=held.family, backlog=1024, reuse_port=True)
+
+
+def reachable_here(host: str) -> str:
+    """The address under which this machine reaches a server of its own that listens on `host`."""
+    host = "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104 (a comparison)
+    return f"[{host}]" if ":" in host else host
+
+
 def reserve(host: str, port: int) -> socket.socket:
     """Hold a port of this machine; port 0 takes a free one. SetupError if it is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

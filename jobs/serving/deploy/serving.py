@@ -20,6 +20,7 @@ from ..worker.engines import get_engine
 from . import front, logs, placement
 from .first import first_answer
 from .front import Front
+from .house import House, takes
 
 if TYPE_CHECKING:
     import httpx
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from sqlllm.settings import Settings
 
-    from ..worker.server import WorkerLoad
+    from ..worker.worker import WorkerLoad
 
 
 _ROOM_SECONDS = 5.0
@@ -42,9 +43,11 @@ class Serving:
     On a cluster that is joined by address, gateway and models outlive this process, and other sessions share them.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, before_ray: Callable[[], None] = lambda: None) -> None:
+        """`before_ray` is called before Ray is needed for the first time."""
+        self._settings, self._before_ray = settings, before_ray
         self._front = Front()
+        self._house: House | None = None  # models that need no Ray, where Ray is not in use
         self._deployed_here: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -56,17 +59,24 @@ class Serving:
 
     @property
     def endpoint(self) -> str:
-        """The gateway's URL, without `/v1`; empty before `start`."""
-        return self._front.url
+        """The gateway's URL, without `/v1`; empty while there is none."""
+        return self._front.url or (self._house.url if self._house else "")
 
     @property
     def certificate(self) -> str:
         """The gateway's, as PEM; empty without TLS."""
         return self._front.certificate
 
-    def client(self, **options: Any) -> httpx.Client:
-        """A client of the gateway that has started, with its key; `options` are httpx's."""
-        return self._front.client(self._settings.serving.api_key, **options)
+    def client(self, model: str = "", **options: Any) -> httpx.Client:
+        """A client of the gateway that has `model`, or of the one there is, with its key; `options` are httpx's."""
+        house = self._home(model) or (None if self._front.url else self._house)
+        front = Front(house.url) if house else self._front
+        return front.client(self._settings.serving.api_key, **options)
+
+    def clients(self, **options: Any) -> list[httpx.Client]:
+        """A client of each gateway of this session."""
+        fronts = [front for front in (self._front, Front(self._house.url) if self._house else Front()) if front.url]
+        return [front.client(self._settings.serving.api_key, **options) for front in fronts]
 
     def start(self) -> bool:
         """Start the gateway, or find the cluster's, and wait until it is up; whether it was started here.
@@ -91,6 +101,8 @@ class Serving:
         if not cluster.address(self._settings.ray):  # else the folder lies where only the cluster's nodes see it
             engine.check(spec, options)
         started = time.monotonic()
+        if self._is_light(spec):
+            return self._deploy_here(spec)
         self._start()
         self._check_names(spec)
         resources = _resources(spec)
@@ -112,12 +124,18 @@ class Serving:
                 self._restore(previous)
             elif not answers:
                 self.undeploy(spec.name)
+        if house := self._home(spec.name):  # it was another one, which needed no Ray
+            house.remove(spec.name)
         return self._row(spec, applications.statuses()[application], time.monotonic() - started)
 
     def find(self, name: str) -> Deployment:
         """The deployed model of that name; ModelError if there is none."""
-        self._start()
-        spec = self._deployed(name)
+        if self._house and (here := next((spec for spec in self._house.specs if spec.name == name), None)):
+            return self._row_here(here)
+        spec = None
+        if self._on_ray:
+            self._start()
+            spec = self._deployed(name)
         if spec is None:
             known = [model.name for model in self.models()]
             cure = suggest(name, known, what="models") if known else 'None is deployed: leave out reconnect="true".'
@@ -126,17 +144,25 @@ class Serving:
 
     def undeploy(self, name: str) -> None:
         """Remove a model; does nothing if it is not there."""
+        if house := self._home(name):
+            house.remove(name)
+            return
         self._deployed_here.discard(name)
         applications.delete(MODEL_PREFIX + name, wait=True)
         applications.forget(name)
 
     def models(self) -> list[Deployment]:
         """Every deployed model, by name."""
+        here = [self._row_here(spec) for spec in self._house.specs] if self._house else []
+        if not self._on_ray:
+            return here
         self._start()
-        return [self._row(spec, status) for spec, status in self._specs()]
+        return sorted([*here, *(self._row(spec, status) for spec, status in self._specs())], key=lambda row: row.name)
 
     def workers(self, name: str) -> list[WorkerLoad]:
         """What each ready worker of a model does now; empty, and none is started, while it has none."""
+        if house := self._home(name):
+            return house.workers(name)
         from ray import serve
 
         if not self._ready(name):
@@ -147,9 +173,11 @@ class Serving:
 
     def count_tokens(self, name: str, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation, as the model counts them; nothing is generated."""
+        if house := self._home(name):
+            return house.count_tokens(name, batch)
         from ray import serve
 
-        from ..gateway.models import FAILURES, unavailable
+        from ..gateway.on_serve import FAILURES, unavailable
 
         try:
             handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
@@ -162,6 +190,8 @@ class Serving:
 
     def counts(self, name: str) -> dict[str, int]:
         """What the workers of a model have counted since they started; empty if its engine does not count."""
+        if house := self._home(name):
+            return house.counts(name)
         from ray import serve
 
         if not self._ready(name):
@@ -176,6 +206,8 @@ class Serving:
 
     def logs(self, name: str, last: int = 200) -> list[tuple[str, str]]:
         """Worker and line: the `last` lines of what each worker of a model wrote; empty if it is not there."""
+        if self._home(name):
+            return []  # it writes to this process's own
         return logs.read(MODEL_PREFIX + name, last)
 
     def close(self) -> None:
@@ -184,7 +216,11 @@ class Serving:
         The gateway lives as long as Ray: it and anything else that is left ends with `cluster.stop()`, at the latest
         with the process.
         """
-        if not cluster.address(self._settings.ray):
+        if self._house:
+            gateways.closed(self._house.url)
+            self._house.close()
+            self._house = None
+        if self._deployed_here and not cluster.address(self._settings.ray):
             for name in self._deployed_here:
                 applications.delete(MODEL_PREFIX + name, wait=False)
         self._deployed_here.clear()
@@ -194,6 +230,7 @@ class Serving:
     def _start(self) -> None:
         """Start the gateway without waiting for it, so that a model can load at the same time."""
         if not self._front.url:
+            self._before_ray()
             own = self._settings.serving.api_key
             self._front = front.start(self._settings)
             self._announce(leave_key=own is None)
@@ -209,6 +246,35 @@ class Serving:
         shared = local.find()
         if shared is not None and cluster.address(self._settings.ray) == shared.address:
             gateways.leave(replace(found, key=found.key if leave_key else "", pid=shared.pid))
+
+    @property
+    def _on_ray(self) -> bool:
+        """Whether there may be models on Ray."""
+        return bool(self._front.url or cluster.address(self._settings.ray))
+
+    def _home(self, name: str) -> House | None:
+        """Where a model is one of this process."""
+        return self._house if self._house is not None and name in self._house else None
+
+    def _is_light(self, spec: ModelSpec) -> bool:
+        """Whether a model is to be served in this process: it can be, nobody else needs it, and Ray is not in use."""
+        if self._home(spec.name) and takes(spec):
+            return True
+        ours = self._settings.serving
+        return not self._on_ray and self._settings.spark.is_here and not ours.ssl_certfile and takes(spec)
+
+    def _deploy_here(self, spec: ModelSpec) -> Deployment:
+        self._check_names(spec)
+        if self._house is None:
+            self._house = House(self._settings)
+            key = self._settings.serving.api_key
+            gateways.opened(gateways.Found(self._house.url, key.get_secret_value() if key else ""))
+        seconds = self._house.deploy(spec, self._settings.serving.load_timeout)
+        return self._row_here(spec, seconds)
+
+    def _row_here(self, spec: ModelSpec, seconds: float = 0.0) -> Deployment:
+        url = self._house.url if self._house else ""
+        return Deployment(spec.name, spec.engine, "RUNNING", url, spec.model_path, 1, seconds)
 
     def _run(self, spec: ModelSpec, *, surge: bool) -> None:
         from ..worker.server import ModelServer
@@ -264,7 +330,11 @@ class Serving:
 
     def _check_names(self, spec: ModelSpec) -> None:
         """OptionError for a name that another model has."""
-        for other, _ in self._specs():
+        others = [
+            *(self._house.specs if self._house else ()),
+            *(spec for spec, _ in (self._specs() if self._on_ray else ())),
+        ]
+        for other in others:
             taken = {spec.name, *spec.aliases} & {other.name, *other.aliases}
             if taken and other.name != spec.name:
                 cure = f"Choose another one, or undeploy {other.name}."

@@ -1,87 +1,129 @@
-"""The gateway: OpenAI's HTTP API in front of the deployed models.
+"""The gateway: OpenAI's HTTP API in front of the deployed models, as an ASGI application that runs anywhere.
 
-A batch is answered from the store where it can be, and one Serve call brings the rest. Other bodies are looked into
-for the model's name only, and passed on as they came.
+Every answer takes one path, whatever its route: key, limits, store, join, call, count, keep, cancel (`answers`). Bodies
+are looked into for what that path needs, and passed on as they came.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
-from functools import partial
+from collections.abc import Awaitable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
-from fastapi import FastAPI
 from pydantic import ValidationError
-from ray import serve
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from sqlllm import wire
 from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 from sqlllm.version import __version__
 
-from ..applications import recall
-from ..protocol import IGNORED_FIELDS, JSON, RequestError, batch_response, conversations, parse_body, usage
-from . import incoming, messages, streams
+from ..protocol import JSON, RequestError, batch_response, conversations, parse_body, usage
+from . import doors, incoming, messages, single, streams
 from .access import Access, Caller
-from .answers import Answers, Choice
-from .cors import Cors
+from .answers import Answers, Choice, stopped
 from .incoming import Batch
-from .limits import Limits
-from .metrics import MEDIA_TYPE, Metrics, counted
-from .models import FAILURES, Models, unavailable
+from .limits import Limits, Statement
+from .metrics import MEDIA_TYPE, Metrics
+from .models import Model, Models
 from .store import Key, is_deterministic, keys, open_store
-from .usage import Query, Report, UsageFile
+from .usage import Account, Query, Report, UsageFile
 
-_NOT_IN_KEYS = IGNORED_FIELDS | {"model"}  # the fingerprint says which model it is
 _NO_CALL = "tokenize"  # of a model: it does not count against a quota
+_STREAMED = ("chat", "completions")
+Prices = Mapping[str, tuple[float, float]]
 
-app = FastAPI(title="SQLLLM", docs_url=None, redoc_url=None, openapi_url=None)
-app.add_middleware(Cors)
 
-
-@app.exception_handler(RequestError)
-async def refuse(request: Request, error: RequestError) -> Response:
+async def refuse(request: Request, error: Exception) -> Response:
     """An error in OpenAI's shape, or in Anthropic's for a client of its protocol."""
+    if not isinstance(error, RequestError):
+        error = RequestError(f"the gateway has no {request.url.path}", status=404, code="unknown_route")
     headers = {"Retry-After": f"{round(error.retry_after, 3):g}"} if error.status in (429, 503) else None
     body = messages.error_body(error) if request.url.path.startswith("/v1/messages") else error.to_json()
     return Response(body, error.status, headers, JSON)
 
 
-@serve.ingress(app)
-class Gateway:
-    """One replica of the gateway; keeps answers and usage in files of `folder`."""
+def application(gateway: Gateway) -> ASGIApp:
+    """The ASGI application of a gateway."""
+    routes = [
+        Route(path, getattr(gateway, name), methods=[method])
+        for method, path, name in (
+            ("GET", "/health", "health"),
+            ("GET", "/version", "version"),
+            ("GET", "/metrics", "metrics"),
+            ("GET", "/v1/models", "models"),
+            ("GET", "/v1/models/{name:path}", "model"),
+            ("POST", "/v1/chat/completions", "chat"),
+            ("POST", wire.BATCH, "chat_batch"),
+            ("POST", wire.STORED, "stored"),
+            ("POST", wire.USAGE, "report"),
+            ("GET", wire.USAGE, "usage"),
+            ("POST", wire.CANCEL, "cancel"),
+            ("POST", "/v1/completions", "completions"),
+            ("POST", "/v1/embeddings", "embeddings"),
+            ("POST", "/v1/rerank", "rerank"),
+            ("POST", "/v1/score", "score"),
+            ("POST", "/v1/audio/speech", "speech"),
+            ("POST", "/v1/audio/transcriptions", "transcriptions"),
+            ("POST", "/v1/images/generations", "images"),
+            ("POST", "/tokenize", "tokenize"),
+            ("POST", "/v1/messages", "anthropic"),
+            ("POST", "/v1/messages/count_tokens", "count_tokens"),
+        )
+    ]
+    app = Starlette(routes=routes, exception_handlers={RequestError: refuse, 404: refuse, 405: refuse})
+    return doors.guarded(app, gateway.settings)
 
-    def __init__(self, folder: Path, store: StoreSettings, quota: QuotaSettings, settings: ServingSettings) -> None:
+
+class Refused(Exception):
+    """A model's refusal of a single request, which its client gets as it is."""
+
+    def __init__(self, status: int, body: bytes, media_type: str) -> None:
+        super().__init__(status)
+        self.response = Response(body, status, {"Retry-After": "1"} if status in (429, 503) else None, media_type)
+
+
+class Gateway:
+    """One gateway; keeps answers and usage in files of `folder`. `prices` are those of its own settings."""
+
+    def __init__(
+        self,
+        folder: Path,
+        store: StoreSettings,
+        quota: QuotaSettings,
+        settings: ServingSettings,
+        models: Models,
+        prices: Prices | None = None,
+    ) -> None:
         self.settings = settings
         self._access = Access(settings.api_key, settings.users)
         self._answers = Answers(open_store(store, folder))
         self._usage = UsageFile(folder)
         self._limits = Limits(self._usage, quota, settings.users)
         self._metrics = Metrics()
-        self._models = Models()
+        self._models = models
+        self._prices = prices or {}
 
-    @app.get("/health")
-    async def health(self) -> Response:
+    async def health(self, _: Request) -> Response:
         """200 while the gateway is up."""
         return Response(b'{"status":"ok"}', media_type=JSON)
 
-    @app.get("/version")
-    async def version(self) -> Response:
+    async def version(self, _: Request) -> Response:
         """The version of this package."""
         return Response(orjson.dumps({"version": __version__}), media_type=JSON)
 
-    @app.get("/metrics")
     async def metrics(self, request: Request) -> Response:
         """What was done so far, as Prometheus reads it."""
         self._access.caller(request.headers).check_all()
         return Response(self._metrics.text(), media_type=MEDIA_TYPE)
 
-    @app.get("/v1/models")
     async def models(self, request: Request) -> Response:
         """The models that the caller may use."""
         caller = self._access.caller(request.headers)
@@ -91,25 +133,22 @@ class Gateway:
         ]
         return Response(orjson.dumps({"object": "list", "data": data}), media_type=JSON)
 
-    @app.get("/v1/models/{name:path}")
-    async def model(self, request: Request, name: str) -> Response:
+    async def model(self, request: Request) -> Response:
         """One model, with what its workers are now; one that has none is not woken, and tells what it was last."""
-        caller = self._access.caller(request.headers)
+        caller, name = self._access.caller(request.headers), request.path_params["name"]
         await self._models.refresh(older_than=0)
         model = await self._models.find(name, caller)
-        kept = recall(model.name)
+        kept = self._models.spec(model.name)
         told = {"id": name, "object": "model", "created": model.created, "owned_by": "sqlllm", "workers": model.workers}
         told |= {"spec": kept.shown() if kept else None, "routes": None, "meta": None}
         if model.workers:
             told |= await self._models.identify(model)
         return Response(orjson.dumps({**told, "fingerprint": model.fingerprint}), media_type=JSON)
 
-    @app.post("/v1/chat/completions")
     async def chat(self, request: Request) -> Response:
         """One conversation, plain or as a stream."""
         return await self._forward(request, "chat")
 
-    @app.post(wire.BATCH)
     async def chat_batch(self, request: Request) -> Response:
         """Many conversations, one choice each; a choice that was not made for this request is `cached` or `joined`.
 
@@ -119,24 +158,23 @@ class Gateway:
         query = incoming.statement(request, caller)
         batch = await self._batch(request, caller)
         model = batch.model
-        statement, account = await self._limits.account(model.priced(query), model.name)
+        statement, account = await self._limits.account(self._priced(query, model, caller), model.name)
 
         async def ask(places: list[int]) -> tuple[list[Choice], bool]:
             return await self._call(batch, places)
 
         with self._metrics.request(model.name, batch.route):
-            choices = await self._answers.choices(self._keys(batch, query.store), ask, statement, account)
+            found = self._answers.choices(self._keys(batch, query.store), ask, statement, account)
+            choices = await _not_stopped(found)
         self._metrics.choices(model.name, choices)
         return Response(batch_response(model.name, choices), media_type=JSON)
 
-    @app.post(wire.STORED)
     async def stored(self, request: Request) -> Response:
         """How many conversations of a batch have an answer in the store, as `{"stored": 3}`; calls no model."""
         batch = await self._batch(request, self._access.caller(request.headers))
         known = {key for key in self._keys(batch, "all") if key is not None}
         return Response(orjson.dumps({"stored": await self._answers.stored(list(known))}), media_type=JSON)
 
-    @app.post(wire.USAGE)
     async def report(self, request: Request) -> Response:
         """What a task of the statement in the header says at its end."""
         caller = self._access.caller(request.headers)
@@ -149,23 +187,22 @@ class Gateway:
         await self._limits.report(query, told)
         return Response(b"{}", media_type=JSON)
 
-    @app.post(wire.CANCEL)
-    async def cancel(self, request: Request, session: str) -> Response:
+    async def cancel(self, request: Request) -> Response:
         """Stop what the statements of a session have under way."""
-        caller = self._access.caller(request.headers)
+        caller, session = self._access.caller(request.headers), request.query_params.get("session", "")
         if not session:
             raise RequestError("`session` is the id of a session", param="session")
         stopped = self._limits.cancel(f"{caller.name}/{session}" if caller.name else session)
         self._answers.cancel(stopped)
         return Response(orjson.dumps({"cancelled": len(stopped)}), media_type=JSON)
 
-    @app.get(wire.USAGE)
-    async def usage(self, request: Request, session: str = "", since: float = 0) -> Response:
+    async def usage(self, request: Request) -> Response:
         """Usage by statement and model: of the session with that id, or of all; changed after `since`.
 
         A user hears of his own, under the ids that he gave.
         """
-        user = self._access.caller(request.headers).name
+        user, asked = self._access.caller(request.headers).name, request.query_params
+        session, since = asked.get("session", ""), incoming.number(asked, "since")
         own = f"{user}/" if user else ""
         prefix = session and own + session
         condition = "substr(query, 1, ?) = ? and updated > ? and ? in ('', user)"
@@ -173,48 +210,39 @@ class Gateway:
         told = [replace(one, query=one.query.removeprefix(own)) for one in found]
         return Response(orjson.dumps({"usage": told}), media_type=JSON)
 
-    @app.post("/v1/completions")
     async def completions(self, request: Request) -> Response:
         """Raw prompts, plain or as a stream."""
         return await self._forward(request, "completions")
 
-    @app.post("/v1/embeddings")
     async def embeddings(self, request: Request) -> Response:
         """Vectors of texts."""
         return await self._forward(request, "embeddings")
 
-    @app.post("/v1/rerank")
     async def rerank(self, request: Request) -> Response:
         """Documents by their fit to a query."""
         return await self._forward(request, "rerank")
 
-    @app.post("/v1/score")
     async def score(self, request: Request) -> Response:
         """The fit of pairs of texts."""
         return await self._forward(request, "score")
 
-    @app.post("/v1/audio/speech")
     async def speech(self, request: Request) -> Response:
         """A text as sound."""
         return await self._forward(request, "speech")
 
-    @app.post("/v1/audio/transcriptions")
     async def transcriptions(self, request: Request) -> Response:
         """What is said in a sound file, which comes as a form."""
         self._access.caller(request.headers)  # before the file is read
         return await self._forward(request, "transcriptions", await incoming.form(request))
 
-    @app.post("/v1/images/generations")
     async def images(self, request: Request) -> Response:
         """Images of a text."""
         return await self._forward(request, "images")
 
-    @app.post("/tokenize")
     async def tokenize(self, request: Request) -> Response:
         """The tokens of `prompt` or `messages`, as vLLM answers."""
         return await self._forward(request, "tokenize")
 
-    @app.post("/v1/messages")
     async def anthropic(self, request: Request) -> Response:
         """One conversation in Anthropic's protocol, plain or as a stream."""
         self._access.caller(request.headers)  # before the body is read
@@ -226,16 +254,12 @@ class Gateway:
             raise RequestError.from_json(answer.status_code, bytes(answer.body))
         return Response(orjson.dumps(messages.message(orjson.loads(bytes(answer.body)))), media_type=JSON)
 
-    @app.post("/v1/messages/count_tokens")
     async def count_tokens(self, request: Request) -> Response:
         """The tokens of a conversation in Anthropic's protocol; nothing is generated."""
         caller = self._access.caller(request.headers)
         chat = messages.chat_request({"max_tokens": 1, **parse_body(await request.body())})
         model = await self._models.find(chat.get("model"), caller)
-        try:
-            (count,) = await model.handle.count_tokens.remote([chat["messages"]])
-        except FAILURES as error:
-            raise unavailable(model.name, error) from error
+        (count,) = await model.worker.count_tokens([chat["messages"]])
         return Response(orjson.dumps({"input_tokens": count}), media_type=JSON)
 
     async def _forward(
@@ -247,44 +271,80 @@ class Gateway:
         fields = parse_body(body)
         model = await self._models.find(fields.get("model"), caller)
         body = incoming.renamed(model, fields, body)
-        query = Query() if route == _NO_CALL else incoming.statement(request, caller)
-        if (query.user or query.id) and not model.fingerprint:
-            await self._models.identify(model)  # which tells its price
-        spend, calling = await self._spend(model.priced(query), model.name)
-        with self._metrics.request(model.name, route, calling) as counter:
-            if fields.get("stream") and route in ("chat", "completions"):
-                events = streams.events(model.for_turn(fields), model.name, route, body)
-                events = streams.counted(events, len(body), spend, counter)
-                first = await anext(events)  # until then a refusal can still have its own status
-                counter.streams = True
-                return streams.Stream(streams.whole(first, events, wrap, model.name), media_type="text/event-stream")
+        if route == _NO_CALL:
+            status, answer, media_type, _ = await model.worker.ask(route, body)
+            return Response(answer, status, media_type=media_type)
+        query = incoming.statement(request, caller)
+        if not model.fingerprint:
+            await self._models.identify(model)
+        statement, account = await self._limits.account(self._priced(query, model, caller), model.name)
+        streamed = bool(fields.get("stream")) and route in _STREAMED
+        key = None if streamed and route != "chat" else single.key(route, model.fingerprint, fields, query.store)
+        call = _Call(model, route, body, fields, statement, account)
+        if streamed:
+            return await self._stream(call, key, wrap)
+        fresh: list[tuple[bytes, str]] = []
+
+        async def ask(_: list[int]) -> tuple[list[Choice], bool]:
+            status, answer, media_type, fingerprint = await model.worker.for_turn(fields).ask(route, body)
+            if status != 200:
+                raise Refused(status, answer, media_type)
+            fresh.append((answer, media_type))
+            found = single.choice(route, answer, media_type)
+            if fingerprint != model.fingerprint:  # it is being replaced: ask which one it is now
+                model.fingerprint = ""
+                return [found], False
+            return [found], single.may_be_kept(found)
+
+        with self._metrics.request(model.name, route) as counter:
             try:
-                status, answer, media_type = await model.for_turn(fields).ask.remote(route, body)
-            except FAILURES as error:
-                raise unavailable(model.name, error) from error
-            counter.status = status
-        if status == 200:
-            spend(*(counted(answer) if media_type == JSON else (0, 0)))
-        headers = {"Retry-After": "1"} if status in (429, 503) else None
-        return Response(answer, status, headers, media_type)
+                (found,) = await _not_stopped(self._answers.choices([key], ask, statement, account))
+            except Refused as refused:
+                counter.status = refused.response.status_code
+                return refused.response
+        mark = next((mark for mark in ("cached", "joined") if mark in found), "")
+        if mark:
+            return Response(single.body(found, model.name), 200, {wire.CACHE_HEADER: mark}, JSON)
+        told = found.get("usage") or {}
+        self._metrics.tokens(model.name, told.get("prompt_tokens", 0), told.get("completion_tokens", 0))
+        answer, media_type = fresh[-1]
+        return Response(answer, 200, None, media_type)
 
-    async def _spend(
-        self, query: Query, name: str
-    ) -> tuple[Callable[[int, int], None], AbstractContextManager[None] | None]:
-        """What counts a request's tokens, and what it is in until it ends, for the limits of its statement and user.
+    async def _stream(self, call: _Call, key: Key | None, wrap: streams.Wrap | None) -> Response:
+        """The events of one answer."""
+        model, statement, account = call.model, call.statement, call.account
+        with_usage = bool((call.fields.get("stream_options") or {}).get("include_usage"))
+        with self._metrics.request(model.name, call.route) as counter:
 
-        RequestError if one is reached.
-        """
-        if not (query.user or query.id):
-            return partial(self._metrics.tokens, name), None
-        statement, account = await self._limits.account(query, name)
-        statement.allow(1)
+            async def pump(shared: streams.Shared) -> None:
+                statement.allow(1)
+                with ExitStack() as held:
+                    held.enter_context(statement.calling(account, 1))
 
-        def spend(prompt: int, answer: int) -> None:
-            self._metrics.tokens(name, prompt, answer)
-            statement.spent(account, [{"usage": usage(prompt, answer)}])
+                    def spend(prompt: int, answer: int) -> None:
+                        held.close()
+                        self._metrics.tokens(model.name, prompt, answer)
+                        statement.spent(account, [{"usage": usage(prompt, answer)}])
 
-        return spend, statement.calling(account, 1)
+                    source = streams.events(model.worker.for_turn(call.fields), call.route, call.body)
+                    async for piece in streams.counted(source, len(call.body), spend, counter):
+                        shared.add(piece)
+
+            events, mark = await self._answers.stream(
+                key, pump, statement, account, with_usage=with_usage, model=model.name
+            )
+            first = await anext(events)  # until then a refusal can still have its own status
+            counter.streams = not mark
+            headers = {wire.CACHE_HEADER: mark} if mark else None
+            shown = streams.whole(first, events, wrap, model.name)
+            return streams.Stream(shown, 200, headers, media_type=wire.EVENT_STREAM)
+
+    def _priced(self, query: Query, model: Model, caller: Caller) -> Query:
+        """The query with the gateway's own price of a model, where it has one: then the caller's does not count."""
+        price = model.price
+        if price is None and (caller.name or not query.prices.keys() & {model.name, "*"}):
+            price = self._prices.get(model.name) or self._prices.get("*")
+        return query if price is None else query.model_copy(update={"prices": {model.name: price}})
 
     async def _batch(self, request: Request, caller: Caller) -> Batch:
         body = await request.body()
@@ -299,26 +359,41 @@ class Gateway:
 
     def _keys(self, batch: Batch, store: str) -> Sequence[Key | None]:
         """The keys of a batch's conversations; None if its answers are not to be kept."""
-        params = {name: value for name, value in batch.params.items() if name not in _NOT_IN_KEYS}
+        params = single.asked(batch.params)
         if store == "off" or (store == "on" and not (is_deterministic(params) or params.get("task"))):
             return [None] * len(batch.messages)
         return keys(batch.fingerprint, params, batch.messages)
 
     async def _call(self, batch: Batch, places: list[int]) -> tuple[list[Choice], bool]:
         """Have the model answer some of the conversations; whether it still is the model that the keys are for."""
-        try:
-            handle = batch.model.for_turn({"messages": batch.messages[places[0]]})
-            called = handle.call.remote(batch.route, batch.part(places))
-            try:
-                status, answer, fingerprint = await called
-            except asyncio.CancelledError:
-                called.cancel()
-                raise
-        except FAILURES as error:
-            raise unavailable(batch.model.name, error) from error
+        worker = batch.model.worker.for_turn({"messages": batch.messages[places[0]]})
+        status, answer, _, fingerprint = await worker.ask(batch.route, batch.part(places))
         if status != 200:
             raise RequestError.from_json(status, answer)
         choices = sorted(orjson.loads(answer)["choices"], key=lambda choice: choice.pop("index"))
         if fingerprint != batch.fingerprint:  # it is being replaced: ask which one it is now
             batch.model.fingerprint = ""
         return choices, fingerprint == batch.fingerprint
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A single request for a model, and who pays."""
+
+    model: Model
+    route: str
+    body: bytes
+    fields: dict[str, Any]
+    statement: Statement
+    account: Account
+
+
+async def _not_stopped(choices: Awaitable[list[Choice]]) -> list[Choice]:
+    """The choices; RequestError if their statement was cancelled, and not this request."""
+    try:
+        return await choices
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise stopped() from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -40,6 +41,14 @@ async def form(request: Request) -> bytes:
     if not fields.get("file"):
         raise RequestError("file is missing: send a form with a sound file and a model", param="file")
     return orjson.dumps(fields)
+
+
+def number(values: Mapping[str, str], name: str) -> float:
+    """A parameter of the address that is a number; 0 if it is absent."""
+    try:
+        return float(values.get(name) or 0)
+    except ValueError:
+        raise RequestError(f"{name} must be a number", param=name) from None
 
 
 @lru_cache(maxsize=256)

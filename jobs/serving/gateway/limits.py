@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from sqlllm.wire import LIMIT_REACHED, RATE_LIMITED
@@ -59,12 +59,14 @@ class User:
 class Statement:
     """The accounts of a statement, one per model, and what they may still use."""
 
-    def __init__(self, query: Query, user: User) -> None:
+    def __init__(self, query: Query, user: User, day: Statement | None = None) -> None:
+        """`day` has what all requests of the user without a statement use; then `query` limits this request alone."""
         self.accounts: dict[str, Account] = {}
         self.used = time.monotonic()
         self._query, self._user, self._quota = query, user, user.quota
         self._rates = Rates(query.calls_per_minute, query.tokens_per_minute)
         self._resumes = 0.0
+        self._day = day
 
     def allow(self, calls: int) -> int:
         """How many of so many calls may be made now; RequestError: 429 if it is too early, 403 if none are left."""
@@ -76,6 +78,7 @@ class Statement:
         usages = [account.usage for account in accounts]
         query, quota, user = self._query, self._quota, self._user
         made = sum(account.usage.calls + account.reserved for account in accounts)
+        of_user = [account.usage for account in self._day.accounts.values()] if self._day else usages
         over_all = f"user {user.name or '(none)'} has a quota of {{}} a day"
         for limit, used, what, who in (
             (query.max_tokens, sum(usage.tokens for usage in usages), "tokens", "llm.max_tokens is {}"),
@@ -85,7 +88,9 @@ class Statement:
             (quota.cost_per_day, user.cost, "cost", over_all),
         ):
             if limit and used >= limit:
-                raise _reached(who.format(f"{limit:,} {what}" if who is over_all else f"{limit:,}"), usages)
+                if who is over_all:
+                    raise _reached(who.format(f"{limit:,} {what}"), of_user)
+                raise _reached(who.format(f"{limit:,}"), usages)
         allowed = calls
         if query.max_calls:
             allowed = min(allowed, query.max_calls - made)
@@ -94,7 +99,7 @@ class Statement:
         if quota.calls_per_day:
             allowed = min(allowed, quota.calls_per_day - user.calls - user.reserved)
             if allowed <= 0:
-                raise _reached(over_all.format(f"{quota.calls_per_day:,} calls"), usages)
+                raise _reached(over_all.format(f"{quota.calls_per_day:,} calls"), of_user)
         self._rates.check("this statement")
         user.rates.check(f"user {user.name or '(none)'}")
         self._rates.take(calls=allowed)
@@ -106,10 +111,17 @@ class Statement:
         """Calls that were allowed are under way: enter it before anybody else is allowed some."""
         self._user.reserved += calls
         try:
-            with account.calling(calls):
+            with account.calling(calls), self._own(account).calling(calls) if self._day else nullcontext():
                 yield
         finally:
             self._user.reserved -= calls
+
+    def _own(self, account: Account) -> Account:
+        """What a request without a statement has used of a model."""
+        name = account.usage.model
+        if name not in self.accounts:
+            self.accounts[name] = Account(Usage("", name), self._query, lambda _: None, time.time)
+        return self.accounts[name]
 
     @property
     def busy(self) -> bool:
@@ -122,7 +134,9 @@ class Statement:
 
     def spent(self, account: Account, choices: list[dict[str, object]]) -> None:
         """Count answered calls."""
-        tokens, cost = account.spent(choices)
+        tokens, cost = account.spent(choices, self._query if self._day else None)
+        if self._day:
+            self._own(account).spent(choices)
         self._rates.take(tokens=tokens)
         self._user.rates.take(tokens=tokens)
         self._user.calls += made(choices)
@@ -156,6 +170,8 @@ class Limits:
     async def account(self, query: Query, model: str) -> tuple[Statement, Account]:
         """The statement of a call and its account for the model, with the price that the call has."""
         statement, account = await self._known(query, model)
+        if not query.id:
+            return Statement(query, await self._user(query.user), day=statement), account
         account.query = query  # the model may have been deployed anew since
         return statement, account
 

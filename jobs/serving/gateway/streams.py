@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -13,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from ..protocol import SSE_DONE, RequestError
 from .metrics import Request
 from .metrics import counted as tokens
-from .models import FAILURES, unavailable
+from .models import Worker
 
 Wrap = Callable[[str, AsyncIterator[dict[str, Any]]], AsyncIterator[bytes]]
 
@@ -27,19 +28,56 @@ class Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def events(handle: Any, name: str, route: str, body: bytes) -> AsyncIterator[bytes]:
-    """The events of a stream; a refusal before the first is a RequestError, a later one the last event."""
+class Shared:
+    """A stream that is under way, for all clients that read it, each from its beginning."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self._ended: RequestError | bool = False
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def add(self, piece: bytes) -> None:
+        """The next events."""
+        self.pieces.append(piece)
+        self._wake()
+
+    def end(self, error: RequestError | None = None) -> None:
+        """No more come; `error` is why, if it is not whole."""
+        self._ended = self._ended or error or True
+        self._wake()
+
+    async def read(self) -> AsyncIterator[bytes]:
+        """The events; an error before the first is raised, a later one is the last event."""
+        place = 0
+        while True:
+            while place < len(self.pieces):
+                place += 1
+                yield self.pieces[place - 1]
+            if isinstance(self._ended, RequestError):
+                if not place:
+                    raise self._ended
+                yield b"data: " + self._ended.to_json() + b"\n\n"
+            if self._ended:
+                return
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.add(waiter)
+            await waiter
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, set()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+async def events(worker: Worker, route: str, body: bytes) -> AsyncIterator[bytes]:
+    """The events of a model's stream; a refusal before the first is a RequestError, a later one the last event."""
     begun = False
-    try:
-        async for status, event in handle.options(stream=True).stream.remote(route, body):
-            if status != 200 and not begun:
-                raise RequestError.from_json(status, event)
-            begun = True
-            yield event if status == 200 else b"data: " + event + b"\n\n"
-    except FAILURES as error:
-        if not begun:
-            raise unavailable(name, error) from error
-        yield b"data: " + unavailable(name, error).to_json() + b"\n\n"
+    async for status, event in worker.stream(route, body):
+        if status != 200 and not begun:
+            raise RequestError.from_json(status, event)
+        begun = True
+        yield event if status == 200 else b"data: " + event + b"\n\n"
 
 
 async def counted(

@@ -124,11 +124,11 @@ class Account:
                 self.usage.seconds += monotonic() - self._since
             self.reserved -= calls
 
-    def spent(self, choices: Sequence[dict[str, Any]]) -> tuple[int, float]:
-        """Count answered calls; gives their tokens and cost."""
+    def spent(self, choices: Sequence[dict[str, Any]], query: Query | None = None) -> tuple[int, float]:
+        """Count answered calls, at the prices of `query` or else the account's; gives their tokens and cost."""
         counts = [choice["usage"] for choice in choices if "usage" in choice]
         prompt, answer = (sum(count[key] for count in counts) for key in ("prompt_tokens", "completion_tokens"))
-        cost = self.query.cost(self.usage.model, prompt, answer)
+        cost = (query or self.query).cost(self.usage.model, prompt, answer)
         usage = self.usage
         usage.calls += made(choices)
         usage.prompt_tokens += prompt

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from .... import outcome
 from ....protocol import (
     SSE_DONE,
     RequestError,
@@ -18,7 +19,7 @@ from ....protocol import (
     sse,
     usage,
 )
-from ... import outcome, rows
+from ... import rows
 from ..tokens import PlainTokens
 from .http import Api
 from .options import Options

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import orjson
 
+from .... import outcome
 from ....spec import ModelSpec
-from ... import outcome
 from .. import Media, sounds
 from .http import Api, Refused
 from .model import ChatModel
