@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 from sqlllm.session import Session
-from sqlllm.session.meter import Used
 from sqlllm.settings import Settings
 from tests.planner.cases import TABLES, load
 
 from . import report
+from .tally import Tally
 
 WARM = (
     "select count(ask) as n from (select llm_result(up(llm_param(map('instruction', concat('w', id))))) as ask from t)"
@@ -37,12 +37,13 @@ def main() -> None:
             llm={"store": "off"},
             allow={"python": True},
         )
-        with Session(settings) as session:
+        tally = Tally()
+        with Session(settings, observer=tally) as session:
             session.run(
                 'run command as LLM.`` where action="infer" and pretrainedModelType="oracle/function"'
                 f' and `backend.function`="bench.explain:answer" and udfName="up";{TABLES}{WARM};'
             ).rows()  # type: ignore[union-attr]
-            rows = [_compare(session, case.name, case.sql) for case in load()]
+            rows = [_compare(session, tally, case.name, case.sql) for case in load()]
     report.table(
         "Estimated and used", ("query", *(f"{f} {x}" for f in _FIELDS for x in ("told", "used")), "error"), rows
     )
@@ -57,16 +58,16 @@ def main() -> None:
     )
 
 
-def _compare(session: Session, name: str, sql: str) -> tuple[str | int | float, ...]:
+def _compare(session: Session, tally: Tally, name: str, sql: str) -> tuple[str | int | float, ...]:
     told = session.run(f"explain llm {sql};")
     assert told is not None
     total = told.rows()[-1]
-    session.meter.tell()
+    tally.take(session)
     result = session.run(f"{sql};")
     assert result is not None
     result.rows()
     result.frame.unpersist()
-    used = session.meter.tell() or Used()
+    used = tally.take(session)
     pairs = [(total[field] or 0, getattr(used, field)) for field in _FIELDS]
     errors = [abs(said - was) / max(was, 1) for said, was in pairs]
     at_most = "*" if total["at_most"] else ""

@@ -19,6 +19,7 @@ from sqlllm.session import Session
 from sqlllm.settings import Settings
 
 from . import report
+from .tally import Tally
 
 QUESTIONS = Path(__file__).with_name("sembench_movie.sql")
 SENTIMENT = "Is this film review positive or negative? Answer with one word, POSITIVE or NEGATIVE.\\nReview: {}"
@@ -44,9 +45,10 @@ def main() -> None:
         settings = Settings.load(
             home=home, spark={"master": "local[2]", "driver_memory": "1g"}, llm={"store": "off"}, allow={"folders": "/"}
         )
-        with Session(settings) as session:
+        tally = Tally()
+        with Session(settings, observer=tally) as session:
             _prepare(session, given.data / "Reviews.csv", home, given.model)
-            rows = [_ask(session, *question) for question in questions()]
+            rows = [_ask(session, tally, *question) for question in questions()]
     report.table(
         "SemBench, movies" if given.model else "SemBench, movies, answered from the labels",
         ("question", "calls", "tokens", "seconds", "correct", "measure", "fewest tokens published"),
@@ -103,7 +105,7 @@ def _score(row: dict[str, str]) -> int:
     return 4 if row["scoreSentiment"] == "POSITIVE" else 2
 
 
-def _ask(session: Session, title: str, sql: str) -> tuple[str, int, int, float, float, str, str]:
+def _ask(session: Session, tally: Tally, title: str, sql: str) -> tuple[str, int, int, float, float, str, str]:
     judge = 'llm_result(judge(llm_param(map("instruction", llm_prompt("{}", array(reviewText)), "max_tokens", "8"))))'
     judged = (
         f"with judged as (select *, {judge.replace('{}', SENTIMENT, 1)} as sentiment,"
@@ -113,13 +115,13 @@ def _ask(session: Session, title: str, sql: str) -> tuple[str, int, int, float, 
         "with judged as (select r.*, l.sentiment, l.score from reviews r join labels l on r.reviewId = l.reviewId) "
         + re.sub(r"\blimit \d+", "", sql)
     )
-    session.meter.tell()
+    tally.take(session)
     result = session.run(judged + ";")
     assert result is not None
     found = [tuple(row) for row in result.rows()]
     result.frame.unpersist()
-    used = session.meter.tell()
-    assert used is not None, f"{title} called no model"
+    used = tally.take(session)
+    assert used.calls, f"{title} called no model"
     right = [tuple(row) for row in session.spark.sql(labelled).collect()]
     name = title.split()[0]
     correct, measure = _correct(name, found, right, re.search(r"limit (\d+)", sql))
