@@ -74,6 +74,9 @@ def rewrite(
     that reuses its aliases stays as it is. `volatile`: functions, in lower case, that may give something else each
     time, and are evaluated as often as they stand there.
     """
+    lowered = sql.lower()
+    if not any(name in lowered for name in models):
+        return Rewritten(sql)
     tree = read(sql)
     if tree is None:
         return Rewritten(sql, "sqlglot does not read it as a query")
