@@ -55,7 +55,9 @@ _SILENCE = 120.0  # seconds without one after which a run on another machine cou
 
 def _check_name(name: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise OptionError(f"name {name!r} is no folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name")
+        raise OptionError(
+            f"name {name!r} is not a folder name", cure="Use letters, digits, `-`, `_` and `.`.", key="name"
+        )
     return name
 
 
@@ -145,7 +147,7 @@ class RunRecord(BaseModel):
         except OSError as error:
             raise SetupError(f"no run in {folder}: {error.strerror}") from None
         except ValidationError as error:
-            raise SetupError(f"{path} is no record of a run: {error.errors()[0]['msg']}") from None
+            raise SetupError(f"{path} is not a record of a run: {error.errors()[0]['msg']}") from None
         return run._seen(written)
 
     @property

@@ -36,7 +36,7 @@ def read(certfile: str, keyfile: str = "") -> str:
         reason = f"{certfile} holds no certificate"
     except OSError as error:  # an ssl.SSLError, too
         missing = next((one for one in (certfile, keyfile) if one and not Path(one).is_file()), "")
-        reason = f"there is no file {missing}" if missing else f"{certfile} and {keyfile} are no pair: {error}"
+        reason = f"there is no file {missing}" if missing else f"{certfile} and {keyfile} are not a pair: {error}"
     raise SetupError(
         reason,
         cure="serving.ssl_certfile and serving.ssl_keyfile are PEM files, the key without a password; on a cluster they"

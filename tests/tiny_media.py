@@ -272,7 +272,7 @@ def make_tiny_vision(folder: str | Path, kind: str = "qwen2_vl") -> Path:
         torch.manual_seed(0)
         model = transformers.AutoModelForImageTextToText.from_config(config).float()
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=True)
-    with torch.no_grad():  # as in tests.tiny: what is no text is never said
+    with torch.no_grad():  # as in tests.tiny: what is not text is never said
         silent = [token for token, text in enumerate(texts) if not text or not text.isprintable() or "\ufffd" in text]
         model.lm_head.weight[[token for token in silent if token != tokenizer.eos_token_id]] = 0.0
     model.save_pretrained(folder)

@@ -87,7 +87,7 @@ FUNCTIONS: dict[str, tuple[str, str, str, str]] = {
         "answer ARRAY<STRING>",
         "STRING",
         "get_json_object(get(answer, 0), '$.thoughts')",
-        "What the model thought before it answered, which is no part of llm_result; NULL if it did not.",
+        "What the model thought before it answered, which is not a part of llm_result; NULL if it did not.",
     ),
     "llm_raw": (
         "answer ARRAY<STRING>",

@@ -63,7 +63,7 @@ def filled(pieces: Sequence[Piece], values: Sequence[str], nulls: str = "empty")
     fields = [piece for piece in pieces if isinstance(piece, Field)]
     again = {field.index for field in fields if [one.index for one in fields].count(field.index) > 1}
     if any(not isinstance(tree(values[index]), (exp.Column, exp.Literal)) for index in again if index < len(values)):
-        # A value that is no column stands in the query once, so that it is computed once and is the same each time.
+        # A value that is not a column stands in the query once, so that it is computed once and is the same each time.
         named = ", ".join(f"'_{index}', {value}" for index, value in enumerate(values))
         body = _concat(pieces, [f"llm_argument._{index}" for index in range(len(values))], nulls)
         return f"transform(array(named_struct({named})), llm_argument -> {body})[0]"

@@ -287,7 +287,7 @@ def _param(key: str, text: Any, known: Collection[str], what: str) -> tuple[str,
     field, read = PARAMS[name]
     try:
         return field, read(text)
-    except (ValueError, TypeError, AttributeError):  # it is no text at all
+    except (ValueError, TypeError, AttributeError):  # it is not text at all
         raise ValueError(f"{key} cannot be {text!r}") from None
 
 

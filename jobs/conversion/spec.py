@@ -117,7 +117,7 @@ class ConvertSpec(BaseModel):
             _needs_model(self.model or _base_of(self.adapter), "modelNameOrPath")
         elif self.source == "deepspeed":
             if not (self.checkpoint and self.checkpoint.is_dir()):
-                raise OptionError(f"checkpointDir {self.checkpoint} is no folder", key="checkpointDir")
+                raise OptionError(f"checkpointDir {self.checkpoint} is not a folder", key="checkpointDir")
             _ = self.checkpoint_folder  # or it says what is wrong
             if self.model:
                 _needs_model(self.model, "modelNameOrPath")

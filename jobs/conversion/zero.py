@@ -72,7 +72,7 @@ def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:
     optimizer, module = (sorted(checkpoint.glob(pattern)) for pattern in _FILES)
     if not optimizer and not module:
         raise ModelError(
-            f"{checkpoint} is no DeepSpeed checkpoint: it has no *_model_states.pt",
+            f"{checkpoint} is not a DeepSpeed checkpoint: it has no *_model_states.pt",
             cure="checkpointDir is the folder of the checkpoints, tag the name of one in it.",
         )
     try:

@@ -87,7 +87,7 @@ def check(
 def _check_fsdp(setting: keys.Setting, settings: Mapping[str, keys.Setting]) -> None:
     if not isinstance(setting.value, dict):
         raise OptionError(
-            f"{setting.option} is no JSON object", cure="Write `sft.dict.fsdp_config`='{}'.", key=setting.option
+            f"{setting.option} is not a JSON object", cure="Write `sft.dict.fsdp_config`='{}'.", key=setting.option
         )
     for key in setting.value.keys() - _FSDP:
         raise OptionError(

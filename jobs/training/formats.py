@@ -70,7 +70,7 @@ def detect(
             return candidate
     allowed = "; ".join(f"{candidate.name}: {', '.join(candidate.columns)}" for candidate in known)
     raise OptionError(
-        f"{table} has the columns {', '.join(columns)}, which are no training format",
+        f"{table} has the columns {', '.join(columns)}, which are not a training format",
         cure=f"Rename columns in a select so that the table has one of these sets. {allowed}.",
         key=key,
     )

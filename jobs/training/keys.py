@@ -164,5 +164,5 @@ def read(option: str, kind: str, text: str) -> Any:
     except (ValueError, KeyError):
         forms = {"bool": "true or false", "list": 'JSON such as ["a", "b"]', "dict": 'JSON such as {"a": 1}'}
         raise OptionError(
-            f"{option}: {text!r} is no {kind}", cure=f"Write {forms.get(kind, f'one {kind}')}.", key=option
+            f"{option}: {text!r} is not a valid {kind}", cure=f"Write {forms.get(kind, f'one {kind}')}.", key=option
         ) from None

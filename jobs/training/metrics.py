@@ -42,7 +42,7 @@ class Pace(TrainerCallback):
 
 
 class Metrics(TrainerCallback):
-    """Appends each log to `path`, stops a run whose loss is no number, and declares checkpoints whole.
+    """Appends each log to `path`, stops a run whose loss is not a number, and declares checkpoints whole.
 
     `keep` is how many checkpoints stay. A run that goes on `after` a checkpoint counts on from it.
     """

@@ -80,7 +80,7 @@ class Batch(NamedTuple):
 
 
 def read(text: str) -> Config:
-    """`deepspeedConfig` as it is written; OptionError if it is no JSON object, or has a key DeepSpeed does not know.
+    """`deepspeedConfig` as it is written; OptionError if it is not a JSON object, or has a key DeepSpeed does not know.
 
     DeepSpeed itself checks the sections, when the run starts, and passes over unknown keys beside them.
     """

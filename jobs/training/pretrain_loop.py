@@ -137,7 +137,7 @@ class Loop:
         if not math.isfinite(loss):
             raise TrainingError(f"the loss became {loss} at step {position.step}", cure=_LOWER)
         (step, skipped), self.counted = self.counted, (position.step, self.engine.skipped_steps)
-        # DeepSpeed does not step where a gradient is no number. With fp16 it does so to find its loss scale.
+        # DeepSpeed does not step where a gradient is not a number. With fp16 it does so to find its loss scale.
         if self.dtype != torch.float16 and self.engine.skipped_steps - skipped >= position.step - step:
             raise TrainingError(f"the gradients became no numbers before step {position.step}", cure=_LOWER)
         mine = (loss, int(targets)) if self.first else (0.0, 0)

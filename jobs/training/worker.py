@@ -184,7 +184,7 @@ def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu
         "bf16": _bf16(spec, gpu=gpu),
         "dataloader_pin_memory": gpu,
         "report_to": "none",
-        # A loss that is no number must be seen, not averaged away.
+        # A loss that is not a number must be seen, not averaged away.
         "logging_nan_inf_filter": False,
         **spec.training,
         "fsdp": "fsdp_config" in spec.training or None,

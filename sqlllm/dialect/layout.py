@@ -78,7 +78,7 @@ def _split_end(tokens: list[Token]) -> tuple[list[Token], list[Token]]:
 
 
 class _Style:
-    """Spacing between tokens that are no comments, and the indentation of a line that begins with a token."""
+    """Spacing between tokens that are not comments, and the indentation of a line that begins with a token."""
 
     def __init__(self, text: str) -> None:
         self._text = text

@@ -68,7 +68,7 @@ class SqlText:
         return directives.expand(_Renderer(self, variables).run())
 
     def check(self, errors: list[ParseError]) -> None:
-        """Add an error for each `${` that is no reference."""
+        """Add an error for each `${` that is not a reference."""
         if "${" not in self.text:
             return
         source = self.place.source

@@ -71,7 +71,7 @@ class Text:
 
     @classmethod
     def of(cls, raw: str, place: Place, *, start: int | None = None, errors: list[ParseError] | None = None) -> Text:
-        """`raw`, which begins at offset `start` of `place.source`; what is no reference goes to `errors`."""
+        """`raw`, which begins at offset `start` of `place.source`; what is not a reference goes to `errors`."""
         start = place.start if start is None else start
         return cls(raw, place, start, split(raw, place, start, errors))
 

@@ -93,7 +93,7 @@ class Tokenizer:
         self._source = source
         self._text = source.text
         self._position = 0
-        self._flat = 0  # comments whose `/*` inside is no comment
+        self._flat = 0  # comments whose `/*` inside is not a comment
         self._plain = 0  # up to here, lines like cell headers are comments
 
     def statement(self, comments: bool = False) -> list[Token]:
@@ -180,7 +180,7 @@ HEADER_LINE = re.compile(
 
 
 def header_lines(text: str, start: int) -> list[re.Match[str]]:
-    """The lines of the cell header that begins in the line of offset `start`; none if it is no header."""
+    """The lines of the cell header that begins in the line of offset `start`; none if it is not a header."""
     lines: list[re.Match[str]] = []
     at, kind = text.rfind("\n", 0, start) + 1, False
     while line := HEADER_LINE.match(text, at):

@@ -216,7 +216,7 @@ class Block:
             node.replace(exp.column(results[text]))
         made = {column.alias for column in shown}
         if not made or any(column.name not in made for root in above for column in root.find_all(exp.Column)):
-            raise NotUnderstood("a column stands above GROUP BY that is no key of it")
+            raise NotUnderstood("a column stands above GROUP BY that is not a key of it")
         grouped = layers.opened()
         grouped.set("expressions", shown)
         if keys:

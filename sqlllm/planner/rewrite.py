@@ -24,7 +24,7 @@ from .sql import PREFIX, NotUnderstood, calls, depth, has_calls, mark_volatile, 
 
 
 def normal(sql: str) -> str | None:
-    """`sql` as sqlglot writes it, which should mean the same; None if it is no query sqlglot knows."""
+    """`sql` as sqlglot writes it, which should mean the same; None if it is not a query sqlglot knows."""
     tree = read(sql)
     try:
         return None if tree is None else write(tree)

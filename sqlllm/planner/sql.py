@@ -36,7 +36,7 @@ def _not(self: Generator, node: exp.Not) -> str:
 def _path(self: Generator, node: exp.JSONExtract) -> str:
     """`v:a.b[0]`, the path into a variant."""
     if not node.args.get("variant_extract"):
-        self.unsupported("a path that is no variant's")
+        self.unsupported("a path that is not a variant's")
     path = ""
     for part in node.expression.expressions[1:]:
         if isinstance(part, exp.JSONPathKey) and isinstance(part.this, str):

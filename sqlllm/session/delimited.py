@@ -35,7 +35,7 @@ def defaults(given: dict[str, str]) -> dict[str, str]:
 def reading(given: dict[str, str]) -> dict[str, str]:
     """The options of a reader: an empty field is NULL, an empty text in quotes is one."""
     found = defaults(given)
-    # In a column of numbers `""` is no number: a script that leaves out bad rows keeps those with an empty cell.
+    # In a column of numbers `""` is not a number: a script that leaves out bad rows keeps those with an empty cell.
     if given.get("mode", "permissive").lower() != "permissive":
         return found
     return {"nullValue": _NO_TEXT, **found}
@@ -46,7 +46,7 @@ def writing(
 ) -> tuple[DataFrame, dict[str, str]]:
     """The table and the options of a writer that keeps blanks at the ends of texts.
 
-    A NULL alone in its row would be an empty line, which is no row: such a table fails while it is written.
+    A NULL alone in its row would be an empty line, which is not a row: such a table fails while it is written.
     """
     from pyspark.sql import functions as f
 

@@ -43,7 +43,7 @@ def read(ask: Request) -> DataFrame:
         frame = pandas.read_excel(
             _file(ask), engine="openpyxl", header=0 if header else None, comment=_comment(ask), **part
         ).iloc[:, wanted]
-    except (OSError, ValueError, KeyError, BadZipFile) as error:  # the last two: a file that is no workbook
+    except (OSError, ValueError, KeyError, BadZipFile) as error:  # the last two: a file that is not a workbook
         raise TableError(f"cannot read {ask.path}: {error}", place=ask.place) from None
     from pyspark.sql.types import StructType
 
@@ -83,7 +83,7 @@ def _part(ask: Request, header: bool) -> tuple[dict[str, Any], slice]:
         cells = _CELLS.fullmatch(found["cells"] or "")
     if address and cells is None and (found is None or found["cells"]):
         cure = "Write 'Sheet2'!A1:D9, Sheet2 or A1:D9."
-        raise OptionError(f"{address} is no part of a sheet", cure=cure, key="dataAddress")
+        raise OptionError(f"{address} is not a part of a sheet", cure=cure, key="dataAddress")
     skipped = options.count(ask.options, "skipFirstNLines") if ask.options.get("skipFirstNLines", "0") != "0" else 0
     if cells is None:
         return {"sheet_name": sheet, "skiprows": skipped}, slice(None)

@@ -113,7 +113,7 @@ def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:
     distinct = frame.persist()
     try:
         rows, prompts, size = distinct.selectExpr("sum(n)", "count(*)", "sum(octet_length(r))").first() or (0, 0, 0)
-        # The order of a hash is no order of the table, and the same each time.
+        # The order of a hash is not an order of the table, and the same each time.
         sample = [row.r for row in distinct.orderBy(expr("xxhash64(r)")).limit(SAMPLE).select("r").collect()]
     finally:
         distinct.unpersist()

@@ -63,7 +63,9 @@ def request(session: Session, statement: Load | Save) -> Request:
     format_ = given.pop("implClass", format_)  # Byzer's way to a source that has no name
     for key in given:
         if key.lower() in {"path", "paths"}:
-            raise OptionError(f"{key} is no option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key)
+            raise OptionError(
+                f"{key} is not an option", cure=f"Write it after the format: {format_}.`/a/path`.", key=key
+            )
     saves = isinstance(statement, Save)
     given, idle = known_options.checked(format_, given, writing=saves)
     for key in idle:
@@ -86,7 +88,7 @@ def errors_explained(ask: Request) -> Iterator[None]:
         if re.search(r"[Ff]ailed to find (the )?data source", error.message):
             if not known:
                 raise absent_formats.no_format(ask.format, FORMATS, ask.format_place) from None
-            raise SetupError(f"{ask.format} is no part of Spark itself", cure=_add(ask, ask.format)) from None
+            raise SetupError(f"{ask.format} is not a part of Spark itself", cure=_add(ask, ask.format)) from None
         if ask.format.lower() == "jdbc" and re.search("No suitable driver|^[a-zA-Z]+([.][a-zA-Z]+)+$", error.message):
             raise SetupError(f"there is no driver for {ask.options.get('url')}", cure=_add(ask, "jdbc")) from None
         raise
@@ -143,7 +145,7 @@ def _system(ask: Request) -> DataFrame:
 
 def _model(ask: Request) -> DataFrame:
     raise ParseError(
-        "a model is no table here: it stays in its folder",
+        "a model is not a table here: it stays in its folder",
         cure=f'Write: run command as LLM.`` where action="infer" and localModelDir="{ask.path}" and udfName="chat";',
         place=ask.place,
     )

@@ -45,4 +45,4 @@ class Observer:
         self.shown(result)
 
     def warned(self, text: str) -> None:
-        """Something the user should know, that is no error."""
+        """Something the user should know, that is not an error."""

@@ -190,7 +190,7 @@ def _check_keys(sql: RenderedSql, call: Call) -> None:
 
 
 def _check_request(sql: RenderedSql, call: Call) -> None:
-    """ParseError for a call of a model with something that is no request, as far as its syntax says."""
+    """ParseError for a call of a model with something that is not a request, as far as its syntax says."""
     place = sql.place_at(call.start, call.end)
     cure = f"Write {sql.text[call.start : call.end].partition('(')[0].strip()}({_REQUEST})."
     if len(call.arguments) != 1:

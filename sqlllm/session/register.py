@@ -72,7 +72,7 @@ def _check_module(session: Session, module: Text) -> None:
     name = module.resolve(session.variables)
     if name in ALGORITHMS:
         cure = f"Write predict my_table as {name}.`/the/model` as predictions; for the same figures as columns."
-        raise ParseError(f"a model of {name} is no function here", cure=cure, place=module.place)
+        raise ParseError(f"a model of {name} is not a function here", cure=cure, place=module.place)
     if name.lower() != "scriptudf":
         raise ParseError(
             f"{name} registers no function here",

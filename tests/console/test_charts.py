@@ -63,7 +63,7 @@ def test_what_cannot_be_drawn_is_said() -> None:
         ("bar: {x: city, y: t, colour: red}", "unknown key colour"),
         ("bar: {x: city, y: t}\npie: {x: city, y: t}", "a chart has one kind, not 2"),
         ("bar", "a chart needs a kind"),
-        ("bar: [", "this is no YAML"),
+        ("bar: [", "this is not YAML"),
         ("bar: {x: city, y: t, bins: many}", "bins a number"),
     ],
 )

@@ -75,7 +75,7 @@ def test_without_a_cluster_the_cure_is_up(command: str, folder: Path) -> None:
         ("--model m", 1, "--infer_backend is missing"),
         ("--infer_backend vllm", 1, "--model is missing"),
         ("--model m --infer_params enforce_eager", 2, "there is no `=`"),
-        ("--model m x=1", 2, "x=1 is no flag; --infer_params x=1 is one"),
+        ("--model m x=1", 2, "x=1 is not a flag; --infer_params x=1 is one"),
         ("--model m --file models.yaml", 2, "not in both"),
         ("--file models.yaml", 1, "unknown flag modle"),
         ("--file key.yaml", 1, "there is no variable SQLLLM_TEST_NO_KEY in the environment"),

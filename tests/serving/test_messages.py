@@ -85,7 +85,7 @@ def test_a_call_of_a_tool_that_is_cut_off_has_no_arguments(arguments: str) -> No
 def test_a_call_of_a_tool_that_is_no_json_object_is_refused(arguments: str) -> None:
     wrong = {**CALL, "function": {"name": "weather", "arguments": arguments}}
     choice = {"index": 0, "message": {"content": None, "tool_calls": [wrong]}, "finish_reason": "tool_calls"}
-    with pytest.raises(RequestError, match="calls weather with what is no JSON object") as caught:
+    with pytest.raises(RequestError, match="calls weather with what is not a JSON object") as caught:
         messages.message({"model": "m", "choices": [choice]})
     assert arguments in caught.value.message
 

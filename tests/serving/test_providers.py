@@ -38,7 +38,7 @@ def speech(provider: Provider, kind: str, **options: str) -> ModelSpec:
 
 
 def sent(model: ModelSpec, route: str, **request: Any) -> tuple[bytes, str]:
-    """What a route that is no JSON answers."""
+    """What a route that is not JSON answers."""
 
     async def run() -> Any:
         async with loaded(model) as one:
@@ -253,7 +253,7 @@ def test_bedrock_s_keys(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     through = {"base_url": "", "proxies": provider.url, "https_verify": "false"}
     with pytest.raises(RequestError, match=r"bedrock-runtime\.eu-west-1\.amazonaws\.com/model"):
-        call(bedrock(provider, **no_keys, **through, max_retries="0"), "chat", ask())  # it is no proxy for https
+        call(bedrock(provider, **no_keys, **through, max_retries="0"), "chat", ask())  # it is not a proxy for https
     for options, missing in (
         (no_keys, "saas.aws_access_key"),  # for an address that the script names
         ({"aws_secret_key": ""}, "saas.aws_secret_key"),
@@ -342,7 +342,7 @@ NO_VOICE = fails(200, {"code": 3050, "message": f"no voice {KEY}"})
     [
         ("azure", "speech", SAY, fails(429, b"slow down"), "azure answers 429: slow down", 2),
         ("azure", "speech", SAY, fails(500, b"oops"), "azure answers 500: oops", 2),
-        ("azure", "speech", SAY, fails(200, b""), "it is no sound", 2),
+        ("azure", "speech", SAY, fails(200, b""), "it is not a sound", 2),
         ("azure", "speech", SAY, fails(401, f"bad key {KEY}".encode()), r"azure answers 401: bad key \*\*\*", 1),
         ("azure", "speech", SAY, hangs_up, "cannot be reached", 2),
         ("azure", "speech", {**SAY, "response_format": "flac"}, None, "no response_format flac; it has mp3", 0),

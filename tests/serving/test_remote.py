@@ -125,7 +125,7 @@ def test_a_fault_that_stays_is_one_clear_error(
     ("fault", "words"),
     [
         (half, "openai broke its answer off: there is no last event"),
-        (fails(200, b"data: {\n\n"), "an event is no chunk"),
+        (fails(200, b"data: {\n\n"), "an event is not a chunk"),
         (fails(200, b'data: {"error": {"message": "out of memory"}}\n\n'), "openai: out of memory"),
     ],
 )

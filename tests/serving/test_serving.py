@@ -68,7 +68,7 @@ def test_options_are_typed_by_the_engine_s_own_arguments(engine: str, options: d
         ("transformers", {"dtype": "float99"}, "backend.dtype", "float16"),
         ("transformers", {"quantization": "3"}, "backend.quantization", "int8"),
         ("transformers", {"quatization": "4"}, "backend.quatization", "Did you mean quantization?"),
-        ("deepspeed", {"quantization": "4"}, "backend.quantization", "is no option of DeepSpeed"),
+        ("deepspeed", {"quantization": "4"}, "backend.quantization", "is not an option of DeepSpeed"),
         ("deepspeed", {"kernel_injectt": "true"}, "backend.kernel_injectt", "options of deepspeed"),
         ("vllm", {"quantization": "4"}, "backend.quantization", 'inferBackend="transformers"'),
         ("vllm", {"quantization": "awk"}, "backend.quantization", "awq"),

@@ -56,7 +56,7 @@ def test_files_that_are_no_certificate_and_its_key_are_named(tmp_path: Path) -> 
     with pytest.raises(SetupError, match=r"there is no file .*nowhere.pem"):
         tls.read(certfile, str(tmp_path / "nowhere.pem"))
     for pair in ((certfile, other), (keyfile, keyfile)):
-        with pytest.raises(SetupError, match="are no pair"):
+        with pytest.raises(SetupError, match="are not a pair"):
             tls.read(*pair)
     with pytest.raises(SetupError, match="holds no certificate"):
         tls.read(keyfile)

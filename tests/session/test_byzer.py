@@ -144,11 +144,11 @@ def test_merge(session: Session, tiny_model: Path, tmp_path: Path) -> None:
 def test_a_conversion_that_fails_says_so_at_its_place(session: Session, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "Epoch-1").mkdir()
     text = script("convert", base_model=tiny_model, checkpoints=tmp_path, my_3b_test2=tmp_path / "converted")
-    with pytest.raises(SQLLLMError, match="is no DeepSpeed checkpoint") as raised:
+    with pytest.raises(SQLLLMError, match="is not a DeepSpeed checkpoint") as raised:
         session.run(text)
     assert raised.value.place is not None
     assert not (tmp_path / "converted").exists()
-    with pytest.raises(SQLLLMError, match="is no folder") as raised:
+    with pytest.raises(SQLLLMError, match="is not a folder") as raised:
         session.run(script("convert", base_model=tiny_model, my_3b_test2=tmp_path / "converted"))
     assert raised.value.place is not None
     assert raised.value.place.text == "checkpointDir"

@@ -91,7 +91,7 @@ def test_calls_of_tools_are_not_compared_as_texts(session: Any, monkeypatch: pyt
 def test_what_a_run_was_made_of_is_scored_if_it_is_a_model(session: Any, tmp_path: Path) -> None:
     run = RunRecord.create(tmp_path / "runs", "mine", kind="convert", base=str(tmp_path))
     assert _base(session, run) == ""
-    assert "is no model folder: it is not scored" in session.warnings[0]
+    assert "is not a model folder: it is not scored" in session.warnings[0]
     (tmp_path / "config.json").write_text("{}")
     assert _base(session, run) == str(tmp_path)
     assert _base(session, RunRecord.create(tmp_path / "runs", "new", kind="sft")) == ""

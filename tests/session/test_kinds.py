@@ -79,7 +79,7 @@ def test_engine_options_as_byzer_llm_writes_them() -> None:
         ("custom/bge_rerank", "embed", "ranks texts, but"),
         ("custom/lama2", "chat", "(?s)unknown pretrainedModelType custom/lama2.*custom/llama2"),
         ("bge", "embed", "(?s)unknown pretrainedModelType bge.*custom/bge"),
-        ("custom/tokenizer", "chat", "(?s)custom/tokenizer is no model that is served.*explain llm"),
+        ("custom/tokenizer", "chat", "(?s)custom/tokenizer is not a model that is served.*explain llm"),
     ],
 )
 def test_a_type_that_does_not_fit(kind: str, task: str, said: str, tmp_path: Path) -> None:

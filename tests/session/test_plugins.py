@@ -90,7 +90,7 @@ def test_parts_of_an_excel_file(session: Session, tmp_path: Path, options: str, 
 
 def test_a_part_of_an_excel_file_that_is_none(session: Session) -> None:
     pytest.importorskip("openpyxl")
-    with pytest.raises(OptionError, match="A1:9 is no part of a sheet"):
+    with pytest.raises(OptionError, match="A1:9 is not a part of a sheet"):
         session.run("load excel.`${data}/book.xlsx` where dataAddress='A1:9' as t;")
 
 

@@ -104,7 +104,7 @@ def test_reconnect_to_nothing(session: Session) -> None:
 def test_saas_options_are_for_providers(session: Session) -> None:
     script = """run command as LLM.`` where action="infer" and udfName="m" and localModelDir="/m"
                 and `saas.api_key`="x";"""
-    with pytest.raises(SQLLLMError, match=r"saas\.api_key is no option of a model that runs here") as raised:
+    with pytest.raises(SQLLLMError, match=r"saas\.api_key is not an option of a model that runs here") as raised:
         session.run(script)
     assert raised.value.place is not None
 

@@ -354,5 +354,5 @@ def test_what_cannot_be_shared_out_is_told_before_anything_starts(prepare: Prepa
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no DeepSpeed checkpoint"):
+    with pytest.raises(ModelError, match="is not a DeepSpeed checkpoint"):
         zero.load(tmp_path)

@@ -52,7 +52,7 @@ def test_a_folder_without_a_record(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="no run in"):
         RunRecord.read(tmp_path)
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(SetupError, match="is no record of a run"):
+    with pytest.raises(SetupError, match="is not a record of a run"):
         RunRecord.read(tmp_path)
 
 
@@ -264,8 +264,8 @@ def test_a_record_that_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pyt
     (tmp_path / "bad" / "run.json").write_text("{")
     assert list_runs(tmp_path) == list_runs(tmp_path) == [run]
     (told,) = caplog.messages  # once
-    assert told.startswith(f"{tmp_path}/bad/run.json is no record of a run")
-    with pytest.raises(SetupError, match="is no record of a run"):
+    assert told.startswith(f"{tmp_path}/bad/run.json is not a record of a run")
+    with pytest.raises(SetupError, match="is not a record of a run"):
         find_run(tmp_path, "bad")
 
 

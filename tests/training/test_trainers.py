@@ -193,7 +193,7 @@ def test_a_wrong_pair(row: dict[str, Any], error: str) -> None:
 
 def test_a_table_without_pairs(make_run: MakeRun) -> None:
     _, run = make_run(SUMS)
-    with pytest.raises(OptionError, match="instruction, output, which are no training format") as caught:
+    with pytest.raises(OptionError, match="instruction, output, which are not a training format") as caught:
         check(run.data, dpo.FORMATS)
     assert "preferences: prompt, chosen, rejected" in caught.value.cure
 

@@ -188,7 +188,7 @@ def test_a_busy_gateway_gets_fewer_at_a_time_and_then_more(gateway: Gateway) -> 
 
     asyncio.run(asyncio.wait_for(check(), 30))
     gateway.script.extend([(429, b"{}", {"Retry-After": "0"})] * 3)
-    patient = replace(endpoint(gateway), retry_seconds=0)  # a busy gateway is no broken one
+    patient = replace(endpoint(gateway), retry_seconds=0)  # a busy gateway is not a broken one
     (batch,) = answers(patient, rows([[ask("a")]]))
     assert outputs(batch) == ["A"]
 

@@ -182,7 +182,7 @@ class Gateway:
         try:
             told = Report.model_validate_json(await request.body())
         except ValidationError as error:
-            raise RequestError(f"this is no report of a task: {error.errors()[0]['msg']}") from None
+            raise RequestError(f"this is not a report of a task: {error.errors()[0]['msg']}") from None
         caller.check(told.model)
         await self._limits.report(query, told)
         return Response(b"{}", media_type=JSON)

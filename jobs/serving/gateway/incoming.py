@@ -74,7 +74,7 @@ def renamed(model: Model, fields: dict[str, Any], body: bytes) -> bytes:
 
 
 def check_task(fields: dict[str, Any]) -> None:
-    """RequestError for a batch of something that is no task."""
+    """RequestError for a batch of something that is not a task."""
     if (task := fields.get("task")) is not None and task not in TASKS:
         known = ", ".join(TASKS)
         raise RequestError(f"unknown task {task}; known: {known}, or none for a chat", param="task")

@@ -134,7 +134,7 @@ def _arguments(function: dict[str, Any], *, cut: bool) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         made = {} if cut else None
     if not isinstance(made, dict):
-        said = f"the model calls {function['name']} with what is no JSON object: {function['arguments']!s:.200}"
+        said = f"the model calls {function['name']} with what is not a JSON object: {function['arguments']!s:.200}"
         raise RequestError(f"{said}; ask again, or with more max_tokens", status=500, kind="server_error")
     return made
 

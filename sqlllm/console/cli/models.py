@@ -51,7 +51,7 @@ def deploy(ray_address: str, path: Path | None, infer_params: tuple[str, ...], m
         models = flags.read(path)
     else:
         if more_params and not infer_params:
-            raise click.UsageError(f"{more_params[0]} is no flag; --infer_params {more_params[0]} is one")
+            raise click.UsageError(f"{more_params[0]} is not a flag; --infer_params {more_params[0]} is one")
         models = [{**given, "infer_params": dict(flags.pair(text) for text in infer_params + more_params)}]
     options = [flags.options(model) for model in models]
     with flags.session(ray_address) as session:
@@ -160,5 +160,5 @@ def _post(http: httpx.Client, route: str, body: dict[str, Any]) -> httpx.Respons
     try:
         reason = str(reply.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        reason = f"{http.base_url} is no gateway of ours: HTTP {reply.status_code}: {reply.text[:200].strip()}"
+        reason = f"{http.base_url} is not a gateway of ours: HTTP {reply.status_code}: {reply.text[:200].strip()}"
     raise ModelError(reason)

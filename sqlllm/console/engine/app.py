@@ -282,12 +282,12 @@ async def _form(request: Request) -> dict[str, Any]:
     except ValueError as error:
         raise HTTPException(400, f"the body cannot be read: {error}") from None
     if not isinstance(values, dict):
-        raise HTTPException(400, "the body is no object")
+        raise HTTPException(400, "the body is not an object")
     if isinstance(headers := values.get("callbackHeader"), str):
         try:
             values["callbackHeader"] = json.loads(headers)
         except ValueError:
-            raise OptionError("callbackHeader is no JSON object", key="callbackHeader") from None
+            raise OptionError("callbackHeader is not a JSON object", key="callbackHeader") from None
     return values
 
 

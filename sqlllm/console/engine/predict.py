@@ -40,7 +40,7 @@ def work(asked: Predict) -> Callable[[Session], Result]:
                 kind = "string" if asked.dataType == "string" else "array<double>"
                 frame = session.spark.createDataFrame([(row,) for row in rows], f"feature {kind}")
         except (PySparkException, TypeError, ValueError) as error:
-            raise OptionError(f"data is no table of {asked.dataType}: {str(error).splitlines()[0]}") from None
+            raise OptionError(f"data is not a table of {asked.dataType}: {str(error).splitlines()[0]}") from None
         session.name_table(frame, _ROWS, None)
         with asked.given(session):
             result = session.run(f"{sql} as predicted;", "sql")
@@ -71,7 +71,7 @@ def _rows(asked: Predict) -> list[Any]:
         try:
             data = json.loads(data)
         except ValueError as error:
-            raise OptionError(f"data is no JSON: {error}", key="data") from None
+            raise OptionError(f"data is not JSON: {error}", key="data") from None
     fits = {"string": str, "vector": list, "row": dict}[asked.dataType]
     if not isinstance(data, list) or not data or not all(isinstance(row, fits) for row in data):
         what = {"string": "texts", "vector": "arrays of numbers", "row": "objects"}[asked.dataType]

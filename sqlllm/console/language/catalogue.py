@@ -168,7 +168,7 @@ def functions() -> Words:
     for name, (parameters, _, _, text) in FUNCTIONS.items():
         found[name] = f"{name}({parameters.lower()}): {text}"
     for name, builtin in builtins.functions().items():
-        if name not in builtins.keywords() or builtin.call:  # `between` and its kin are no calls
+        if name not in builtins.keywords() or builtin.call:  # `between` and its kin are not calls
             found[name] = f"{builtin.call}: {builtin.about}" if builtin.call else builtin.about
     return found
 

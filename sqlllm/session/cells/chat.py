@@ -68,7 +68,9 @@ def _streamed(
     # An answer of another model, or to a prompt that was cut, is known for one only when it is whole.
     if endpoint is None or several or endpoint.fallback or endpoint.overlong == "truncate":
         if images.named(body):
-            what = "several conversations" if several else "llm.fallback, llm.overlong, or a function that is no model"
+            what = (
+                "several conversations" if several else "llm.fallback, llm.overlong, or a function that is not a model"
+            )
             raise OptionError(f"an image goes to one model in one conversation, not with {what}", place=cell.body.place)
         return None
     request = {**asked, **({"history": _history(cell, rows[0].q)} if rows else {})}

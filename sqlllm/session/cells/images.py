@@ -50,7 +50,9 @@ def _url(session: Session, name: str, place: Place) -> str:
     file = Path(name.removeprefix("file://")).expanduser()
     kind = guess_type(file.name)[0] or ""
     if not kind.startswith("image/"):
-        raise TableError(f"{name} is no image", cure="Its name has to end with .png, .jpg or the like.", place=place)
+        raise TableError(
+            f"{name} is not an image", cure="Its name has to end with .png, .jpg or the like.", place=place
+        )
     try:
         if file.stat().st_size > _LARGEST:
             raise TableError(f"{name} has more than {_LARGEST // 2**20} MiB", cure="Make it smaller.", place=place)

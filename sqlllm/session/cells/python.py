@@ -54,7 +54,7 @@ def python(session: Session, cell: Cell) -> Result | None:
     if frame is None:
         if output:
             raise TableError(
-                f"{output} is no table but a {type(value).__name__}",
+                f"{output} is not a table but a {type(value).__name__}",
                 cure="Make it a DataFrame or a list of dicts.",
                 place=cell.body.place,
             )

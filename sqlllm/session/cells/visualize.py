@@ -61,7 +61,7 @@ def _yaml(text: str) -> dict[str, Any]:
     try:
         read = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise OptionError(f"this is no YAML: {' '.join(str(error).split())}", cure=_EXAMPLE) from None
+        raise OptionError(f"this is not YAML: {' '.join(str(error).split())}", cure=_EXAMPLE) from None
     if not isinstance(read, dict):
         raise OptionError("a chart needs a kind", cure=_EXAMPLE)
     return cast("dict[str, Any]", read)

@@ -156,7 +156,9 @@ def _answers(
 def _base(session: Session, record: RunRecord) -> str:
     """The model that a run started from; empty if there was none, or none that can be asked."""
     if record.base and not (Path(record.base) / "config.json").is_file():  # DeepSpeed's checkpoints, or it is gone
-        session.observer.warned(f"{record.base}, which {record.name} was made of, is no model folder: it is not scored")
+        session.observer.warned(
+            f"{record.base}, which {record.name} was made of, is not a model folder: it is not scored"
+        )
         return ""
     return record.base
 

@@ -104,7 +104,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
         return remote.spec(session, options)
     if found := next((key for key in options if key.startswith(("saas.", *remote.BARE))), None):
         cure = 'It is of a provider\'s model: pretrainedModelType="saas/openai", for example.'
-        raise OptionError(f"{found} is no option of a model that runs here", cure=cure, key=found)
+        raise OptionError(f"{found} is not an option of a model that runs here", cure=cure, key=found)
     checks.require(options, ["backend.function" if kind == "oracle/function" else "localModelDir"], "infer")
     check_code(session, options)
     wanted = setup.requested(session, options)

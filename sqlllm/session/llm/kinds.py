@@ -49,7 +49,7 @@ def engine(kind: str, folder: str) -> str | None:
     if kind in ("", "custom/auto", *_LLAMA_CPP):
         expected = None
     elif kind in _ELSEWHERE:
-        raise OptionError(f"{kind} is no model that is served", cure=_ELSEWHERE[kind], key="pretrainedModelType")
+        raise OptionError(f"{kind} is not a model that is served", cure=_ELSEWHERE[kind], key="pretrainedModelType")
     else:
         expected = _BARE.get(kind) or (_TASKS.get(kind.removeprefix(PREFIX)) if kind.startswith(PREFIX) else None)
         if expected is None:

@@ -117,5 +117,5 @@ def _number(setup: dict[str, str], key: str) -> float | None:
         number = -1
     if not 0 <= number < math.inf or (key in {"workers", "concurrency"} and number != int(number)):
         name = _SPELLINGS.get(key, (key,))[0]
-        raise OptionError(f"setup {name}: {text!r} is no {'count' if key == 'workers' else 'amount'}")
+        raise OptionError(f"setup {name}: {text!r} is not a valid {'count' if key == 'workers' else 'amount'}")
     return number

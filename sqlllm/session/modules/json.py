@@ -54,5 +54,5 @@ def _schema(session: Session, texts: DataFrame, ratio: str) -> str:
         (name,) = texts.columns
         column = identifier(name)
         broken = texts.where(f"{column} is not null and try_parse_json({column}) is null").first()
-        raise TableError(f"a text in {name} is no JSON: {broken[0] if broken else '...'}", cure="Leave its row out.")
+        raise TableError(f"a text in {name} is not JSON: {broken[0] if broken else '...'}", cure="Leave its row out.")
     return str(found.toDDL()).replace("\\", "\\\\").replace("'", "\\'")

@@ -102,13 +102,13 @@ x = 1
 -- the cell defines no t
 -- <script>:4:1
 
--- case: an output that is no table
+-- case: an output that is not a table
 -- with: allow.python=true
 --%python
 --%output=t
 t = 5
 -- error:
--- t is no table but a int
+-- t is not a table but a int
 
 -- case: an unknown parameter
 -- with: allow.python=true

@@ -255,7 +255,7 @@ select cast('bytes' as binary) as content as t;
 -- rows:
 -- [{"value": "bytes"}]
 
--- case: two cells are no file
+-- case: two cells are not a file
 select 'a' as a, 'b' as b as t;
 !saveFile _ -i t -o "${out}/cell.bin";
 -- error:
@@ -289,7 +289,7 @@ select n from u as v;
 -- rows:
 -- [{"value": "a b c"}]
 
--- case: a group of jobs that does not run is no error
+-- case: a group of jobs that does not run is not an error
 !kill nobodys_group;
 select 1 as a as t;
 -- rows:

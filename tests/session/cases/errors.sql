@@ -104,10 +104,10 @@ run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m
 -- error:
 -- min_workers 2 is more than max_workers 1
 
--- case: a resource that is no amount
+-- case: a resource that is not a valid amount
 run command as LLM.`` where action="infer" and udfName="x" and localModelDir="/m" and resource.big="much";
 -- error:
--- resource.big: 'much' is no amount
+-- resource.big: 'much' is not a valid amount
 
 -- case: finetune without a table
 run command as LLM.`` where action="finetune" and pretrainedModelType="sft/auto";

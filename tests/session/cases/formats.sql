@@ -33,7 +33,7 @@ load script.`text` as t;
 -- rows:
 -- [{"content": "select 1;\n-- 2"}]
 
--- case: a text that is no variable
+-- case: a text that is not a variable
 load jsonStr.`rows` as t;
 -- error:
 -- there is no variable rows
@@ -117,10 +117,10 @@ select * from short as t;
 -- there is no table short
 -- <script>:3:15
 
--- case: a model is no table
+-- case: a model is not a table
 load model.`/models/x` as m;
 -- error:
--- a model is no table here
+-- a model is not a table here
 -- action="infer"
 -- <script>:1:12
 
@@ -134,19 +134,19 @@ load jsn.`x` as t;
 -- case: a format that is not in Spark itself
 load delta.`${data}/d` as t;
 -- error:
--- delta is no part of Spark itself
+-- delta is not a part of Spark itself
 -- --set spark.packages=io.delta:delta-spark_
 
 -- case: another one
 load avro.`${data}/d` as t;
 -- error:
--- avro is no part of Spark itself
+-- avro is not a part of Spark itself
 -- spark-avro_2.13:
 
 -- case: a path among the options
 load csv.`` where path="/etc/passwd" as t;
 -- error:
--- path is no option
+-- path is not an option
 -- <script>:1:19
 
 -- case: a format that can only be loaded

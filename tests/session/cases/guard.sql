@@ -46,7 +46,7 @@ load text.`disk./etc/hostname` as t;
 connect text where path="/etc/hostname" as disk;
 load text.`disk` as t;
 -- error:
--- path is no option
+-- path is not an option
 
 -- case: saving outside
 select 1 as a as t; save overwrite t as json.`/opt/sqlllm-test`;
@@ -80,7 +80,7 @@ select * from text.`${file}` as t;
 -- lies outside the folders
 -- <script>:2:15
 
--- case: a column of a table called text is no file
+-- case: a column of a table called text is not a file
 select 'b' as `my col` as text;
 select text.`my col` as c from text as t;
 -- rows:
@@ -102,7 +102,7 @@ insert overwrite local directory '/opt/x' using csv select 1 as a;
 -- error:
 -- /opt/x lies outside the folders
 
--- case: a column called path is no path
+-- case: a column called path is not a path
 select '/etc/hostname' as path as t;
 select path from t where path = '/etc/hostname' as u;
 -- rows:

@@ -88,8 +88,8 @@ train t as KMeans.`${out}/means`;
 -- features
 -- <script>:2:1
 
--- case: a model is no function
+-- case: a model is not a function
 register RandomForest.`/tmp/model` as forest;
 -- error:
--- a model of RandomForest is no function here
+-- a model of RandomForest is not a function here
 -- predict my_table as RandomForest

@@ -106,7 +106,7 @@ register ScriptUDF.`` as f where lang="pyhton" and code="x";
 -- case: another module
 register RandomForest.`/tmp/model` as predict;
 -- error:
--- a model of RandomForest is no function here
+-- a model of RandomForest is not a function here
 -- <script>:1:10
 
 -- case: unregister

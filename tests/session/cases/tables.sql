@@ -13,11 +13,11 @@ select `a doc`.`it's`[1] as n from u as v;
 -- rows:
 -- [{"n": 2}]
 
--- case: a text that is no JSON
+-- case: a text that is not JSON
 select '{"a": 1}' as doc union all select '{"key","value"}' as t;
 run t as JsonExpandExt.`` where inputCol="doc" as u;
 -- error:
--- a text in doc is no JSON: {"key","value"}
+-- a text in doc is not JSON: {"key","value"}
 -- <script>:2:1
 
 -- case: a column that is not there
@@ -28,7 +28,7 @@ run t as JsonExpandExt.`` where inputCol="dok" as u;
 -- Did you mean doc?
 -- <script>:2:33
 
--- case: a column of numbers is no JSON
+-- case: a column of numbers is not JSON
 select 1 as doc as t;
 run t as JsonExpandExt.`` where inputCol="doc" as u;
 -- error:

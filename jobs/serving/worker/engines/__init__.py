@@ -96,7 +96,7 @@ class Draws(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """An answer that is no JSON."""
+    """An answer that is not JSON."""
 
     content: bytes
     media_type: str
@@ -168,7 +168,7 @@ _GGUF = 'A GGUF file is for llama.cpp: inferBackend="llama_cpp".'
 
 
 def check_folder(spec: ModelSpec) -> None:
-    """Refuse what is no model folder in Hugging Face's layout, and weights that are cut short."""
+    """Refuse what is not a model folder in Hugging Face's layout, and weights that are cut short."""
     folder = Path(spec.model_path)
     if any((folder / name).is_file() for name in ("config.json", "adapter_config.json", "model_index.json")):
         for file in sorted(folder.glob("*.safetensors")):

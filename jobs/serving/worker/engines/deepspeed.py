@@ -35,7 +35,7 @@ class DeepSpeed(transformers.Transformers):
         found = parse_options(Options, options, "deepspeed")
         if found.quantization:
             raise OptionError(
-                "backend.quantization is no option of DeepSpeed",
+                "backend.quantization is not an option of DeepSpeed",
                 cure='Use inferBackend="transformers", or vLLM with a quantised folder.',
                 key="backend.quantization",
             )

@@ -35,11 +35,11 @@ def find(path: Path) -> Path | None:
 
 
 def read(file: Path) -> dict[str, Any]:
-    """The metadata by their keys, such as `general.architecture`; a list is its length. ModelError if it is no GGUF."""
+    """The metadata by their keys, such as `general.architecture`; a list is its length. ModelError if not GGUF."""
     try:
         with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if data[:4] != b"GGUF" or int.from_bytes(data[4:8], "little") not in (2, 3):
-                raise ModelError(f"{file} is no GGUF file", cure="llama.cpp takes GGUF files of version 2 and 3.")
+                raise ModelError(f"{file} is not a GGUF file", cure="llama.cpp takes GGUF files of version 2 and 3.")
             return _metadata(data)
     except OSError as error:
         raise ModelError(f"the model file {file} cannot be read: {error.strerror}") from None

@@ -49,7 +49,7 @@ _SPELLINGS = {  # of llama-cpp-python and Byzer-LLM, and what other engines call
     "chat_format": "chat_template",
     "max_model_len": "n_ctx",
 }
-_SWITCHES = ("use_mmap", "use_mlock", "offload_kqv", "flash_attn", "verbose")  # which are no fields any more
+_SWITCHES = ("use_mmap", "use_mlock", "offload_kqv", "flash_attn", "verbose")  # which are not fields any more
 _LEAST = {
     "n_ctx": 32,
     "n_parallel": 1,
@@ -87,7 +87,7 @@ class LlamaCpp:
         template = values.get("chat_template", "chatml")
         if template != "chatml" and "{" not in template:
             raise OptionError(
-                f"chat_template {template!r} is no template",
+                f"chat_template {template!r} is not a template",
                 cure="Write the template in Jinja, or chatml. Without it the file's own is used.",
                 key="backend.chat_template",
             )
@@ -215,7 +215,7 @@ def _typed(key: str, text: str, default: Any, least: int | None = None) -> Any:
     if kind is float and type(value) is int:
         value = float(value)
     if type(value) is not kind:
-        raise OptionError(f"backend.{key}: {text!r} is no {kind.__name__}", key=f"backend.{key}")
+        raise OptionError(f"backend.{key}: {text!r} is not a valid {kind.__name__}", key=f"backend.{key}")
     if least is not None and value < least:
         raise OptionError(f"backend.{key} must be at least {least}", key=f"backend.{key}")
     return value

@@ -21,7 +21,7 @@ def find_key(pattern: str | None) -> re.Pattern[str] | None:
     try:
         return None if pattern is None else re.compile(pattern)
     except re.error as error:
-        raise OptionError(f"backend.key is no regular expression: {error}", key="backend.key") from None
+        raise OptionError(f"backend.key is not a regular expression: {error}", key="backend.key") from None
 
 
 def find_function(name: str) -> Callable[[str], str | None]:
@@ -54,7 +54,7 @@ def read_table(path: Path, prompt: str, answer: str) -> dict[str, str]:
     answers: dict[str, str] = {}
     for file in files:
         if file.suffix not in _READERS:
-            raise ModelError(f"{file} is no table", cure=f"A table is a file of {', '.join(_READERS)}.")
+            raise ModelError(f"{file} is not a table", cure=f"A table is a file of {', '.join(_READERS)}.")
         for key, value in _READERS[file.suffix](file, (prompt, answer)):
             if key is None or value is None:
                 continue

@@ -45,7 +45,7 @@ def content(text: str, param: str) -> bytes:
 
 
 def decode(file: bytes, rate: int, seconds: float) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Samples at `rate` Hz from -1 to 1, all channels as one; RequestError if it is no sound, or too long."""
+    """Samples at `rate` Hz from -1 to 1, all channels as one; RequestError if it is not a sound, or too long."""
     import soundfile
     import soxr
 
@@ -61,7 +61,7 @@ def decode(file: bytes, rate: int, seconds: float) -> np.ndarray[Any, np.dtype[n
                 left -= len(blocks[-1])
     except (soundfile.LibsndfileError, ValueError, RuntimeError) as error:
         raise RequestError(
-            f"file is no sound that can be read ({getattr(error, 'error_string', error)});"
+            f"file is not a sound that can be read ({getattr(error, 'error_string', error)});"
             " send WAV, FLAC, MP3, or OGG with Vorbis or Opus",
             param="file",
         ) from None

@@ -51,7 +51,7 @@ class EmbeddingModel:
         states: torch.Tensor = output.last_hidden_state.float()
         present = mask.unsqueeze(-1)
         if self._pooling == "cls":
-            vectors = states[torch.arange(len(states)), mask.argmax(1)]  # the first that is no padding
+            vectors = states[torch.arange(len(states)), mask.argmax(1)]  # the first that is not padding
         elif self._pooling == "last":
             last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
             vectors = states[torch.arange(len(states)), last]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _RATE = 16_000  # Hz, of all Whisper models
 _SHORTEST = _RATE // 10  # samples; less is filled up with silence
 _TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # the next is taken where the last one's text repeats itself
-_REPEATS = 1.35  # how well a text's tokens compress that does, and below, from Whisper's paper, what is no speech
+_REPEATS = 1.35  # how well a text's tokens compress that does, and below, from Whisper's paper, what is not speech
 _UNSURE, _SILENT = -1.0, 0.6
 
 

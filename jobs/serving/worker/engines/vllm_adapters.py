@@ -30,7 +30,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def check(adapters: Mapping[str, str]) -> None:
-    """Refuse what is no adapter's folder."""
+    """Refuse what is not an adapter's folder."""
     for name, folder in adapters.items():
         if not Path(folder, "adapter_config.json").is_file():
             raise ModelError(

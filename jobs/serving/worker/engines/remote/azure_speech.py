@@ -70,7 +70,7 @@ class AzureSpeech(RemoteModel):
 
 def _sound(content: bytes) -> bytes:
     if not content:
-        raise Refused("it is no sound")
+        raise Refused("it is not a sound")
     return content
 
 

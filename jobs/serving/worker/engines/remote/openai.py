@@ -127,7 +127,7 @@ class OpenAIModel(ChatModel):
                     choices = chunk.get("choices") or []
                     ended = ended or any(choice.get("finish_reason") for choice in choices)
                 except (ValueError, AttributeError):
-                    raise self._api.broke_off(f"an event is no chunk: {data!r}") from None
+                    raise self._api.broke_off(f"an event is not a chunk: {data!r}") from None
                 if error := chunk.get("error"):
                     raise self._api.failed(error.get("message", str(error)) if isinstance(error, dict) else str(error))
                 yield chunk

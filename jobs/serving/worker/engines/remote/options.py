@@ -97,7 +97,7 @@ def parse(given: Mapping[str, str]) -> Options:
     name = resolve(given)
     if name == "filelogger":
         cure = 'A script runs without a model on pretrainedModelType="oracle/table", which counts what it is asked.'
-        raise OptionError("filelogger is no model", cure=cure, key="pretrainedModelType")
+        raise OptionError("filelogger is not a model", cure=cure, key="pretrainedModelType")
     if name not in PROVIDERS:
         cure = suggest(name, list(PROVIDERS), what="providers")
         raise OptionError(f"unknown provider {name}", cure=cure, key="pretrainedModelType")
