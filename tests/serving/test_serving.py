@@ -74,7 +74,7 @@ def test_options_are_typed_by_the_engine_s_own_arguments(engine: str, options: d
         ("vllm", {"quantization": "awk"}, "backend.quantization", "awq"),
         ("llama_cpp", {"n_gpu_layer": "1"}, "backend.n_gpu_layer", "Did you mean n_gpu_layers?"),
         ("llama_cpp", {"n_parallel": "0"}, "backend.n_parallel", "at least 1"),
-        ("llama_cpp", {"n_batch": "many"}, "backend.n_batch", "no int"),
+        ("llama_cpp", {"n_batch": "many"}, "backend.n_batch", "not a valid int"),
         ("llama_cpp", {"type_k": "f31"}, "backend.type_k", "q8_0"),
         ("llama_cpp", {"split_mode": "half"}, "backend.split_mode", "layer"),
         ("llama_cpp", {"chat_format": "llama-2"}, "backend.chat_template", "Jinja"),

@@ -107,7 +107,7 @@ def test_a_bad_row_is_an_error_of_its_own(session: Session) -> None:
         """,
     )
     assert [row["error"] is None for row in rows] == [True, False, True]
-    assert "no sound that can be read" in str(rows[1]["error"])
+    assert "not a sound that can be read" in str(rows[1]["error"])
     assert rows[2]["text"] is None
     (row,) = rows_of(
         session, 'select llm_error(ear(llm_param(map("instruction", "hello")))) as error from range(1) as t;'

@@ -47,7 +47,7 @@ def test_a_batch_is_what_the_model_does(ear: tuple[Any, Path], mouth: Any, brush
     )
     assert one["output"] == json.loads(heard(ear, file=sound(1), language="de"))["text"]
     assert (one["metadata"]["media_type"], "history" in one, "output" in other) == ("text/plain", False, True)
-    assert "no sound that can be read" in bad["message"]
+    assert "not a sound that can be read" in bad["message"]
     (srt,) = batch(ear[0], {"audio": sound(1), "response_format": "srt"})
     assert srt["output"] == heard(ear, file=sound(1), response_format="srt")
     assert "send a sound, in SQL llm_param" in batch(ear[0], {"instruction": "hello"})[0]["message"]

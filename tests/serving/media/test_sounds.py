@@ -39,8 +39,8 @@ def test_channels_are_mixed() -> None:
 @pytest.mark.parametrize(
     ("file", "said"),
     [
-        (b"", "no sound that can be read"),
-        (b"RIFF" + b"x" * 100, "no sound that can be read"),
+        (b"", "not a sound that can be read"),
+        (b"RIFF" + b"x" * 100, "not a sound that can be read"),
         (sounds.encode(tone(0, 1), RATE, "wav"), "has no sound in it"),
         (sounds.encode(tone(11, 440), RATE, "mp3"), "longer than 10 seconds"),
     ],
