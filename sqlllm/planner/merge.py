@@ -48,7 +48,8 @@ def merge(outer: exp.Select, models: Collection[str], columns: Columns) -> bool:
                 raise NotUnderstood
             trial = outer.copy()
             others = columns.sources(outer)
-            others.pop(source.alias_or_name.lower())
+            for hidden in [source, *(join.this for join in outer.args.get("joins") or () if _only_tests(join))]:
+                others.pop(hidden.alias_or_name.lower(), None)
             below = partial(columns.below, source.this)  # the copy stands in no statement
             _Merge(trial, _sources(trial)[position], models, below, others).run()
             if sum(len(calls(item, models)) for item in trial.expressions) > _MOST_CALLS:
@@ -60,6 +61,11 @@ def merge(outer: exp.Select, models: Collection[str], columns: Columns) -> bool:
         merge(outer, models, columns)
         return True
     return False
+
+
+def _only_tests(join: exp.Join) -> bool:
+    """Whether nothing outside of the join's condition sees the columns of its right side."""
+    return join.kind.upper() in {"SEMI", "ANTI"} or join.side.upper() in {"SEMI", "ANTI"}
 
 
 def _sources(select: exp.Select) -> list[exp.Expr]:
@@ -232,7 +238,7 @@ class _Merge:
                 continue
             value = self._meaning_of(node)
             if value is not None:
-                if node.parent is not None and isinstance(node.parent, exp.Group) and isinstance(value, exp.Literal):
+                if isinstance(node.parent, exp.Group | exp.Ordered) and isinstance(value, exp.Literal):
                     raise NotUnderstood  # a number there is a place in the list
                 self._added += self._sizes[node.name.lower()]
                 if self._added > _MOST:

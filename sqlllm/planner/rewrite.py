@@ -196,9 +196,9 @@ class _Statement:
         for number, select in enumerate(self._inside_out(exp.Select)):
             if number not in self._apart and not _repeats(select) and merge(select, self._models, self._columns):
                 select.meta[_MERGED] = number
-        shared = [cte for select in self._inside_out(exp.Select) for cte in self._join(select)]
-        if shared:
-            self._add_ctes(shared)
+        for select in self._inside_out(exp.Select):
+            if shared := self._join(select):
+                self._add_ctes(select, shared)
 
     def _inside_out(self, kind: type[_Query]) -> list[_Query]:
         return list(reversed(list(self._root.find_all(kind, bfs=True))))
@@ -227,10 +227,13 @@ class _Statement:
         except NotUnderstood:
             return []
 
-    def _add_ctes(self, ctes: list[exp.CTE]) -> None:
-        tree = self._root.this
-        with_ = tree.args.get("with_") or exp.With(expressions=[])
-        tree.set("with_", exp.With(expressions=[*with_.expressions, *ctes]))
+    def _add_ctes(self, select: exp.Select, ctes: list[exp.CTE]) -> None:
+        """Add `ctes` to the query that `select` is, or is an arm of: there its tables mean the same."""
+        query: exp.Expr = select
+        while isinstance(query.parent, exp.SetOperation):
+            query = query.parent
+        with_ = query.args.get("with_") or exp.With(expressions=[])
+        query.set("with_", exp.With(expressions=[*with_.expressions, *ctes], recursive=with_.args.get("recursive")))
 
     def _layer(self, select: exp.Select) -> None:
         parts = [part for part in select.iter_expressions() if not isinstance(part, exp.From | exp.With)]

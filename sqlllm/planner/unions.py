@@ -72,6 +72,13 @@ def _arms(query: exp.Expr, *, distinct: bool) -> list[exp.Select]:
         raise NotUnderstood
     if any(True for item in query.expressions for part in (aggregates, windows) for _ in part(item)):
         raise NotUnderstood
+    aliases = {item.alias.lower() for item in query.expressions if isinstance(item, exp.Alias)}
+    if any(
+        not column.table and column.name.lower() in aliases and item.alias_or_name.lower() != column.name.lower()
+        for item in query.expressions
+        for column in item.find_all(exp.Column)
+    ):
+        raise NotUnderstood  # it may mean an alias of the list, which goes
     return [query.copy()]
 
 

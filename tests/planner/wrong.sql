@@ -45,3 +45,15 @@ select * except (id), up(p) as a from t order by g, id limit 3
 select x.* except (n), s.* except (id), up(x.p) as a from t as x join s on x.id = s.id
 
 select *, *, up(p) as a from t
+
+-- A constant is no place in the list.
+
+select a, id from (select 2 as c, up(p) as a, id from t) as x order by c, id desc limit 3
+
+-- The right side of a semi join is not seen outside of it; an alias of an arm is not seen after a union.
+
+select x.a as b, upper(b) as d from (select up(p) as a, id from t) as x left semi join (select id as b from s) as z on x.id = z.b
+
+select lo(q) as p, p as d from r union all select lo(p) as p, n as d from t
+
+with c as (select x.id, y.id as j from t as x join t as y on lo(x.p) = lo(y.p)) select up(p) as a, j from c join t on c.id = t.id
