@@ -130,7 +130,7 @@ def _check_folders(base: Path | None, data: Path | None, tokenizer: tuple[str, A
     if tokenizer:
         option, path = tokenizer[0], _absolute(tokenizer[1])
         if not path.exists():
-            raise OptionError(f"{option}: there is not a valid {path}", key=option)
+            raise OptionError(f"{option}: there is no {path}", key=option)
         if path.is_file() and path.name != "tokenizer.model":
             raise OptionError(
                 f"{option}: a SentencePiece file is called tokenizer.model, not {path.name}",

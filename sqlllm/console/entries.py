@@ -168,7 +168,7 @@ class Entries:
         else:
             near = nearest(name, [*SETTINGS, ".exit", ".help"])
             return self._refuse(
-                f"there is not a valid {name}" + (f"; did you mean {near}?" if near else "; help lists all")
+                f"there is no {name}" + (f"; did you mean {near}?" if near else "; help lists all")
             )
         return 0
 
@@ -183,7 +183,7 @@ class Entries:
         if SHORT.get(word, ("",))[0]:
             return SHORT[word][0]
         self._refuse(
-            f"there is not a valid {word}; help lists all" if word not in SHORT else f"{word}: {SHORT[word][1]}"
+            f"there is no {word}; help lists all" if word not in SHORT else f"{word}: {SHORT[word][1]}"
         )
         return ""
 

@@ -119,8 +119,8 @@ def test_up_where_scripts_join_another_cluster(folder: Path) -> None:
     ("status", "text", "words"),
     [
         (404, '{"error": {"message": "there is no model m"}}', "there is no model m"),
-        (502, "<h1>Bad Gateway</h1>", "no gateway of ours: HTTP 502: <h1>Bad Gateway</h1>"),
-        (404, '{"detail": "Not Found"}', "no gateway of ours: HTTP 404"),
+        (502, "<h1>Bad Gateway</h1>", "not a gateway of ours: HTTP 502: <h1>Bad Gateway</h1>"),
+        (404, '{"detail": "Not Found"}', "not a gateway of ours: HTTP 404"),
         (0, "", "does not answer: refused"),
     ],
 )

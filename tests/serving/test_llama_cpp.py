@@ -70,7 +70,7 @@ def test_the_file_that_is_meant(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file"),
         (b"", "cut short"),
-        (b"PK" * 9, "is not GGUF"),
+        (b"PK" * 9, "is not a GGUF"),
         (b"GGUF\3\0\0\0", "cut short"),
     ],
 )

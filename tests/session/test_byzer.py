@@ -50,8 +50,9 @@ def session(
 def _alone(session: Session) -> Iterator[None]:
     """The models of one script leave before the next: together they would fill the machine."""
     yield
-    while session.models:
-        session.serving.undeploy(session.models.pop())
+    for name in session.models:
+        session.serving.undeploy(name)
+        session.models.drop(name)
 
 
 def script(name: str, **replaced: object) -> str:

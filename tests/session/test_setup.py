@@ -15,7 +15,7 @@ from sqlllm.session.llm.finetune import _tell_unused
 @pytest.mark.parametrize("wrong", ["num_gpus=many", "num_gpus=nan", "num_workers=inf", "num_workers=1.5"])
 def test_a_wrong_amount_has_no_effect(wrong: str) -> None:
     session: Any = SimpleNamespace(setup={"gpus": "2"})
-    with pytest.raises(OptionError, match=r"is no (count|amount)"):
+    with pytest.raises(OptionError, match=r"is not a valid (count|amount)"):
         setup.apply(session, wrong)
     assert setup.requested(session) == setup.Resources(gpus=2.0)
 
