@@ -13,6 +13,7 @@ from sqlllm.jobs.serving.gateway.answers import Answers, Choice
 from sqlllm.jobs.serving.gateway.limits import Limits
 from sqlllm.jobs.serving.gateway.store import Key, StoreError
 from sqlllm.jobs.serving.gateway.store_sqlite import SQLiteStore
+from sqlllm.jobs.serving.gateway.streams import Shared
 from sqlllm.jobs.serving.gateway.usage import Query, Report, Usage, UsageFile, read
 from sqlllm.jobs.serving.protocol import RequestError
 from sqlllm.jobs.serving.rate import Rate
@@ -105,6 +106,48 @@ def test_equal_requests_under_way_are_joined(tmp_path: Path) -> None:
         assert sorted(texts) == ["abc", *["a~b~c~"] * 19]
         assert house.asked == [b"a", b"b", b"c"]
         assert (await house.usage("q7")).joined == 3
+
+    run(check())
+
+
+def test_a_kept_answer_to_two_equal_prompts_is_counted_once_for_each(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        await house.ask("a")
+        assert said(await house.ask("aa", Query(id="two"))) == "a=a="
+        usage = await house.usage("two")
+        assert (usage.calls, usage.cached, usage.joined) == (0, 2, 0)
+
+    run(check())
+
+
+def test_a_stream_that_ends_before_its_first_event_is_not_what_another_reads(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+
+        async def read(query: Query, refused: asyncio.Event | None = None) -> tuple[list[bytes], str]:
+            statement, account = await house.limits.account(query, "m")
+
+            async def pump(shared: Shared) -> None:
+                if refused is not None:
+                    await refused.wait()
+                    raise RequestError("user al has a quota of 1 calls a day", status=403)
+                shared.add(b"an answer")
+
+            events, mark = await house.answers.stream(b"k", pump, statement, account, with_usage=False, model="m")
+            return [piece async for piece in events], mark
+
+        over = asyncio.Event()
+        first = asyncio.create_task(read(Query(id="one", user="al"), over))
+        await asyncio.sleep(0.05)
+        others = [asyncio.create_task(read(Query(id=f"two-{n}", user="bo"))) for n in range(3)]
+        await asyncio.sleep(0.05)
+        over.set()
+        with pytest.raises(RequestError, match="quota"):
+            await first
+        told = [await other for other in others]
+        assert [pieces for pieces, _ in told] == [[b"an answer"]] * 3
+        assert sorted(mark for _, mark in told) == ["", "joined", "joined"]
 
     run(check())
 

@@ -201,6 +201,30 @@ def test_equal_requests_under_way_are_joined(serving: Serving, provider: Provide
     assert len(provider.asked) == 1
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_waits_for_a_batch_that_fails_gets_a_response_of_their_own(
+    serving: Serving, provider: Provider, stream: bool
+) -> None:
+    go = threading.Event()
+
+    def late(handler: Any, asked: fake.Asked) -> None:
+        first = len(provider.asked) == 1
+        go.wait(20)
+        fails(400, {"error": {"message": "no"}})(handler, asked) if first else fake.answer(handler, asked)
+
+    provider.answers = late
+    serving.deploy(remote(provider))
+    with ThreadPoolExecutor(2) as pool:
+        batch = pool.submit(post, serving, wire.BATCH, messages=[ask()["messages"]])
+        while not provider.asked:
+            time.sleep(0.01)
+        alone = pool.submit(streamed, serving) if stream else pool.submit(lambda: (text(post(serving)), ""))
+        wait_for(serving, 1)
+        go.set()
+        assert alone.result() == (says("hello"), "")
+        assert "error" in batch.result().json()["choices"][0]
+
+
 @pytest.mark.parametrize("kind", ["chat", "stream", "batch"])
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_everything_under_way_can_be_cancelled(

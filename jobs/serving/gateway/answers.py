@@ -81,14 +81,15 @@ class Answers:
         A stream that is not shared ends at the model when its reader leaves. Raises RequestError if a limit is reached.
         """
         if key is not None:
-            if shared := self._streams.get((key, with_usage)):
-                account.saved(cached=0, joined=1)
-                return shared.read(), "joined"
+            while shared := self._streams.get((key, with_usage)):
+                if await shared.begins():  # else it was stopped or refused, which is between its model and who pays
+                    account.saved(cached=0, joined=1)
+                    return shared.read(), "joined"
             if (promise := self._under_way.get(key)) is None:
                 return await self._first(key, pump, statement, account, with_usage=with_usage, model=model)
             if not any((key, told) in self._streams for told in (True, False)):  # a batch or a call has it soon
                 choice = await asyncio.shield(promise)
-                if choice is not None and "message" in choice:
+                if choice is not None and choice.get("message"):
                     account.saved(cached=0, joined=1)
                     return single.events(choice, model, with_usage=with_usage), "joined"
         return self._begin(Shared(), None, pump, statement, with_usage=with_usage), ""
@@ -185,7 +186,7 @@ class Answers:
             if choice is None:
                 again.append(place)
             else:
-                work.found[place] = {**choice, "joined": True}
+                work.found[place] = choice if "cached" in choice else {**choice, "joined": True}  # counted once
         return again
 
     async def _finished(self, work: _Work, places: list[int]) -> None:

@@ -299,6 +299,8 @@ class Gateway:
         with self._metrics.request(model.name, route) as counter:
             try:
                 (found,) = await _not_stopped(self._answers.choices([key], ask, statement, account))
+                if "error" in found:  # of a batch: the model says it as a response
+                    (found,) = await _not_stopped(self._answers.choices([None], ask, statement, account))
             except Refused as refused:
                 counter.status = refused.response.status_code
                 return refused.response

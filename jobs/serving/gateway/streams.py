@@ -46,6 +46,12 @@ class Shared:
         self._ended = self._ended or error or True
         self._wake()
 
+    async def begins(self) -> bool:
+        """Wait for the first events; False if none come."""
+        while not self.pieces and not self._ended:
+            await self._next()
+        return bool(self.pieces)
+
     async def read(self) -> AsyncIterator[bytes]:
         """The events; an error before the first is raised, a later one is the last event."""
         place = 0
@@ -59,9 +65,12 @@ class Shared:
                 yield b"data: " + self._ended.to_json() + b"\n\n"
             if self._ended:
                 return
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting.add(waiter)
-            await waiter
+            await self._next()
+
+    async def _next(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        await waiter
 
     def _wake(self) -> None:
         waiting, self._waiting = self._waiting, set()
