@@ -75,6 +75,7 @@ def test_a_request_is_made_once(tmp_path: Path) -> None:
         assert said(await house.ask("aba")) == "aba~"
         assert said(await house.ask("bca")) == "b=ca="
         assert house.asked == [b"a", b"b", b"c"]
+        await house.usage()  # it is written by now
         again = House(tmp_path)  # after a restart
         assert said(await again.ask("abc")) == "a=b=c="
         usage = await again.usage()
