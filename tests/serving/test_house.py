@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ from sqlllm import gateways, wire
 from sqlllm.errors import ModelError, SetupError
 from sqlllm.jobs.serving import Autoscale, ModelSpec, Serving
 from sqlllm.jobs.serving.deploy.house import takes
+from sqlllm.jobs.serving.gateway import usage
 from sqlllm.settings import Settings
 
 from . import provider as fake
@@ -144,6 +146,45 @@ def test_a_port_that_is_taken_is_one_clear_error(serving: Serving, tmp_path: Pat
     other = Serving(Settings(home=tmp_path, serving={"port": port}))
     with pytest.raises(SetupError, match=f"port {port} of 127.0.0.1 is in use"):
         other.deploy(oracle(tmp_path, hello="hi"))
+
+
+def test_a_gateway_that_does_not_start_is_one_clear_error(tmp_path: Path) -> None:
+    table = oracle(tmp_path, hello="hi")
+    (tmp_path / "serving").write_text("a file")
+    with pytest.raises(SetupError, match=r"the gateway does not start.*serving"):
+        Serving(Settings(home=tmp_path)).deploy(table)
+
+
+def test_the_log_of_the_process_stays_open(serving: Serving, tmp_path: Path) -> None:
+    handler = logging.FileHandler(tmp_path / "log", mode="w")
+    try:
+        serving.deploy(oracle(tmp_path, hello="hi"))
+        handler.emit(logging.makeLogRecord({"msg": "written"}))
+    finally:
+        handler.close()
+    assert (tmp_path / "log").read_text() == "written\n"
+
+
+def test_an_engine_that_breaks_is_named(serving: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> bytes:
+        raise KeyError("odd")
+
+    serving.deploy(oracle(tmp_path, hello="hi"))
+    for route in ("chat", "chat_batch"):
+        monkeypatch.setattr(f"sqlllm.jobs.serving.worker.engines.oracle.OracleModel.{route}", broken)
+    for path, messages in (("/v1/chat/completions", ask()["messages"]), (wire.BATCH, [ask()["messages"]])):
+        reply = post(serving, path, model="o", messages=messages)
+        assert (reply.status_code, reply.json()["error"]["message"]) == (500, "model o failed: KeyError('odd')")
+
+
+def test_a_closed_session_has_written_its_usage_and_left_no_threads(serving: Serving, tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    serving.deploy(oracle(tmp_path, hello="hi"))
+    assert text(post(serving, model="o")) == "hi"
+    serving.close()
+    assert [one["calls"] for one in usage.read(tmp_path / "serving")] == [1]
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not any(name.startswith(("sqlllm-gateway", "usage", "answers")) for name in left), left
 
 
 def test_one_answer_serves_every_route(serving: Serving, provider: Provider) -> None:

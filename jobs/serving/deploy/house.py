@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlllm.errors import ModelError
+from sqlllm.errors import ModelError, SetupError, SQLLLMError
 
 from ..gateway.models import Model, Models
 from ..protocol import RequestError
@@ -57,7 +57,11 @@ class _Queue:
 
     async def ask(self, route: str, body: bytes) -> tuple[int, bytes, str, str]:
         async with self._place():
-            return await self._worker.ask(route, body)
+            try:
+                return await self._worker.ask(route, body)
+            except Exception as error:  # as on Ray Serve: else it looks like a gateway that is down
+                message = f"model {self._name} failed: {error!r}"
+                raise RequestError(message, status=500, kind="server_error") from error
 
     async def stream(self, route: str, body: bytes) -> AsyncIterator[tuple[int, bytes]]:
         async with self._place():
@@ -106,17 +110,26 @@ class House:
     """The thread, its gateway, and the models in it. All of it ends with the process, or with `close`."""
 
     def __init__(self, settings: Settings) -> None:
-        """Start it. Raises: SetupError if the port is in use."""
+        """Start it. Raises: SetupError if the port is in use, or its files cannot be written."""
         host, port = settings.serving.host or _LOOPBACK, settings.serving.port
         self._socket = ports.listening(host, port)
         self.url = f"http://{ports.reachable_here(host)}:{self._socket.getsockname()[1]}"
         self._tenants = _Tenants()
         self._ready = threading.Event()
+        self._failed: Exception | None = None  # why it did not start
         self._loop: asyncio.AbstractEventLoop
         self._server: uvicorn.Server
         self._thread = threading.Thread(target=self._run, args=(settings,), name="sqlllm-gateway", daemon=True)
         self._thread.start()
         self._ready.wait()
+        if self._failed is not None:
+            self._socket.close()
+            if isinstance(self._failed, SQLLLMError):
+                raise self._failed
+            where = settings.home.expanduser().absolute()
+            raise SetupError(
+                f"the gateway does not start: {self._failed}", cure=f"Is the home {where} a folder that may be written?"
+            ) from self._failed
 
     def __contains__(self, name: str) -> bool:
         return name in self._tenants.known
@@ -208,6 +221,7 @@ class House:
             )
             config = uvicorn.Config(
                 application(gateway),
+                log_config=None,  # uvicorn's own closes the handlers of this process's log
                 log_level="error",
                 access_log=False,
                 lifespan="off",
@@ -217,8 +231,15 @@ class House:
             self._loop, self._server = asyncio.get_running_loop(), uvicorn.Server(config)
             self._ready.set()
             await self._server.serve(sockets=[self._socket])
+            await gateway.close()
 
-        asyncio.run(serve())
+        try:
+            asyncio.run(serve())
+        except Exception as error:
+            if self._ready.is_set():
+                raise
+            self._failed = error
+            self._ready.set()
 
 
 async def _close(worker: Worker) -> None:

@@ -163,6 +163,14 @@ class Answers:
             if statement in statements:
                 task.cancel()
 
+    async def close(self) -> None:
+        """Stop all calls, and close the store."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._store.close()
+
     async def stored(self, keys: Sequence[Key]) -> int:
         """How many of the keys have an answer."""
         return len(await self._look_up(keys))

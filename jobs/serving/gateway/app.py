@@ -111,6 +111,11 @@ class Gateway:
         self._models = models
         self._prices = prices or {}
 
+    async def close(self) -> None:
+        """Stop what is under way, and write what is known."""
+        await self._answers.close()
+        self._usage.close()
+
     async def health(self, _: Request) -> Response:
         """200 while the gateway is up."""
         return Response(b'{"status":"ok"}', media_type=JSON)

@@ -179,6 +179,11 @@ class UsageFile:
                 self._thread.submit(self._flush)
             self._waiting[usage.query, usage.model] = usage
 
+    def close(self) -> None:
+        """Write what waits, and close the file."""
+        self._thread.shutdown()
+        self._db.close()
+
     async def find(self, where: str, *values: object) -> list[Usage]:
         """The usages for which a condition of SQL holds, the oldest first."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, _select, self._db, where, values)
