@@ -345,6 +345,20 @@ def test_a_price_is_that_of_the_newest_call(tmp_path: Path) -> None:
     run(check())
 
 
+def test_the_account_of_a_day_that_is_in_use_is_not_forgotten(tmp_path: Path) -> None:
+    async def check() -> None:
+        house = House(tmp_path)
+        await house.ask("A", Query(user="al"))
+        day = house.limits._statements["http-al-11574"]
+        day.used -= 4000  # seconds
+        _, account = await house.limits.account(Query(user="al"), "m")  # a request that has not called yet
+        await house.ask("B", Query(id="another"))
+        _, again = await house.limits.account(Query(user="al"), "m")
+        assert again is account
+
+    run(check())
+
+
 def test_too_many_a_minute_are_asked_to_wait(tmp_path: Path) -> None:
     async def check() -> None:
         house = House(tmp_path)

@@ -192,6 +192,7 @@ class Limits:
             statement = self._statements.setdefault(name, statement)
             for usage in known:
                 statement.accounts.setdefault(usage.model, Account(usage, query, self._file.save, self._clock))
+        statement.used = time.monotonic()  # else a request of a user's day could count in an account that was forgotten
         if model not in statement.accounts:
             usage = Usage(name, model, query.user, query.statement, started=self._clock())
             statement.accounts[model] = Account(usage, query, self._file.save, self._clock)
