@@ -19,6 +19,7 @@ import pytest
 from sqlllm import gateways, wire
 from sqlllm.errors import ModelError, SetupError
 from sqlllm.jobs.serving import Autoscale, ModelSpec, Serving
+from sqlllm.jobs.serving.deploy.front import Front
 from sqlllm.jobs.serving.deploy.house import takes
 from sqlllm.jobs.serving.gateway import usage
 from sqlllm.settings import Settings
@@ -185,6 +186,28 @@ def test_a_closed_session_has_written_its_usage_and_left_no_threads(serving: Ser
     assert [one["calls"] for one in usage.read(tmp_path / "serving")] == [1]
     left = {thread.name for thread in set(threading.enumerate()) - before}
     assert not any(name.startswith(("sqlllm-gateway", "usage", "answers")) for name in left), left
+
+
+def test_a_gateway_on_ray_leaves_the_port_to_the_one_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def start(_: Settings, *, any_port: bool) -> Front:
+        asked.append(any_port)
+        return Front("http://127.0.0.1:9")
+
+    monkeypatch.setattr("sqlllm.jobs.serving.deploy.front.start", start)
+    monkeypatch.setattr("sqlllm.jobs.serving.applications.wait_until_running", lambda *_: None)
+    for light in (False, True):
+        serving = Serving(Settings(home=tmp_path))
+        try:
+            if light:
+                serving.deploy(oracle(tmp_path, hello="hi"))
+            serving.start()
+        finally:
+            serving.close()
+    assert asked == [False, True]
 
 
 def test_one_answer_serves_every_route(serving: Serving, provider: Provider) -> None:

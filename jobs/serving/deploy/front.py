@@ -40,8 +40,10 @@ class Front:
         return httpx.Client(base_url=self.url, headers=headers, verify=verify, trust_env=False, **options)
 
 
-def start(settings: Settings) -> Front:
+def start(settings: Settings, *, any_port: bool = False) -> Front:
     """Start the gateway without waiting for it, or find the cluster's; `serving.api_key` gets the cluster's key.
+
+    `any_port`: `serving.port` is taken by another gateway of this session.
 
     Raises: SetupError if its port is in use, or its certificate is none.
     """
@@ -56,7 +58,7 @@ def start(settings: Settings) -> Front:
     if running is None:
         host = ours.host or _usual_host(settings)
         certificate = cluster.on_head(tls.read, *files.values()) if files else ""
-        with reserved(host, ours.port) as port:
+        with reserved(host, 0 if any_port else ours.port) as port:
             options = {"host": host, "port": port, **files}
             serve.start("HeadOnly", options, logging_config=applications.quiet())
     else:

@@ -232,7 +232,7 @@ class Serving:
         if not self._front.url:
             self._before_ray()
             own = self._settings.serving.api_key
-            self._front = front.start(self._settings)
+            self._front = front.start(self._settings, any_port=self._house is not None)
             self._announce(leave_key=own is None)
 
     def _announce(self, *, leave_key: bool) -> None:
