@@ -16,7 +16,7 @@ from sqlllm.udfs import requests
 
 from . import ai, queries, system
 from .mentions import mentions
-from .meter import fetch, prices
+from .meter import fetch
 from .operators import limit
 from .planning import analysed, reordered, rewritten
 from .registry import statement
@@ -134,7 +134,7 @@ def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:
     known = [tokens for tokens in answers if tokens is not None]
     cost.answer_tokens = round(sum(known) * share * part) if len(known) == asked else None
     cost.seconds = None if past.seconds is None else round(cost.calls * past.seconds, 1)
-    query = Query(prices=prices(session.settings.llm.prices))
+    query = Query(prices=session.settings.llm.price_table)
     cost.cost = query.cost(model, cost.prompt_tokens, cost.answer_tokens or 0)
     return cost
 

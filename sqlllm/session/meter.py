@@ -107,7 +107,7 @@ class Meter:
             id=f"{self._id}-{self._statements}",
             user=self._session.user,
             statement=self._session.mask(" ".join(text.split()))[:_STATEMENT],
-            prices=prices(settings.prices),
+            prices=settings.price_table,
             **settings.model_dump(include=set(_LIMITS)),
         )
 
@@ -212,13 +212,3 @@ def recorded(session: Session) -> list[dict[str, Any]]:
     if session.serves or cluster.address(session.settings.ray):
         return fetch(session, {})
     return usage.read(session.settings.home.expanduser() / "serving")
-
-
-def prices(text: str) -> dict[str, tuple[float, float]]:
-    """`chat=0.15/0.60, *=1/2` by name; the settings have checked its form."""
-    prices = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, _, price = part.partition("=")
-        prompt, _, answer = price.partition("/")
-        prices[name.strip()] = float(prompt), float(answer)
-    return prices
