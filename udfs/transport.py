@@ -72,6 +72,7 @@ class Endpoint:
     constrains: bool = True  # the model can be held to a JSON schema
     overlong: Literal["error", "truncate"] = "error"
     fallback: str = ""
+    fallback_url: str = ""  # of the gateway that has it, if that is another one of the session, with the same key
     query: str = field(default="", repr=False)  # the statement, as the gateway's header takes it
 
 
@@ -146,12 +147,13 @@ class Client:
     ) -> tuple[httpx.Response, int]:
         """The response, once there is one that is final, and the number of tries."""
         headers = {QUERY_HEADER: endpoint.query} if endpoint.query else {}
+        url = (endpoint.fallback_url if model == endpoint.fallback else "") + BATCH
         timeout = httpx.Timeout(endpoint.timeout, connect=10)
         delay, tries, give_up = FIRST_DELAY, 0, 0.0
         busy, refused = time.monotonic(), 0
         while True:
             try:
-                response = await self._http.post(BATCH, content=body, headers=headers, timeout=timeout)
+                response = await self._http.post(url, content=body, headers=headers, timeout=timeout)
             except httpx.ReadTimeout:
                 raise RequestError("timeout", f"no answer within {endpoint.timeout:g} s", tries + 1) from None
             except httpx.TransportError as error:

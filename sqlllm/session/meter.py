@@ -114,8 +114,10 @@ class Meter:
     def _fitted(self, endpoint: Endpoint, query: usage.Query) -> Endpoint:
         """An endpoint as the settings are now, for a statement."""
         settings = self._session.settings.llm
+        other = self._session.models.find(settings.fallback)
         return replace(
             endpoint,
+            fallback_url=other.endpoint.url if other and other.endpoint else "",
             **{key: getattr(settings, key) for key in _SHARED},
             fails=settings.on_error == "fail",
             keeps=settings.store != "off",

@@ -16,7 +16,7 @@ from sqlllm.udfs.calling import Slots
 from sqlllm.udfs.model import answer_batches
 from sqlllm.udfs.transport import Endpoint
 
-from .gateway import Gateway
+from .gateway import Gateway, serve
 
 
 def ask(prompt: str | None, **fields: str) -> str:
@@ -230,6 +230,14 @@ def test_another_model_gets_the_rows_that_failed(gateway: Gateway) -> None:
     assert batch[1] is not None
     assert json.loads(str(batch[1][0]))["metadata"]["model"] == "patient"
     assert [(request["model"], len(request["messages"])) for request in gateway.requests] == [("m", 2), ("patient", 1)]
+
+
+def test_another_model_is_asked_at_the_gateway_that_has_it(gateway: Gateway) -> None:
+    with serve() as beside:
+        other = replace(endpoint(gateway), fallback="patient", fallback_url=beside.url)
+        (batch,) = answers(other, rows([[ask("a")], [ask("bad one")]]))
+    assert outputs(batch) == ["A", "BAD ONE"]
+    assert [[request["model"] for request in one.requests] for one in (gateway, beside)] == [["m"], ["patient"]]
 
 
 def test_another_model_gets_all_rows_if_the_first_is_gone(gateway: Gateway) -> None:
