@@ -167,9 +167,7 @@ class Entries:
             return self._refuse(f"{name} takes {SETTINGS[name]}")
         else:
             near = nearest(name, [*SETTINGS, ".exit", ".help"])
-            return self._refuse(
-                f"there is no {name}" + (f"; did you mean {near}?" if near else "; help lists all")
-            )
+            return self._refuse(f"there is no {name}" + (f"; did you mean {near}?" if near else "; help lists all"))
         return 0
 
     def _written_out(self, text: str) -> str:
@@ -182,9 +180,7 @@ class Entries:
             return " ".join(["!export", *table, json.dumps(file.strip(), ensure_ascii=False)]) + ";"
         if SHORT.get(word, ("",))[0]:
             return SHORT[word][0]
-        self._refuse(
-            f"there is no {word}; help lists all" if word not in SHORT else f"{word}: {SHORT[word][1]}"
-        )
+        self._refuse(f"there is no {word}; help lists all" if word not in SHORT else f"{word}: {SHORT[word][1]}")
         return ""
 
     def _refuse(self, message: str) -> int:
