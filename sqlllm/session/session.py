@@ -85,6 +85,9 @@ class Session:
         """The models, and the gateway in front of them; on Ray as soon as a model needs it."""
         from sqlllm.jobs.serving import Serving
 
+        if self._given_spark is not None:  # whether its workers reach a gateway of this machine alone
+            ours = self.settings.spark
+            ours.master = self._given_spark.conf.get("spark.master", ours.master) or ours.master
         return Serving(self.settings, before_ray=self.start_ray)
 
     def start_ray(self) -> None:
