@@ -210,6 +210,18 @@ def test_a_gateway_on_ray_leaves_the_port_to_the_one_that_has_it(
     assert asked == [False, True]
 
 
+def test_a_call_that_has_found_a_model_is_answered_by_what_replaces_it(serving: Serving, provider: Provider) -> None:
+    spec = remote(provider)
+    serving.deploy(spec)
+    house = serving._house
+    assert house is not None
+    found = house._tenants.known["m"].model
+    serving.deploy(spec.model_copy(update={"engine_options": {**spec.engine_options, "input_price": "1"}}))
+    body = json.dumps({"model": "m", **ask()}).encode()
+    status, answer, _, _ = house._call(found.worker.ask("chat", body), 30)
+    assert (status, json.loads(answer)["choices"][0]["message"]["content"]) == (200, says("hello"))
+
+
 def test_one_answer_serves_every_route(serving: Serving, provider: Provider) -> None:
     serving.deploy(remote(provider))
     whole = post(serving)

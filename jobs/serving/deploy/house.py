@@ -44,6 +44,7 @@ class _Tenant:
 
     spec: ModelSpec
     worker: Worker
+    queue: _Queue
     model: Model
 
 
@@ -67,6 +68,10 @@ class _Queue:
         async with self._place():
             async for item in self._worker.stream(route, body):
                 yield item
+
+    def hand_over(self, worker: Worker) -> None:
+        """Have what waits answered by the worker that takes this one's place."""
+        self._worker = worker
 
     async def identity(self) -> tuple[str, dict[str, Any]]:
         return await self._worker.identity()
@@ -192,11 +197,13 @@ class House:
         if known and known.spec == spec and known.model.fingerprint == await asyncio.to_thread(fingerprint, spec):
             return False
         worker = await Worker.started(spec, 0)
-        model = Model(spec.name, _Queue(worker, spec), int(time.time()), workers=1, aliases=spec.aliases)
-        self._tenants.known[spec.name] = _Tenant(spec, worker, model)
+        queue = _Queue(worker, spec)
+        model = Model(spec.name, queue, int(time.time()), workers=1, aliases=spec.aliases)
+        self._tenants.known[spec.name] = _Tenant(spec, worker, queue, model)
         await self._tenants.identify(model)
         await self._tenants.refresh(older_than=0)
         if known:
+            known.queue.hand_over(worker)
             await _close(known.worker)
         return True
 
