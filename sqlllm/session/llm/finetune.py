@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,8 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     frame = None if options.get("localDataDir") else table_named(session, table)
     held_out = run.options["evalTable"].value if options.get("evalTable") else None
     measured = table_named(session, held_out) if held_out else None
-    taken = _taken(table, spec.kind, frame.columns) if frame is not None and spec.kind in FORMATS else ""
+    known = FORMATS.get(getattr(spec, "kind", ""))  # pretraining has no kinds
+    taken = _taken(table, known, frame.columns) if frame is not None and known else ""
     wanted = setup.requested(session) if background else setup.resources(session)
     unset = wanted.gpus is None and not background
     _tell_unused(session, wanted, on_gpus=job.has_gpu() if unset else bool(wanted.gpus))
@@ -82,10 +84,10 @@ def finetune(session: Session, run: Run, options: dict[str, str]) -> Result:
     return Result(made.frame, place=run.place)
 
 
-def _taken(table: Text, kind: str, columns: list[str]) -> str:
+def _taken(table: Text, known: Sequence[formats.Format], columns: list[str]) -> str:
     """What each column is taken for; OptionError, with its place, if that is not clear."""
     try:
-        return formats.described(columns, formats.choose(columns, FORMATS[kind]))
+        return formats.described(columns, formats.choose(columns, known))
     except OptionError as error:
         raise error.at(table.place) from None
 
