@@ -75,6 +75,12 @@ def start_script() -> Iterator[StartScript]:
         script.communicate()
 
 
+def rest(script: subprocess.Popen[str]) -> tuple[str, str]:
+    """What a script still prints. `communicate` alone reads past the buffer, which may hold lines already."""
+    assert script.stdout is not None
+    return script.stdout.read(), script.communicate()[1]
+
+
 def survivors(folder: Path, seconds: float = 15) -> list[int]:
     """Processes of a script's Ray that still live after `seconds`."""
     mark = f"_SQLLLM_RAY={folder}".encode()
@@ -87,10 +93,7 @@ def survivors(folder: Path, seconds: float = 15) -> list[int]:
 def test_two_scripts_do_not_meet(start_script: StartScript) -> None:
     first, first_folder = start_script("sys.stdin.readline(); print(ray.get(parent.spawn.remote()) == worker)")
     second, second_folder = start_script("print(len(ray.nodes()))")
-    assert second.stdout is not None
-    # Not `communicate`: it reads past the buffer, where the line may be since the first one was read.
-    said = second.stdout.read()
-    assert said == "1\n", second.communicate()[1]
+    assert rest(second) == ("1\n", "")
     assert first_folder != second_folder
     assert first.poll() is None
     assert first.communicate("\n")[0] == "True\n"  # its actor lives
@@ -103,7 +106,7 @@ def test_only_its_user_may_enter_and_nothing_is_printed_or_outlives_it(start_scr
     assert stat.S_IMODE((folder / "token").stat().st_mode) == 0o600
     assert len(marked(f"_SQLLLM_RAY={folder}".encode())) > 5  # the mark is what the other tests look for
     script.send_signal(signal.SIGTERM)
-    assert script.communicate() == ("", "")
+    assert rest(script) == ("", "")
     assert survivors(folder) == []
 
 
@@ -121,7 +124,7 @@ def test_a_stopped_ray_starts_again_and_its_workers_load_nothing_slow(start_scri
         "print(ray.get(again.spawn.remote()) != worker, ray.get(again.slow.remote()));"
         "print(str(cluster._ABSENT) in os.environ.get('PYTHONPATH', ''))"
     )
-    assert script.communicate() == ("True False\nFalse\n", "")
+    assert rest(script) == ("True False\nFalse\n", "")
     assert survivors(folder) == []
 
 
