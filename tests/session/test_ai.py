@@ -108,7 +108,8 @@ def test_embeddings_are_floats_by_both_spellings_and_those_of_the_route(session:
         assert row["v"] == row["w"] == pytest.approx(told[row["id"] % 3]["embedding"], abs=1e-5)  # type: ignore[operator]
         assert '"history"' not in str(row["q"])
     used = [one for one in httpx.get(f"{session.serving.endpoint}/v1/usage").json()["usage"] if one["model"] == "emb"]
-    assert used[-1]["calls"] + used[-1]["cached"] == 3  # each distinct text once
+    (of_statement,) = [one for one in used if "emb(llm_param" in one["statement"]]
+    assert of_statement["calls"] + of_statement["cached"] == 3  # each distinct text once
     assert used[-1]["prompt_tokens"] >= 9
     session.run('select ai_embed("emb", concat("text ", id)) as v from range(3) as again;')
     session.spark.table("again").collect()

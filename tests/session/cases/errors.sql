@@ -215,10 +215,10 @@ set n = "select 1" where type="sql" and mode="late";
 -- case: an error inside a request with a lambda keeps its place
 set who = "Bo";
 select llm_param(map("instruction", llm_prompt('${who} {0}', array(transform(array('a'), x -> x)[0])),
-  "b", wrong)) as q as t;
+  "stop", wrong)) as q as t;
 -- error:
 -- `wrong` cannot be resolved
--- <script>:3:8
+-- <script>:3:11
 
 -- case: emoji and line ends of another system before a column that is not there
 select 'x' as a as t; -- 🎉
