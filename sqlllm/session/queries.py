@@ -113,7 +113,7 @@ def errors_at(place: Place | None) -> Iterator[None]:
 
 def _translate(error: PySparkException, session: Session | None = None) -> SQLLLMError:
     text = str(error)
-    if value := _BINARY.search(text):
+    if value := _BINARY.search(_first_words(text)):  # a plan that follows holds every value
         return TableError(
             f"{bytes.fromhex(value[1]).decode(errors='ignore')} is binary, and a request holds texts",
             cure='Write base64(...) under the key image or audio of llm_param, or decode(..., "utf-8") for a text.',

@@ -244,7 +244,7 @@ create or replace temporary view v using csv options ('p\u0061th' '/etc/passwd')
 -- case: a path of an option that is computed
 create or replace temporary view v using csv options (path = concat('/etc', '/passwd'));
 -- error:
--- outside the folders
+-- Syntax error
 
 -- case: a format by its class
 set kind = "org.apache.spark.sql.execution.datasources.csv.CSVFileFormat";

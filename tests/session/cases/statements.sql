@@ -66,9 +66,9 @@ select llm_prompt('{0} is {1:old} {2:here}', array('Bo', '41')) as p as t;
 -- case: a prompt inside a request, as Byzer's manual has it
 select 'Bo' as name, array('a', 'b') as tags as t;
 select llm_param(map("instruction", llm_prompt('I am {0:nobody}, {1:here} {}', array(name)),
-  "tags", array_join(transform(tags, x -> upper(x)), ','))) as q from t as u;
+  "system_msg", array_join(transform(tags, x -> upper(x)), ','))) as q from t as u;
 select llm_stack(array('{"history":"[]"}'), llm_param(map("instruction", llm_prompt('{}', array(q[0]))))) as q from u as v;
-select get_json_object(get_json_object(q[0], '$.instruction'), '$.tags') as tags, q[0] like '%I am Bo, here Bo%' as there,
+select get_json_object(get_json_object(q[0], '$.instruction'), '$.system_msg') as tags, q[0] like '%I am Bo, here Bo%' as there,
   get_json_object(q[0], '$.history') as history from v as w;
 -- rows:
 -- [{"tags": "A,B", "there": true, "history": "[]"}]
