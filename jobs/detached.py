@@ -125,13 +125,18 @@ def _asked(ask: Callable[[str], T], run: RunRecord) -> T | None:
         ) from None
 
 
-def resumable(run: RunRecord) -> RunRecord:
-    """The run, queued again; RunError if it is under way, has succeeded or is of a kind that is not resumed."""
+def check_resumable(run: RunRecord) -> None:
+    """RunError if a run is under way, has succeeded or is of a kind that is not resumed."""
     if run.state in ACTIVE:
         raise RunError(f"run {run.name} is {run.state}", cure="Follow it, or cancel it first.")
     if run.state == "succeeded":
         raise RunError(f"run {run.name} has succeeded: there is nothing to resume", cure=f"Its model is {run.model}.")
     Job.read(run)
+
+
+def resumable(run: RunRecord) -> RunRecord:
+    """The run, queued again; RunError as in `check_resumable`, also if another process was faster."""
+    check_resumable(run)
     return run.update(
         among=("failed", "cancelled", "interrupted"), state="queued", reason="", resumed=run.resumed + 1,
         process=Process.current(), submission="",

@@ -42,10 +42,11 @@ def file(target: Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def folder(ask: Request, frame: DataFrame, write: Callable[[DataFrame, str], None]) -> None:
+def folder(ask: Request, frame: DataFrame, write: Callable[[DataFrame, str], None], table: str) -> None:
     """`write(frame, folder)` writes a folder, which then takes the place of the one at the path, if there is one.
 
-    The table may be read from that same folder. Through Spark Connect the files are out of reach: Spark overwrites.
+    `table`, whose rows `frame` has, may be read from that folder. Through Spark Connect the files are out of reach:
+    Spark overwrites.
     """
     session = ask.session
     place = _Place(session, ask.path)
@@ -56,6 +57,8 @@ def folder(ask: Request, frame: DataFrame, write: Callable[[DataFrame, str], Non
         raise OptionError(f"{ask.path} cannot be replaced as a whole", cure=cure, place=ask.place)
     if replaces and place.holds(frame):
         frame = session.keep(frame)  # the table stays what it is when its files are gone
+        if any(view.name.lower() == table.lower() for view in session.spark.catalog.listTables() if view.isTemporary):
+            session.name_table(frame, table, None)
     beside = place.beside("part")
     try:
         write(frame, beside)

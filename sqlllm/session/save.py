@@ -56,7 +56,7 @@ def save(session: Session, save: Save) -> None:
         if kind == "hive":
             _table(ask, frame, save.mode, columns)
         elif kind in replace.FORMATS:
-            _files(ask, frame, save.mode, columns)
+            _files(ask, frame, save.mode, columns, save.table.resolve(session.variables))
         elif kind == "jdbc":
             writer = _writer(frame, columns).mode(save.mode).format("jdbc")
             writer.options(**formats.jdbc_options(ask)).save()
@@ -64,7 +64,7 @@ def save(session: Session, save: Save) -> None:
             _writer(frame, columns).mode(save.mode).format(ask.format).options(**ask.options).save(ask.path)
 
 
-def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> None:
+def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str], table: str) -> None:
     number = options.count(ask.options, "fileNum") if "fileNum" in ask.options else 0
     given = {**(_EXACT if ask.format.lower() in _DATES_AS_TEXT else {}), **ask.options}
     given.pop("fileNum", None)
@@ -77,7 +77,7 @@ def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> Non
     if ask.session.settings.spark.remote or (mode == "overwrite" and columns and replace.dynamic(ask)):
         write(frame, ask.path, mode)
     elif mode == "overwrite" or (mode != "append" and not replace.exists(ask)):
-        replace.folder(ask, frame, write)  # also a new folder: a save that fails leaves none
+        replace.folder(ask, frame, write, table)  # also a new folder: a save that fails leaves none
     else:
         write(frame, ask.path, mode)
 

@@ -150,6 +150,7 @@ def test_a_chat_is_told_as_it_comes_and_goes_on(
 ) -> None:
     (tmp_path / "dot.png").write_bytes(b"\x89PNG")
     monkeypatch.setattr(session.settings.allow, "folders", str(tmp_path))
+    setting(store="off")  # a kept answer comes at once
     chat = "--%chat\n--%model=known\n"
     shown = session.run(f"{chat}--%output=first\ne 4")
     assert shown is not None

@@ -39,8 +39,9 @@ def resume(session: Session, run: Run, options: dict[str, str]) -> Result:
     record = _named(session, run, options, "resume")
     background = checks.flag(options, "detached", True)
     changes = {key: text for key, text in options.items() if key not in RESUME}
-    again = job.changed(record, changes)
     try:
+        detached.check_resumable(record)
+        again = job.changed(record, changes)
         record = detached.resumable(record)
         again.write(record)
         record = record.update(options={**record.options, **changes})
