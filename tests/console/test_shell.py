@@ -100,6 +100,7 @@ def test_ctrl_c_stops_the_statement_and_keeps_the_shell(shell: pexpect.spawn[str
     shell.expect("sqlllm>")
 
 
+@pytest.mark.rare
 @pytest.mark.slow
 def test_ctrl_c_stops_a_million_rows_over_a_model_and_leaves_nothing_running(
     shell: pexpect.spawn[str], serving: Serving

@@ -19,7 +19,7 @@ from sqlllm.jobs.reaper import marked
 from sqlllm.jobs.serving import Serving
 from sqlllm.settings import RaySettings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
 START = """
 import os, subprocess, sys, time

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.rare,
     # Ray Train makes a Ray Data context, which sets its own deprecated fields.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context"),
 ]

@@ -22,7 +22,7 @@ from tests.clusters import RayCluster
 
 from .conftest import SUMS, MakeRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rare]
 
 TINY = {
     "sft__int__hidden_size": 32, "sft__int__intermediate_size": 64, "sft__int__vocab_size": 300,
