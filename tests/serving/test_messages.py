@@ -210,7 +210,7 @@ def test_metrics_version_and_tokens(serving: Serving, said: str, tiny_model: Pat
 
     before = value("sqlllm_tokens_total", model="said", kind="answer")
     ask = {"model": "said", "messages": [{"role": "user", "content": "bye"}], "temperature": 0}
-    batch = {**ask, "messages": [ask["messages"]]}
+    batch = {**ask, "messages": [ask["messages"]], "max_tokens": 9}  # another request than the single ones
     url = f"{serving.endpoint}/v1/chat/completions"
     httpx.post(url, json=ask, timeout=60)
     httpx.post(url, json={**ask, "stream": True, "stream_options": {"include_usage": True}}, timeout=60)
