@@ -18,7 +18,7 @@ ARCHITECTURES = {
 }  # fmt: skip
 """Transformers' model types, and llama.cpp's names for them."""
 _EVERY = {"gemma2": 2, "gemma3": 6}
-"""One layer of so many sees the whole text, the others a window; llama.cpp takes it for granted."""
+"""Layers in a group: one of them sees the whole text, the others a window. llama.cpp assumes this number."""
 
 
 def describe(writer: Any, config: PreTrainedConfig) -> None:
