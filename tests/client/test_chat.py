@@ -462,6 +462,7 @@ def test_an_address_may_leave_out_v1(address: str, url: str) -> None:
 def test_a_gateway_is_found(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     monkeypatch.setenv("SQLLLM_HOME", str(tmp_path))
     monkeypatch.delenv(gateways.ADDRESS_VARIABLE, raising=False)
+    monkeypatch.setattr(gateways, "_here", {})  # sessions of other tests in this process have gateways
     llm = LLM("m")
     with pytest.raises(ModelError, match="no gateway") as caught:
         llm.chat("Hi")
