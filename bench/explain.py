@@ -3,7 +3,7 @@
 The queries of tests/planner/queries.sql, with an oracle whose answers have different lengths. First each model has
 answered something else, as in a session that is under way; answers are not kept, so that no query helps another. The
 error is that of calls, prompt tokens and answer tokens, the worst of the three; a query whose conditions depend on
-answers gets the most that it can ask, and is told apart.
+answers gets the most that it can ask, and is listed apart.
 """
 
 from __future__ import annotations

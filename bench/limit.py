@@ -1,8 +1,8 @@
 """What a LIMIT over a model's condition costs: `python -m bench.limit`.
 
 5,000 rows, a provider that answers each prompt after 20 ms, and `where ai_filter(...) limit k` for k = 5, 20, 100 at a
-selectivity of 74 %, 10 % and 1 %. `calls` are the requests that came to the provider, `least` those of a client that
-asks row by row and stops; `after_return` counts those that came, or were not answered, after the statement's end.
+selectivity of 74 %, 10 % and 1 %. `calls` are the requests that reached the provider, `least` those of a client that
+asks row by row and stops; `after_return` counts those that arrived, or were not answered, after the statement's end.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How much of the prompts a prefix cache serves: `python -m bench.prefix`.
 
-With `--csv FILE --columns a,b --instruction TEXT` on any table; without, on one that is made.
+With `--csv FILE --columns a,b --instruction TEXT` on any table; without, on a generated table.
 
 Prompts are built from the columns of a table, one line per column after the instruction, and go through a simulated
 block cache: 16 tokens a block, 500 blocks per replica, the least recently used ones go first. A token is four

@@ -9,7 +9,7 @@ from sqlllm.session.meter import Used
 
 
 class Tally(Observer):
-    """A session's observer that adds up what it is told."""
+    """A session's observer that adds up what it is shown."""
 
     def __init__(self) -> None:
         self._total = Used()

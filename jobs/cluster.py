@@ -87,7 +87,7 @@ def start(settings: RaySettings, *, dashboard: bool = False) -> bool:
 
 @cache  # once
 def _keep_off_standard_output() -> None:
-    """Ray tells there of workers that died and nodes that left; but it is the script's, and there is no setting."""
+    """Ray reports dead workers and lost nodes on standard output, which is the script's; no setting changes that."""
     from ray._private import worker
 
     tell = worker.print_to_stdstream

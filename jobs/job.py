@@ -54,7 +54,7 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(options: Mapping[str, str]) -> Kind:
-    """The kind that a statement's options ask for; one that there is not is told by the options' own check."""
+    """The kind that a statement's options ask for; an unknown kind is reported by the options' own check."""
     return KINDS.get(options.get("pretrainedModelType", "").strip().partition("/")[0], KINDS["sft"])
 
 

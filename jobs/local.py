@@ -129,7 +129,7 @@ def _is_locked(path: Path) -> bool:
 
 
 def _own(settings: RaySettings) -> NoReturn:
-    """Start Ray, tell where it is, and end it with this process."""
+    """Start Ray, report its address, and end it with this process."""
     from . import cluster
 
     # Before Ray starts: it may be asked to end at any time. Later signals are for nothing: it is ending.

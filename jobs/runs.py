@@ -5,8 +5,8 @@ The SQL table of runs, the command line and the console read these records and n
     for run in list_runs(settings.home / "runs"):
         print(run.name, run.state, run.loss)
 
-A record is replaced as a whole, so a reader never meets half of one. It tells the truth of a process that can no longer
-tell: a run whose process is gone reads as interrupted.
+A record is replaced as a whole, so a reader never sees half a record. It is right even for a process that can no longer
+write: a run whose process is gone reads as interrupted.
 """
 
 from __future__ import annotations
@@ -273,7 +273,7 @@ class RunRecord(BaseModel):
 
 
 def why(error: BaseException) -> str:
-    """What to tell of the error that ended a run, in one line: what it was, and what to do."""
+    """The error that ended a run, in one line: what it was, and what to do."""
     if isinstance(error, SQLLLMError):
         return f"{error.message.rstrip('.')}. {error.cure}" if error.cure else error.message
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -294,7 +294,7 @@ def noted(run: RunRecord) -> Iterator[None]:
 
 
 def list_runs(root: Path) -> list[RunRecord]:
-    """Every run under `root`, the oldest first; a record that cannot be read is told of and left out."""
+    """Every run under `root`, the oldest first; a record that cannot be read is reported and left out."""
     runs = []
     for path in root.expanduser().glob(f"*/{_FILE}"):
         try:

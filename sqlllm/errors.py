@@ -220,7 +220,7 @@ class PackageError(SetupError):
 
     @classmethod
     def from_import_error(cls, error: ImportError, *, package: str, extra: str) -> PackageError:
-        """Tell an absent package from one that is installed but does not load."""
+        """Distinguish an absent package from a package that is installed but does not load."""
         root = (error.name or "").partition(".")[0]
         if isinstance(error, ModuleNotFoundError) and root == package:
             return cls(f"{package} is not installed.", cure=f"Run: pip install 'sqlllm[{extra}]'")

@@ -64,7 +64,7 @@ class RaySettings(_Group):
 
 
 class QuotaSettings(_Group):
-    """What one user may use of all models behind the gateway; 0: as much as he likes."""
+    """What one user may use of all models behind the gateway; 0: without limit."""
 
     calls_per_day: int = Field(0, ge=0, description="prompts sent to models in a day (UTC)")
     tokens_per_day: int = Field(0, ge=0, description="tokens of prompts and answers in a day (UTC)")
@@ -74,7 +74,7 @@ class QuotaSettings(_Group):
 
 
 class UserSettings(QuotaSettings):
-    """A user of the gateway with a key and a quota of his own."""
+    """A user of the gateway with a key and a quota of their own."""
 
     key: SecretStr = Field(min_length=8, description="bearer key")
     models: list[str] = Field(default_factory=lambda: ["*"], description="names of models, with `*` as in files")
@@ -89,7 +89,7 @@ class ServingSettings(_Group):
     port: int = Field(0, ge=0, le=65535, description="port of the gateway; 0 takes a free one")
     api_key: SecretStr | None = Field(None, description="bearer key that clients must send; none asks for no key")
     users: dict[str, UserSettings] = Field(
-        default_factory=dict, description="users by name, each with a key, models and a quota of his own"
+        default_factory=dict, description="users by name, each with a key, models and a quota"
     )
     load_timeout: float = Field(600, gt=0, description="seconds a model may take to load")
     ssl_certfile: str = Field("", description="PEM file of the gateway's certificate; with one it speaks HTTPS alone")

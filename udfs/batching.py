@@ -19,7 +19,7 @@ from .requests import Conversation, RequestError
 from .transport import Client, Endpoint
 
 _REMEMBERED = 8 * 2**20  # characters of requests whose answers a task remembers; with the answers a few times as much
-_BEHIND = 16  # times what is in flight: so many rows may wait for a slow one before them
+_BEHIND = 16  # times what is in flight: the number of rows that may wait for a slow row before them
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class Window:
         return answers
 
     def _wait(self, ahead: int) -> bool:
-        """Wait for a request to end, if `ahead` are outstanding; whether there were so many."""
+        """Wait for a request to end, if `ahead` are outstanding; whether there were that many."""
         with self._changed:
             full = self._outstanding >= ahead
             if full and self._error is None:

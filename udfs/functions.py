@@ -17,7 +17,7 @@ _PIECES = r"regexp_extract_all(tpl, r'\{\{|\}\}|\{\d*(?::[^{}]*)?\}|[^{}]+|[{}]'
 
 
 def prompt_body(nulls: str = "empty") -> str:
-    """The SQL of llm_prompt(tpl, args) for a template that only a row tells; `nulls` as in llm.nulls.
+    """The SQL of llm_prompt(tpl, args) for a template that only the row holds; `nulls` as in llm.nulls.
 
     An argument is inserted once and never read as a template again, so data cannot inject placeholders. A missing one
     is empty, and a field by name is text: the names of values are not known here.

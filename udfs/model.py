@@ -60,7 +60,7 @@ def _growing(batches: Iterator[pa.Array], size: int) -> Iterator[pa.Array]:
 
 
 def _report(caller: Client, endpoint: Endpoint, window: Window) -> None:
-    """Tell the gateway what this task has done: a task that Spark runs again takes its own place."""
+    """Report to the gateway what this task has done: a task that Spark runs again takes its own place."""
     from pyspark import TaskContext
 
     task = TaskContext.get()

@@ -79,7 +79,7 @@ def _events(endpoint: Endpoint, client: httpx.Client, body: bytes) -> Iterator[d
 
 
 def _report(endpoint: Endpoint, client: httpx.Client) -> None:
-    """Tell the gateway of the one row that there was; it is for the record."""
+    """Report the single row to the gateway, for the record."""
     if endpoint.query:
         told = {"model": endpoint.model, "part": (0, 0), "rows": 1, "failed": 0, "retried": 0}
         try:

@@ -133,7 +133,7 @@ class Client:
         raise RequestError("invalid_request", reason, tries)
 
     async def report(self, endpoint: Endpoint, fields: dict[str, Any]) -> None:
-        """Tell the gateway what a task has done. It is for the record: without a gateway it is not said."""
+        """Report to the gateway what a task has done. It is for the record: without a gateway nothing is sent."""
         headers = {QUERY_HEADER: endpoint.query}
         try:
             response = await self._http.post(USAGE, content=orjson.dumps(fields), headers=headers, timeout=10)
@@ -145,7 +145,7 @@ class Client:
     async def _post(
         self, endpoint: Endpoint, model: str, body: bytes, on_busy: Callable[[], None]
     ) -> tuple[httpx.Response, int]:
-        """The response, once there is one that is final, and the number of tries."""
+        """The response, once a final response is there, and the number of tries."""
         headers = {QUERY_HEADER: endpoint.query} if endpoint.query else {}
         url = (endpoint.fallback_url if model == endpoint.fallback else "") + BATCH
         timeout = httpx.Timeout(endpoint.timeout, connect=10)

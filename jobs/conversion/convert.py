@@ -49,7 +49,7 @@ def convert(
 ) -> RunRecord:
     """Write the model to `spec.save_path`, and return the record of the finished run.
 
-    Nothing is at `save_path` before it is whole. TrainingError tells why there is no model; the record then says
+    Nothing is at `save_path` before it is whole. TrainingError reports why there is no model; the record is then
     failed. A conversion has no steps to show and begins afresh when it is resumed.
     """
     del on_progress, resources, resume  # as every kind of run takes them

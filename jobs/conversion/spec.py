@@ -75,7 +75,7 @@ class ConvertSpec(BaseModel):
     def from_options(cls, options: Mapping[str, str], *, look: bool = True) -> Self:
         """Read the options of one statement; a wrong one is an OptionError that names its key.
 
-        Without `look` the folders may be missing yet: what the options alone can tell is all that is checked.
+        Without `look` the folders may still be missing: only what the options alone show is checked.
         """
         try:
             return cls._read(options, look)
@@ -106,7 +106,7 @@ class ConvertSpec(BaseModel):
         return spec
 
     def _check(self) -> None:
-        """What can be told without reading the model."""
+        """Check what needs no look into the model's weights."""
         if self.source == "lora":
             if not (self.adapter and (self.adapter / "adapter_config.json").is_file()):
                 raise OptionError(

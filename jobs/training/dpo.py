@@ -1,6 +1,6 @@
 """Direct preference optimization: of two answers to a question, the model learns which one is better.
 
-The model that training starts from is the reference. The margin in the metrics tells by how much more than it the
+The model that training starts from is the reference. The margin in the metrics is by how much more than it the
 model prefers the better answers.
 """
 

@@ -50,7 +50,7 @@ def pretrain(
 
     `resume` goes on from the last whole checkpoint of a run that has ended without a model, if it has one: with one
     worker on the same machine to the same weights, bit for bit. Otherwise what is there is cleared.
-    Blocks until the end; `on_progress` is called meanwhile, from another thread. TrainingError tells why there is no
+    Blocks until the end; `on_progress` is called meanwhile, from another thread. TrainingError reports why there is no
     model; the record then says failed. Ctrl-C ends the workers, records cancelled and goes on as KeyboardInterrupt.
     """
     folder = run.folder / "finetune_model"
@@ -71,7 +71,7 @@ def pretrain(
 
 
 def _check(spec: PretrainSpec, run: RunRecord, workers: int) -> None:
-    """What can be told before anything starts."""
+    """Check what can be checked before anything starts."""
     sources = pretrain_blocks.sources(spec.local_data_dir or run.data)
     if not sources:
         raise TrainingError("the training table has no rows", cure="Check the select that makes it.")

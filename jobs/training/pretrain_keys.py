@@ -20,8 +20,8 @@ class Training(BaseModel):
 
     max_length: int = Field(ge=2, description="tokens that are read together")
     epochs: int = Field(ge=1, description="how often all texts are read; Byzer's `epoches` is the same")
-    steps_per_epoch: int | None = Field(None, ge=1, description="end an epoch after so many steps")
-    max_steps: int | None = Field(None, ge=1, description="end the run after so many steps, whatever `epochs` says")
+    steps_per_epoch: int | None = Field(None, ge=1, description="end an epoch after this many steps")
+    max_steps: int | None = Field(None, ge=1, description="end the run after this many steps, whatever `epochs` is")
     per_device_train_batch_size: int = Field(ge=1, description="blocks at once, in each worker")
     gradient_accumulation_steps: int = Field(ge=1, description="batches in one step")
     learning_rate: float = Field(gt=0, description="size of a step; lower it if the loss jumps or becomes `nan`")
@@ -31,7 +31,9 @@ class Training(BaseModel):
     gradient_checkpointing: bool = Field(description="less memory for a fifth more time")
     logging_steps: int = Field(ge=1, description="steps between two lines of metrics")
     save_steps: int = Field(ge=0, description="steps between two checkpoints; 0 keeps those at the end of epochs alone")
-    save_total_limit: int | None = Field(None, ge=1, description="keep the checkpoints of so many epochs; else all")
+    save_total_limit: int | None = Field(
+        None, ge=1, description="keep the checkpoints of this many epochs; default: all"
+    )
     seed: int = Field(ge=0, description="the same seed, table, workers and machine give the same model")
     tokenizer_path: Path | None = Field(
         None, description="another tokenizer: its folder, or a SentencePiece `tokenizer.model`"

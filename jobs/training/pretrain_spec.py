@@ -68,7 +68,7 @@ class PretrainSpec(BaseModel):
     def from_options(cls, options: Mapping[str, str], *, look: bool = True) -> Self:
         """Read the options of one statement; a wrong one is an OptionError that names its key.
 
-        Without `look` the folders may be missing yet: what the options alone can tell is all that is checked.
+        Without `look` the folders may still be missing: only what the options alone show is checked.
         """
         plain: dict[str, Any] = {}
         given: dict[str, tuple[str, Any]] = {}  # each key's option and value
@@ -157,7 +157,7 @@ _CONFIG = "Write config='{\"key\": value}'."
 
 
 def _sorted(base: Path | None, given: Mapping[str, tuple[str, Any]]) -> tuple[Training, dict[str, Any]]:
-    """The keys by owner over their defaults; one that has no use here is an error."""
+    """The keys by owner over their defaults; a key without use here is an error."""
     scratch = base is None
     defaults = dict(DEFAULTS["scratch" if scratch else "model"])
     longest = _positions(base) if base else None
@@ -199,7 +199,7 @@ def _positions(base: Path) -> int | None:
     """How many tokens the model reads together; None if its configuration does not say, or cannot be read yet."""
     try:
         config = json.loads((base / "config.json").read_text())
-    except (OSError, ValueError):  # what is wrong is told when it is loaded
+    except (OSError, ValueError):  # what is wrong is reported when it is loaded
         return None
     found = config.get("max_position_embeddings", config.get("n_positions"))
     return found if isinstance(found, int) else None

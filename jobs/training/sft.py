@@ -53,7 +53,7 @@ def finetune(
 
     `resume` goes on from the last whole checkpoint of a run that has ended without a model, if it has one: with one
     worker on the same machine to the same weights, bit for bit. Otherwise what is there is cleared.
-    Blocks until the end; `on_progress` is called meanwhile, from another thread. TrainingError tells why there is no
+    Blocks until the end; `on_progress` is called meanwhile, from another thread. TrainingError reports why there is no
     model; the record then says failed. Ctrl-C ends the workers, records cancelled and goes on as KeyboardInterrupt.
     """
     folder = run.folder / "finetune_model"

@@ -89,7 +89,7 @@ class FinetuneSpec(BaseModel):
     def from_options(cls, options: Mapping[str, str], *, look: bool = True) -> Self:
         """Read the options of one statement; a wrong one is an OptionError that names its key.
 
-        Without `look` the folders may be missing yet: what the options alone can tell is all that is checked.
+        Without `look` the folders may still be missing: only what the options alone show is checked.
         """
         plain: dict[str, Any] = {}
         settings: dict[str, keys.Setting] = {}

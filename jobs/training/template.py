@@ -101,7 +101,7 @@ def end(tokenizer: Any) -> int | None:
 @lru_cache(maxsize=8)
 def _tail(tokenizer: Any, template: str, eos_token: str | None) -> tuple[str, int | None]:
     """What the template writes after an answer, and the end token in it."""
-    del template, eos_token  # which the tokenizer has; they tell its states apart
+    del template, eos_token  # which the tokenizer has; they distinguish its states
     try:
         text = _text(tokenizer, [_user("a"), {"role": "assistant", "content": _PROBE}], None, generation=False)
     except Exception:  # noqa: BLE001 (a template raises what it likes; the rows say what is wrong)

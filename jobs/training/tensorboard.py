@@ -27,7 +27,7 @@ def events(folder: Path, began: float) -> Iterator[Callable[[Progress], None]]:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    # A resumed run tells its earlier steps again.
+    # A resumed run writes its earlier steps again.
     shutil.rmtree(folder, ignore_errors=True)
     writer = EventFileWriter(str(folder), flush_secs=5)
 

@@ -174,7 +174,7 @@ def _bf16(spec: FinetuneSpec, *, gpu: bool) -> bool:
 
 
 def arguments(spec: FinetuneSpec, run: RunRecord, model: PreTrainedModel, *, gpu: bool) -> dict[str, Any]:
-    """What every trainer is told."""
+    """The arguments of every trainer."""
     if "deepspeed" in spec.training and not gpu:
         import deepspeed.ops
 
@@ -228,7 +228,7 @@ def callbacks(spec: FinetuneSpec, run: RunRecord, checkpoint: Path | None) -> li
 
 
 def quiet(trainer: Trainer) -> None:
-    """The record and the progress tell it better."""
+    """Print nothing: the record and the progress show the same, and better."""
     from transformers.trainer_callback import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)

@@ -92,7 +92,7 @@ def converse(ask: Ask, *, stream: bool = False) -> Steps[Reply[Any]]:
 
 
 def run_tools(ask: Ask, reply: Reply[Any]) -> Steps[list[Outcome]]:
-    """What came of the calls of an answer, side by side."""
+    """The results of an answer's calls, which run side by side."""
     bound = ask.tools.bound(reply.tool_calls)
     returned = yield Call(tuple(bound), ask.limits.tool_timeout)
     return [outcome(call, value) for call, value in zip(reply.tool_calls, returned, strict=True)]

@@ -100,7 +100,7 @@ def plain(value: Any) -> Any:
 
 
 def main() -> None:
-    """Read the task, run it, write what came of it."""
+    """Read the task, run it, write its result."""
     task = json.loads(sys.stdin.buffer.read())
     out = sys.stdout.buffer
     sys.stdout = sys.stderr = io.StringIO()

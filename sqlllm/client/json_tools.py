@@ -101,7 +101,7 @@ def _arguments(call: dict[str, Any]) -> str:
 
 
 def results(reply: Reply[Any], outcomes: list[Outcome]) -> list[dict[str, Any]]:
-    """The calls and what came of them, as messages that any model takes."""
+    """The calls and their results, as messages that any model takes."""
     calls = [{"name": call.name, "arguments": json.loads(call.arguments)} for call in reply.tool_calls]
     asked = json.dumps({"calls": calls}, ensure_ascii=False)
     told = "\n".join(f"{one.call.name} returned: {one.text}" for one in outcomes)

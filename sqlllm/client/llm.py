@@ -36,7 +36,7 @@ _OWN = (
 
 
 def _check_names(params: Mapping[str, Any]) -> None:
-    """A field of the request goes as it is; one that is nearly an option of ours is a slip.
+    """A field of the request is sent as it is; a field that is nearly an option of ours is a slip.
 
     Raises: OptionError for that.
     """

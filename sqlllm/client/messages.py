@@ -179,7 +179,7 @@ def _joined(parts: Sequence[Mapping[str, Any]]) -> str:
 
 
 # Between the styles a part is {"text": ...}, {"image": address}, {"audio": address} or {"video": address}, with
-# `more` for the other fields of its style, or {"other": part} for one that is passed on as it is.
+# `more` for the other fields of its style, or {"other": part} for a part that is passed on as it is.
 
 
 def _parts(content: Any, variables: Mapping[str, Any]) -> list[dict[str, Any]]:

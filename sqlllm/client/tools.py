@@ -116,7 +116,7 @@ class Tool:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a call: what the tool returned, or the error; `text` is what the model gets."""
+    """The result of a call: what the tool returned, or the error; `text` is what the model gets."""
 
     call: ToolCall
     value: Any = None
@@ -175,7 +175,7 @@ class Tools:
 
 
 def outcome(call: ToolCall, returned: Any) -> Outcome:
-    """What came of a call that returned a value or an exception."""
+    """The result of a call that returned a value or an exception."""
     if isinstance(returned, BaseException):
         words = str(returned) if type(returned) is ValueError else f"{type(returned).__name__}: {returned}"
         return Outcome(call, None, returned, f"error: {words}")

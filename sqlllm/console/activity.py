@@ -49,7 +49,7 @@ class Activity:
 
     stages: tuple[Stage, ...] = ()
     used: Used | None = None  # of models, by this statement
-    prompts: int = 0  # that come to models, about; 0: not known
+    prompts: int = 0  # that are sent to models, about; 0: not known
     seconds: float = 0.0  # since models were first seen at work
 
     @property
@@ -62,7 +62,7 @@ class Activity:
         used = self.used
         if used is None:
             return ""
-        told = [counted(used.rows, "row")] if used.rows else []  # tasks tell theirs as they end
+        told = [counted(used.rows, "row")] if used.rows else []  # tasks report theirs as they end
         told += [counted(used.calls, "call"), f"{used.tokens_per_second:,.0f} tok/s"]
         told += [f"{count:,} {what}" for what in ("cached", "failed", "retried") if (count := getattr(used, what))]
         told += [f"cost {used.cost:.4g}"] if used.cost else []
@@ -89,7 +89,7 @@ class Watch:
         if spark:
             from py4j.protocol import Py4JError
 
-            with suppress(Py4JError):  # its JVM has died, which the statement tells
+            with suppress(Py4JError):  # its JVM has died, which the statement reports
                 tracker = spark.sparkContext.statusTracker()
                 for stage in sorted(tracker.getActiveStageIds()):
                     if info := tracker.getStageInfo(stage):
@@ -100,7 +100,7 @@ class Watch:
         except ModelError:  # the gateway is busy: what it said last holds
             return replace(self._last, stages=tuple(stages))
         answered, before = (one.prompts if one else 0 for one in (used, self._last.used))
-        if not answered:  # yet, or the statement before has been told
+        if not answered:  # yet, or the statement before has been reported
             self._began, self._prompts = now, 0
         elif answered < before:  # of another statement
             self._began, self._prompts = self._looked, 0
@@ -113,15 +113,15 @@ class Watch:
 
 
 @contextmanager
-def watched(session: Session, tell: Callable[[Activity], None]) -> Iterator[None]:
-    """Call `tell` every now and then, from a thread of its own, until the block ends."""
+def watched(session: Session, show: Callable[[Activity], None]) -> Iterator[None]:
+    """Call `show` every now and then, from a thread of its own, until the block ends."""
     ended, watch = threading.Event(), Watch(session)
 
     def go_on() -> None:
         while not ended.wait(_EVERY):
             found = watch.look()
             if not ended.is_set():
-                tell(found)
+                show(found)
 
     thread = threading.Thread(target=go_on, name="watch", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""How many prompts are on their way to models, as Spark's plan of the running query tells."""
+"""How many prompts are on their way to models, by Spark's plan of the running query."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _coming(store: Any, models: Collection[str]) -> int:
         return next(filter(None, found), 0)
 
     def given(id_: int, waited: bool) -> int:
-        """What a node gives, as the last shuffle below it tells; without one, as what it reads does."""
+        """The rows that a node gives, by the last shuffle below it; without a shuffle, by what it reads."""
         name = nodes[id_].name()
         waited = waited or name in _WAIT_FOR_ALL
         own = rows(id_) if waited else 0

@@ -119,7 +119,7 @@ _IMAGES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg", b"GIF8": "gif"}  # by the
 
 
 def _image(value: bytes) -> str:
-    """An image, if the bytes are one that is not too large for the page."""
+    """An image, if the bytes are an image that is not too large for the page."""
     kind = next((kind for first, kind in _IMAGES.items() if value.startswith(first)), "")
     if not kind or len(value) > BUDGET // 4:
         return ""

@@ -24,8 +24,8 @@ _PATIENCE = 5.0  # seconds that what is under way has to hear that it is cancell
 def interruptible(session: Session) -> Iterator[None]:
     """Within, SIGINT cancels what `session` does, and the block ends with KeyboardInterrupt. For the main thread.
 
-    An exchange with the JVM is never cut in half, which would leave its connection out of step for good: Spark is told
-    to cancel over another connection, the exchange ends with Spark's error, and then the block does.
+    An exchange with the JVM is never cut in half, which would leave its connection out of step for good: the
+    cancellation goes over another connection, the exchange ends with Spark's error, and then the block does.
     """
     over, turn = False, threading.Lock()
     cancelling: threading.Thread | None = None
@@ -70,7 +70,7 @@ def interruptible(session: Session) -> Iterator[None]:
 
 
 def lost() -> tuple[type[Exception], ...]:
-    """What cancelling meets where the JVM, or Spark's server, has died: the statement tells that."""
+    """What cancelling raises where the JVM, or Spark's server, has died: the statement reports that."""
     if "pyspark" not in sys.modules:  # loading it takes its time
         return ()
     from py4j.protocol import Py4JError

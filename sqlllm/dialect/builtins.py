@@ -40,7 +40,7 @@ def functions() -> dict[str, Builtin]:
     """Spark's functions by name, in lower case."""
     found = {name: Builtin(*row) for name, row in _data()["functions"].items()}
     for name in _WITH_UNIT:  # date_add(day, 1, d) is in Spark's grammar, not among its functions
-        known = found.get(name, Builtin(f"{name}(unit, value, date)", "A date so many units later", 3, 3))
+        known = found.get(name, Builtin(f"{name}(unit, value, date)", "The date, a number of units later", 3, 3))
         found[name] = known._replace(most=3)
     return found
 

@@ -65,7 +65,7 @@ def expand(name: str, body: str, args: Sequence[str]) -> tuple[str, dict[str, st
 
 
 class _Filler:
-    """Gives each placeholder its value; braces that are none stay as they are."""
+    """Gives each placeholder its value; other braces stay as they are."""
 
     def __init__(self, args: Sequence[str]) -> None:
         self._args = args

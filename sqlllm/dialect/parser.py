@@ -68,7 +68,7 @@ def parse(text: str, name: str = "<script>") -> Script:
             except ScriptError as error:
                 cursor.errors.append(error)
                 cursor.recover(start, _RESUME)
-        # An unclosed string is reported where it opens; what it breaks further on is no news.
+        # An unclosed string is reported where it opens; the errors that follow from it are not.
         if cursor.errors and not any(token.kind is Kind.UNCLOSED for token in tokens):
             errors += cursor.errors
     statements = nesting.close()

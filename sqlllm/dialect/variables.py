@@ -114,7 +114,7 @@ class Variables:
         return any(name in scope for scope in self._scopes.values())
 
     def get(self, name: str) -> str | None:
-        """The value of a set variable, or None; raises VariableError if it refers to one that is not set."""
+        """The value of a set variable, or None; raises VariableError if it refers to an unset variable."""
         variable = self._find(name)
         return None if variable is None else self._value(name, variable)
 

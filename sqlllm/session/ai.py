@@ -39,7 +39,7 @@ def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
 
 
 def _arguments(call: Call, function: Function, cut: Cut) -> dict[str, str]:
-    """The SQL of each argument by its parameter; ValueError for one that is unknown, double or missing."""
+    """The SQL of each argument by its parameter; ValueError for an unknown, repeated or missing argument."""
     name, known = call.name, (*function.parameters, *function.named)
     arguments: dict[str, str] = {}
     for position, given in enumerate(call.arguments):

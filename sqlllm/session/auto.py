@@ -38,7 +38,7 @@ def read(ask: Request) -> DataFrame:
     ending = _ending(ask)
     if ending not in _ENDINGS:
         cure = suggest(ending, list(_ENDINGS), what="endings") + " Or write the format itself."
-        raise OptionError(f"{ask.path} does not tell its format", cure=cure, place=ask.place)
+        raise OptionError(f"{ask.path} has an ending that names no format", cure=cure, place=ask.place)
     kind = _ENDINGS[ending]
     given, _ = known_options.checked(kind, ask.options, writing=False)
     found = replace(ask, format=kind, options=given)

@@ -32,7 +32,7 @@ class Functions:
 
     def __init__(self, models: Iterable[str] = ()) -> None:
         self._made = {name.lower(): name for name in models}
-        self.sure = True  # nothing that only a run can tell has made others
+        self.sure = True  # nothing that only a run can know has made others
 
     def add(self, name: str) -> None:
         """A statement makes the function `name`: a model's, or one in Python or SQL."""
@@ -119,7 +119,7 @@ def _wrong(name: str, wanted: str, count: int | None, call: str, place: Place) -
 
 
 def _query(tokens: Sequence[Token]) -> Sequence[Token]:
-    """The part of a statement that is a query: `create table t (a int)` has brackets that are none of a call."""
+    """The part of a statement that is a query: `create table t (a int)` has brackets that belong to no call."""
     first = tokens[0].text.lower() if tokens else ""
     if first in QUERIES or first not in STATEMENTS:
         return tokens

@@ -47,7 +47,7 @@ class Call:
 
 @dataclass(slots=True)
 class _Bracket:
-    """One that is open, after the token at `index`: the tokens within it, cut at its commas, and the calls within."""
+    """An open bracket, after the token at `index`: the tokens within it, cut at its commas, and the calls within."""
 
     index: int
     closing: str

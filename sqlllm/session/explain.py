@@ -88,7 +88,7 @@ def explain(session: Session, explain: Explain) -> Result:
         calls = planner.asked(better.text, models, made="word " * round(longest))
     except planner.NotUnderstood:
         raise TableError(
-            "what this select asks cannot be told before it runs",
+            "what this select asks is not known before it runs",
             cure="Write the requests as a select of their own, and explain llm that.",
             place=sql.place,
         ) from None
@@ -221,7 +221,7 @@ def _refuse_unanswered(session: Session, frame: DataFrame) -> None:
 
 
 def _functions(plan: Any) -> Iterator[str]:
-    """The names of the Python functions in a plan, as Spark tells it in JSON."""
+    """The names of the Python functions in a plan, which Spark gives as JSON."""
     if isinstance(plan, list):
         for part in plan:
             yield from _functions(part)

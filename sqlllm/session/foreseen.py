@@ -29,7 +29,7 @@ _PATTERN = re.compile(r"[*?\[{\\]")
 
 
 def wrong_format(name: str, place: Place) -> OptionError | None:
-    """The error for a format that is not here; None for one that is, or for the class of a package (`com.x.Source`)."""
+    """The error for an absent format; None for a known format, or for the class of a package (`com.x.Source`)."""
     if "." in name or name.lower() in {*formats.LOADERS, *map(str.lower, formats.FORMATS)}:
         return None
     return no_format(name, formats.FORMATS, place)
@@ -57,7 +57,7 @@ def _within(path: str, folder: str) -> bool:
 
 
 def _nearest(path: Path) -> str:
-    """`path` with its first part that is not there replaced by the nearest one that is."""
+    """`path` with its first missing part replaced by the nearest name that exists."""
     parts = path.parts
     for count in range(1, len(parts) + 1):
         there = Path(*parts[:count])

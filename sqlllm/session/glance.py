@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Links = tuple[tuple[str, str], ...]
 
-_DESCRIBED = 200  # tables whose columns are told
+_DESCRIBED = 200  # tables whose columns are listed
 _WIDE = 100  # characters of the columns of one
 
 

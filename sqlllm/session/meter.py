@@ -34,7 +34,7 @@ _STATEMENT = 200  # characters of a statement in the record
 
 @dataclass(slots=True)
 class Used:
-    """What was used since it was last told; the fields are those of `jobs.serving.gateway.usage.Usage`."""
+    """What was used since the last report; the fields are those of `jobs.serving.gateway.usage.Usage`."""
 
     rows: int = 0
     calls: int = 0
@@ -72,7 +72,7 @@ class Meter:
     def begin(self, text: str, calls: Collection[str], *, limit: int = 0) -> str:
         """Begin the statement `text`, as the user wrote it, which `calls` these models (names in lower case).
 
-        Its use is counted under the id that this gives; empty if nobody counts it. `limit`: so many rows may do.
+        Its use is counted under the id that this gives; empty if it is not counted. `limit`: the rows that are enough.
         """
         counted = [(model.name, model.endpoint) for name in calls if (model := self._session.models[name]).endpoint]
         self._begun = []
@@ -147,14 +147,14 @@ class Meter:
             return None
         try:
             total, now = self._untold(serving)
-        except ModelError:  # the gateway is being replaced; it will be told with the next statement
+        except ModelError:  # the gateway is being replaced; it will be reported with the next statement
             return None
         self._known |= {key: used for key, (used, _) in now.items()}
         self._since = max([self._since, *(updated for _, updated in now.values())])
         return total
 
     def running(self) -> Used | None:
-        """The same while a statement runs, without telling it; from any thread. ModelError if it cannot be asked."""
+        """The same while a statement runs, without reporting it; from any thread. ModelError if it cannot be asked."""
         return self._untold(serving)[0] if (serving := self._serving) else None
 
     def cancel(self) -> None:
@@ -171,7 +171,7 @@ class Meter:
         return serving if serving and serving.endpoint else None
 
     def _untold(self, serving: Serving) -> tuple[Used | None, dict[tuple[str, str], tuple[Used, float]]]:
-        """What is more than was told, and for each query and model the whole and when it changed."""
+        """What was not yet reported, and for each query and model the whole and when it changed."""
         total, found = Used(), dict[tuple[str, str], tuple[Used, float]]()
         for one in self._fetch(serving, self._since):
             key = one["query"], one["model"]

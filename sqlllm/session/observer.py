@@ -1,4 +1,4 @@
-"""What a session tells its console while it works; this one tells nobody."""
+"""What a session reports to its console while it works; this class drops the reports."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a script would find unset, or unknown, before any of it runs: neither Spark nor Ray starts.
 
-Statements that only set variables run; a value that only a run can tell (a query's, a command's) stays open. Where
+Statements that only set variables run; a value that only a run can give (a query's, a command's) stays open. Where
 something open decides what is set - a script from a table, Python, a branch - what looks unset is a warning.
 """
 
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-_OPEN = "\ufdd0"  # in a value: a part that only a run can tell; no character of any text
+_OPEN = "\ufdd0"  # in a value: a part that only a run can give; no character of any text
 _LATER = ("conf", "shell", "sql")  # types of `set` that only a run can do
 _ELSEWHERE = ("http", "lib", "table")  # scripts that only a run can read
 _WRITES = re.compile(r"\b(directory|location|path)\b", re.IGNORECASE)

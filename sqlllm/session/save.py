@@ -83,7 +83,7 @@ def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str], table:
 
 
 def _table(ask: Request, frame: DataFrame, mode: str, columns: list[str]) -> None:
-    """A table of Spark's catalogue; one that is overwritten stays until the new one is whole."""
+    """A table of Spark's catalogue; an overwritten table stays until the new table is whole."""
     spark, name = ask.session.spark, identifier(ask.path)
     replaces = mode == "overwrite" and spark.catalog.tableExists(name)
     target = f"{ask.path}__{uuid4().hex}" if replaces else ask.path

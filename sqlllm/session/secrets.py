@@ -19,7 +19,7 @@ _SHORTEST = 5
 
 
 class Secrets:
-    """The secrets of a session, by value: an error may quote one where no key tells what it is."""
+    """The secrets of a session, by value: an error may quote a secret where no key marks it."""
 
     def __init__(self, variables: Variables, settings: Settings) -> None:
         self._variables = variables

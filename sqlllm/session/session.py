@@ -190,7 +190,7 @@ class Session:
         return result
 
     def tell_usage(self) -> None:
-        """Tell the observer what models were used for, if they were, since the last time."""
+        """Report to the observer what models were used for, if they were, since the last time."""
         if used := self.meter.tell():
             self.observer.used(used)
 
@@ -225,7 +225,7 @@ class Session:
 
     def name_table(self, frame: DataFrame, name: str, place: Place | None) -> Result:
         """Make `frame` the table `name` of later statements."""
-        with queries.errors_at(place):  # a name that is none
+        with queries.errors_at(place):  # a name that Spark refuses
             frame.createOrReplaceTempView(identifier(name))
         self.origins.named(name)
         self.kept.named(frame, name)

@@ -77,7 +77,7 @@ def start_spark(
         from pyspark.sql import SparkSession
     except ImportError as error:
         raise PackageError.from_import_error(error, package="pyspark", extra="spark") from error
-    for name in ("SPARK_REMOTE", "MASTER"):  # the settings have the first; PySpark takes neither beside what it is told
+    for name in ("SPARK_REMOTE", "MASTER"):  # PySpark takes neither beside explicit settings
         os.environ.pop(name, None)
     builder = SparkSession.builder.appName("sqlllm")
     options = _SESSION

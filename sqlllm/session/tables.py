@@ -56,7 +56,7 @@ def table_named(session: Session, name: Text | str) -> DataFrame:
     """The table `name`; a TableError at its place, with the nearest one, if there is none."""
     wanted = name if isinstance(name, str) else name.resolve(session.variables)
     catalog = session.spark.catalog
-    with queries.errors_at(None if isinstance(name, str) else name.place):  # a name that is none
+    with queries.errors_at(None if isinstance(name, str) else name.place):  # a name that Spark refuses
         if catalog.tableExists(identifier(wanted)):
             return session.spark.table(identifier(wanted))
     raise queries.no_table(session, wanted).at(None if isinstance(name, str) else name.place)

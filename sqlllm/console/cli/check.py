@@ -54,7 +54,7 @@ def findings(scripts: list[Script], assignments: Iterable[str]) -> tuple[list[SQ
     paths = [Path(script.source.name).resolve() for script in scripts]
     included = [any(path in other.files for other in rehearsals) for path in paths]
     covered, errors, warnings = set[Path](), list[SQLLLMError](), list[SQLLLMError]()
-    # Those that none includes come first, so that of those that include each other one is told.
+    # Scripts that no other includes go first, so that of scripts that include each other a single error is reported.
     for number in sorted(range(len(scripts)), key=included.__getitem__):
         script, found = scripts[number], rehearsals[number]
         elsewhere = paths[number] in covered

@@ -29,7 +29,7 @@ def up(assignments: tuple[str, ...]) -> None:
         settings.assign(key, value)
     if elsewhere := settings.ray.address or os.environ.get("RAY_ADDRESS"):
         raise OptionError(
-            f"scripts here join the Ray at {elsewhere}, so nobody would join one that is started",
+            f"scripts here join the Ray at {elsewhere}, so no script would join a cluster started here",
             cure="Unset ray.address and RAY_ADDRESS, or use that cluster.",
         )
     found, started = local.up(settings.ray)

@@ -37,7 +37,7 @@ WELCOME = "welcome.ipynb"
 )
 @click.option("--browser/--no-browser", default=True, help="Open it in a browser.")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A setting for the notebooks' sessions.")
-@click.option("--install", is_flag=True, help="Only tell Jupyter of the kernel in this environment.")
+@click.option("--install", is_flag=True, help="Only register the kernel of this environment with Jupyter.")
 def command(
     port: int, host: str, token: str, folder: Path, browser: bool, assignments: tuple[str, ...], install: bool
 ) -> None:

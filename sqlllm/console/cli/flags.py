@@ -76,7 +76,7 @@ def deploy(session: Session, models: list[dict[str, str]]) -> None:
 
 
 def options(flags: dict[str, Any]) -> dict[str, str]:
-    """A model's flags as options of a statement; OptionError for one that is not known."""
+    """A model's flags as options of a statement; OptionError for an unknown flag."""
     flags = {name: value for name, value in flags.items() if value is not None}
     params = flags.pop("infer_params", {})
     if isinstance(names := flags.get("served_model_name"), list):
@@ -98,7 +98,7 @@ def options(flags: dict[str, Any]) -> dict[str, str]:
 
 
 def _written(value: Any) -> str:
-    """As an option's value, which is text; what is none is JSON there."""
+    """As an option's value, which is text: anything else becomes JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 

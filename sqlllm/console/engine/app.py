@@ -185,7 +185,7 @@ def _told(future: Future[bytes] | asyncio.Future[bytes]) -> dict[str, Any]:
 
 
 async def _call_back(job: Job, asked: RunScript) -> None:
-    """Post what came of the job, as Byzer does: a form of stat, res and jobInfo; again if nobody takes it."""
+    """Post the job's result, as Byzer does: a form of stat, res and jobInfo; again if it is not accepted."""
     future = asyncio.wrap_future(job.future)
     await asyncio.wait({future})
     told = _told(future)

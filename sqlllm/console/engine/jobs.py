@@ -124,7 +124,7 @@ class Engine:
         self._jobs: dict[str, Job] = {}
 
     def submit(self, job: Job, work: Callable[[Session], bytes], *, alone: bool, timeout: float | None) -> Job:
-        """Run `work` as `job`; its future holds the answer that comes of it.
+        """Run `work` as `job`; its future holds the answer.
 
         alone: in a session that ends with the job. timeout: seconds, from now.
         Raises: LimitError if too many wait, RunError if a job of that name runs for this owner.
@@ -191,7 +191,7 @@ class Engine:
         try:
             try:
                 outcome = self._work(job, seat, work)
-            except BaseException as raised:  # noqa: BLE001 - whatever it is, the job's waiter hears of it
+            except BaseException as raised:  # noqa: BLE001 - whatever it is, the job's waiter gets it
                 error = raised
             with job.interrupts:
                 job.over = True
@@ -252,7 +252,7 @@ def _held(lock: threading.Lock | threading.Semaphore, job: Job) -> Iterator[None
 def _watch(job: Job, seat: _Seat, thread: threading.Thread, timeout: float | None) -> None:
     """Wait for the job's end; when it is cancelled or its time is over, make it end.
 
-    As Ctrl-C does: Spark is told until the thread has ended, since a query may start another job meanwhile, and what
+    As Ctrl-C does: Spark's jobs end until the thread has ended, since a query may start another job meanwhile, and what
     runs in Python gets a KeyboardInterrupt, once, and never in the middle of an exchange with the JVM.
     """
     until = None if timeout is None else time.monotonic() + timeout

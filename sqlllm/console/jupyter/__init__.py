@@ -8,7 +8,7 @@ KERNEL = "sqlllm"
 
 
 def install(prefix: Path | str) -> Path:
-    """Tell Jupyter of the kernel: under `prefix`, as in `sys.prefix`. Returns the folder."""
+    """Register the kernel with Jupyter: under `prefix`, as in `sys.prefix`. Returns the folder."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     source = Path(__file__).with_name("kernelspec")

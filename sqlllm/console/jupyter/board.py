@@ -32,7 +32,7 @@ _POINTS = 300  # of the loss curve
 
 
 class Board(Observer):
-    """Collects what the session tells, and shows it from a thread of its own while a cell runs."""
+    """Collects what the session reports, and shows it from a thread of its own while a cell runs."""
 
     def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
@@ -91,7 +91,7 @@ class Board(Observer):
         """Whether the last statement's answer is shown already."""
         return bool(self._answer_id)
 
-    # --- told by the session -----------------------------------------------------------------------------------
+    # --- from the session --------------------------------------------------------------------------------------
 
     def started(self, statement: Statement) -> None:
         with self._lock:

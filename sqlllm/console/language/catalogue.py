@@ -96,7 +96,7 @@ def options(head: str, of: str, action: str = "") -> Words:
 
 
 def _of_llm(action: str) -> Words:
-    """What the manual tells of an action's options; of all actions while none is written."""
+    """The manual's words on an action's options; on all actions while none is written."""
     known = {"action": "what to do: " + ", ".join(ACTIONS)}
     for name in [action] if action in ACTIONS else ACTIONS:
         for page in _PAGES.get(name, ()):

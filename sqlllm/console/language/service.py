@@ -30,7 +30,7 @@ _PAGES = {"train": "run", "predict": "run", "with": "select", "unregister": "reg
 
 @dataclass(frozen=True)
 class Completion:
-    """`text[start:cursor]` may become `text`; `kind` says what it is, `help` tells in one line."""
+    """`text[start:cursor]` may become `text`; `kind` names what it is, `help` explains it in one line."""
 
     text: str
     kind: str

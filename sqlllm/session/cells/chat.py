@@ -60,7 +60,7 @@ def chat(session: Session, cell: Cell) -> Result:
 def _streamed(
     session: Session, cell: Cell, model: str, asked: dict[str, str], before: DataFrame | None, *, shown: bool
 ) -> DataFrame | None:
-    """The only answer, asked for here and told as it comes; None if there are several, or it is asked like a row."""
+    """The only answer, asked for here and shown as it arrives; None if there are several, or it is asked like a row."""
     body = asked["instruction"]
     endpoint = session.meter.endpoint(model, cell.place.text)
     rows = before.select("q").take(2) if before is not None and endpoint else []

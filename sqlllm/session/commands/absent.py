@@ -30,7 +30,7 @@ ABSENT = {
     "jdbc": ("it is a module", 'Write run command as JDBC.`db._` where `driver-statement-0`="...";'),
     "kafkatool": _STREAM,
     "model": ("models are not tables of bytes", "Write !byzerllm model list; to see what is deployed."),
-    "plugin": ("a plugin is a Python package", "Install one that has an entry point in the group sqlllm.modules."),
+    "plugin": ("a plugin is a Python package", "Install a package with an entry point in the group sqlllm.modules."),
     "removepythonenv": _PYTHON,
     "resource": ("Spark's executors do not change while it runs", 'Write !show "conf/spark.executor"; to see them.'),
     "saveuploadfiletohome": ("nothing is uploaded: scripts read files where they are", "Write load csv.`/a/file`."),

@@ -29,7 +29,7 @@ Row = dict[str, object]
 
 @command("hdfs", "fs")
 def files(session: Session, macro: Macro) -> Result:
-    """Paths are checked as those of load and save are; a row tells what is there afterwards."""
+    """Paths are checked as those of load and save are; a row shows what is there afterwards."""
     usage = "; ".join(f"!{macro.name} {name} {about}" for name, (_, about) in _ACTIONS.items()) + ";"
     found = arguments.words(session, macro, f"!{macro.name} -ls /a/folder;", 1, 4)
     name, words = found[0], found[1:]

@@ -69,7 +69,7 @@ def llm(session: Session, run: Run) -> Result:
 
 
 def check(run: Run, options: dict[str, str]) -> str:
-    """The action that `options` ask for; OptionError for one that is not known, or for options that it cannot take."""
+    """The action that `options` ask for; OptionError for an unknown action, or for options that it cannot take."""
     action = options.get("action", _DEFAULT)
     if action not in ACTIONS:
         cure = suggest(action, list(ACTIONS), what="actions")

@@ -20,7 +20,7 @@ _SCHEMA = "name string, kind string, state string, folder string, model string, 
 
 
 def check(_: Run, options: dict[str, str]) -> None:
-    """OptionError for what the options alone can tell."""
+    """OptionError for what the options alone show to be wrong."""
     checks.flag(options, "detached", False)
     ConvertSpec.from_options(options, look=False)
 

@@ -48,7 +48,7 @@ class Answers(NamedTuple):
 
 
 def check(run: Run, options: dict[str, str]) -> None:
-    """OptionError for what the options alone can tell."""
+    """OptionError for what the options alone show to be wrong."""
     checks.check(options, _OPTIONS)
     for key in _SIZES:
         checks.count({**_SIZES, **options}, key)
@@ -141,7 +141,7 @@ def _answers(
         if _has_calls(examples):
             raise OptionError(
                 "a prediction is text, but answers of the table are calls of tools",
-                cure="Name the model's folder in localModelDir instead: its perplexity tells.",
+                cure="Name the model's folder in localModelDir instead, which measures its perplexity.",
             )
         if len(rows) != len(examples):
             raise OptionError(

@@ -29,7 +29,7 @@ _SCHEMA = (
 
 
 def check(run: Run, options: dict[str, str]) -> None:
-    """OptionError for what the options alone can tell."""
+    """OptionError for what the options alone show to be wrong."""
     checks.flag(options, "detached", False)
     job.kind_of(options).spec.from_options(options, look=False)
     if not options.get("localDataDir") and _table(run, options).raw.lower() == "command":
@@ -105,7 +105,7 @@ def warn_of_cuts(session: Session, record: RunRecord) -> None:
 
 
 _SHARE = 0.01
-"""Cut answers below this share are told in the row alone."""
+"""Below this share, cut answers are counted in the row without a warning."""
 FORMATS = {"sft": formats.FORMATS, "dpo": dpo.FORMATS}
 
 

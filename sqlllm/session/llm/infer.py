@@ -89,7 +89,7 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
 def deploy(session: Session, options: dict[str, str]) -> Deployment:
     """Deploy what the options of a statement ask for, and wait until it answers; needs no Spark.
 
-    With reconnect="true" the model is one that is deployed already: by this session, or on the cluster that it joins.
+    With reconnect="true" the model must be deployed already: by this session, or on the cluster that it joins.
     """
     check(options)
     checks.require(options, ["udfName"], "infer")
@@ -143,7 +143,7 @@ def _spec(session: Session, options: dict[str, str]) -> ModelSpec:
 
 
 def engine_options(options: dict[str, str]) -> dict[str, str]:
-    """Those of the engine, each as `backend.NAME`; OptionError for one that is there in two spellings."""
+    """The options of the engine, each as `backend.NAME`; OptionError for an option in two spellings."""
     found: dict[str, str] = {}
     for key, value in options.items():
         bare = key.removeprefix("backend.")

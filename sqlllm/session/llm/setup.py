@@ -80,7 +80,7 @@ def is_key(key: str) -> bool:
 
 
 def resources(session: Session, options: Mapping[str, str] | None = None) -> Resources:
-    """What was requested, for a deployment or a run. Where there is no GPU, GPUs become none, and the user is told."""
+    """What was requested, for a deployment or a run. Without a GPU in the cluster, GPUs become 0, with a warning."""
     import ray
 
     session.start_ray()

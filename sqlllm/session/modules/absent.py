@@ -9,7 +9,7 @@ _SEND = ("nothing is sent from here", "Save the table, and send the file by what
 _SHAPE = ("a select does it", "Write (x - min(x) over ()) / (max(x) over () - min(x) over ()) as x.")
 
 ABSENT = {
-    "AutoML": ("it trains one module after another", "Train each with evaluateTable, and compare what they tell."),
+    "AutoML": ("it trains one module after another", "Train each with evaluateTable, and compare their measures."),
     "ConfusionMatrix": ("a select does it", "Write select label, prediction, count(*) as n from t group by 1, 2 as m;"),
     "Discretizer": ("a select does it", "Write width_bucket(x, 0, 10, 5), or case when x < 1 then 0 ... end."),
     "EmptyTableWithSchema": ("a select does it", "Write select cast(null as int) as a where false as t;"),

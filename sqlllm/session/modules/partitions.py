@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     shuffle="false only joins partitions",
 )
 def table_repartition(session: Session, run: Run) -> Result:
-    """A table in so many partitions."""
+    """A table in another number of partitions."""
     return Result(repartition(input_table(session, run), options_of(session, run)), place=run.place)
 
 
