@@ -34,6 +34,8 @@ _RULES = [(re.compile(pattern, re.IGNORECASE), cure) for pattern, cure in RULES.
 EXCEPTIONS = {
     ("sqlllm/console/jupyter/board.py", "told"): "a class in the style sheet",
     ("bench/planning.py", "told"): "a column",
+    ("tests/client/test_prompt.py", "tell"): "prompts",
+    ("tests/compat/test_byzerllm.py", "tell"): "prompts of a published guide",
     ("udfs/ai.py", "so many"): "a prompt: another wording would give other answers",
 }
 # Text that is data: other people's words, or what a test feeds a model.
@@ -67,7 +69,7 @@ def _python(text: str, *, tests: bool) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         wanted = token.start[0] in docstrings or (not tests and _WORDS.search(token.string))
         if token.type == tokenize.COMMENT or (token.type == tokenize.STRING and wanted):
-            for offset, line in enumerate(re.sub(r"\{[^{}]*\}", "{}", token.string).splitlines()):
+            for offset, line in enumerate(re.sub(r"\{[^{}]*\}|`[^`]*`", "{}", token.string).splitlines()):
                 yield token.start[0] + offset, line
 
 

@@ -75,7 +75,7 @@ class Cluster:
 
 
 class RayCluster(Cluster):
-    """A head and other nodes, with so many CPUs each. Who has its environment is let in."""
+    """A head and other nodes, with the given CPUs each. Who has its environment is let in."""
 
     def __init__(self, folder: Path, *cpus: int, dashboard: bool = False) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -150,7 +150,7 @@ class ConnectServer(Cluster):
 
 
 def free_port() -> int:
-    """One that is free now."""
+    """A port that is free now."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])

@@ -53,7 +53,7 @@ def make_tiny_model(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(config).float()
-    # Part of a character, a control character or a role is not text: its logit is 0, never the best of so many.
+    # Part of a character, a control character or a role is not text: its logit is 0, never the best of all.
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))], skip_special_tokens=True)
     silent = [token for token, text in enumerate(texts) if not text or "\ufffd" in text or not text.isprintable()]
     silent.remove(tokenizer.eos_token_id)

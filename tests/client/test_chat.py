@@ -229,7 +229,7 @@ def test_thoughts_are_kept_apart_wherever_the_text_is_cut(before: str, answer: s
     assert "think>" not in "".join(part[1] for part in parts)
 
 
-def test_an_unclosed_thought_is_no_answer() -> None:
+def test_an_unclosed_thought_is_not_an_answer() -> None:
     assert split("<think>still at it") == ("", "still at it")
 
 
@@ -239,7 +239,7 @@ def test_thoughts_in_the_text_of_a_reply(server: Server, llm: LLM) -> None:
         assert (reply.text, reply.thoughts) == ('{"name": "Anna"}', '{"name": "?"}')
 
 
-# Answers that are none
+# Empty answers
 
 
 @pytest.mark.parametrize(
@@ -523,7 +523,7 @@ def test_the_timeout_of_a_call_wins_over_the_models(server: Server, llm: LLM) ->
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, "\ud800"])
-def test_a_request_that_is_no_json_is_refused_before_it_is_sent(llm: LLM, server: Server, value: Any) -> None:
+def test_a_request_that_is_not_json_is_refused_before_it_is_sent(llm: LLM, server: Server, value: Any) -> None:
     with pytest.raises(OptionError, match="not JSON"):
         llm.chat("Hi", seed=value)
     assert not server.asked

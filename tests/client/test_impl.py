@@ -38,7 +38,7 @@ def _fresh(llm: LLM) -> Iterator[None]:
 
 
 def next_day(current: Annotated[datetime.date, "the day"], days: int = 1) -> Day:  # type: ignore[empty-body]
-    """The day so many days later."""
+    """The day, a number of days later."""
 
 
 def test_a_body_is_written_once_and_its_result_is_of_the_type(server: Server, llm: LLM) -> None:

@@ -275,7 +275,7 @@ LONG = "SELECT id,\n    name\n    FROM orders\n    WHERE id = 1\n    AND id = 1\
 
 
 def cutting(server: Server, full: str, sizes: list[int], *, prefill: bool) -> None:
-    """A model that gives so many characters of `full` at a time, and goes on after what it is asked to go on after."""
+    """A model that gives a few characters of `full` at a time, and goes on after what it is asked to go on after."""
     left = iter(sizes)
 
     def reply(handler: Any, asked: Any) -> None:

@@ -168,7 +168,7 @@ class Undefined(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("kind", [Undefined, object(), type("Socket", (), {})])
-def test_a_type_that_is_none_is_refused_before_anything_is_sent(server: Server, llm: LLM, kind: Any) -> None:
+def test_a_value_that_is_not_a_type_is_refused_before_anything_is_sent(server: Server, llm: LLM, kind: Any) -> None:
     with pytest.raises(OptionError, match=r"not a valid type|not defined"):
         llm.chat("Tell", returns=kind)
     assert not server.asked

@@ -174,7 +174,7 @@ def welcome() -> None:
 
 def tour() -> None:
     with whole("tour") as page:
-        said = page.locator(".jp-CodeCell", has_text="--%chat").first  # the usage tells of it, too
+        said = page.locator(".jp-CodeCell", has_text="--%chat").first  # the usage shows it, too
         said.scroll_into_view_if_needed()
         picture(said, "chat")
 

@@ -60,7 +60,7 @@ def run(client: httpx.Client, sql: str, **parameters: str) -> Any:
 
 
 def until(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
-    """The job, once it is in one of `states`; the time limit of the test ends a wait in vain."""
+    """The job, once it is in one of `states`; the time limit of the test ends a wait without success."""
     while True:
         told: dict[str, Any] = client.get(f"/jobs/{job}").json()
         if told["state"] in states:
@@ -170,7 +170,7 @@ def test_a_client_that_goes_away_cancels_its_script(client: httpx.Client, addres
     assert run(client, "select 1 as a as t;", owner="gi").json() == [{"a": 1}]
 
 
-def test_what_nobody_has_asked_for_in_a_while_goes(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_and_jobs_without_requests_are_dropped(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     def job(sql: str) -> dict[str, Any]:
         id = run(client, sql, owner="hu", **{"async": "true"}).json()["groupId"]  # noqa: A001
         return until(client, id, "succeeded")

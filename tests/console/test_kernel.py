@@ -131,7 +131,7 @@ def test_an_interrupt_cancels_the_jobs_and_leaves_the_session(
     reply, shown = run("select sum(a.id * b.id % 7) as n from range(10000000000) a cross join range(10000) b;")
     assert time.monotonic() - pressed[0] < 10  # it is less than one; the query would take hours
     assert reply["ename"] == "Stopped"
-    assert any(one["msg_type"] == "update_display_data" for one in shown)  # it told of its tasks meanwhile
+    assert any(one["msg_type"] == "update_display_data" for one in shown)  # it reported its tasks meanwhile
     assert "no rows" in str(run("!show jobs;")[1])
     assert tables(run("select * from t;")[1])[0].split()[-1] == "1"
 

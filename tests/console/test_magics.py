@@ -65,7 +65,7 @@ def test_errors_have_their_place_and_no_stack(notebook: Any) -> None:
     assert isinstance(ran.error_in_exec, ScriptError)
 
 
-def test_a_frame_that_is_no_table_is_named_without_a_stack(notebook: Any) -> None:
+def test_a_variable_that_is_not_a_frame_is_named_without_a_stack(notebook: Any) -> None:
     notebook.run_cell("import pandas\nmixed = pandas.DataFrame({'a': [1, 'x', [2]]})")
     with capture_output() as shown:
         ran = notebook.run_cell("%%llm\nselect a from mixed as t;")

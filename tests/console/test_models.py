@@ -124,7 +124,7 @@ def test_up_where_scripts_join_another_cluster(folder: Path) -> None:
         (0, "", "does not answer: refused"),
     ],
 )
-def test_what_is_no_answer_is_one_error(status: int, text: str, words: str) -> None:
+def test_a_response_that_is_not_an_answer_is_one_error(status: int, text: str, words: str) -> None:
     def reply(request: httpx.Request) -> httpx.Response:
         if not status:
             raise httpx.ConnectError("refused")

@@ -1,4 +1,4 @@
-"""What is told while a statement runs."""
+"""What is shown while a statement runs."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 
-def test_a_stage_tells_how_long_the_rest_takes() -> None:
+def test_a_stage_shows_how_long_the_rest_takes() -> None:
     assert str(Stage(3, 200, 50, seconds=20.0)) == "Spark stage 3: 50 of 200 tasks, 1 min 0 s left"
     assert str(Stage(3, 200, 0, seconds=20.0)) == "Spark stage 3: 0 of 200 tasks"
 
 
-def test_models_tell_what_they_did_and_cost() -> None:
+def test_models_show_what_they_did_and_cost() -> None:
     used = Used(rows=1200, calls=1000, cached=200, failed=3, answer_tokens=5000, seconds=2.0, cost=0.5)
     assert Activity(used=used).models() == (
         "models: 1,200 rows, 1,000 calls, 2,500 tok/s, 200 cached, 3 failed, cost 0.5"
     )
 
 
-def test_a_count_of_one_is_no_plural() -> None:
+def test_a_count_of_one_is_singular() -> None:
     used = Used(rows=1, calls=1, cached=1)
     assert Activity(used=used).models() == "models: 1 row, 1 call, 0 tok/s, 1 cached"
     assert bill(used) == "1 row, 1 call, 1 cached, 0 + 0 tokens, 0.0 s, 0 tok/s"
     assert bill(Used(rows=1200)) == "1,200 rows, 0 calls"
 
 
-def test_models_tell_how_long_the_rest_takes() -> None:
+def test_models_show_how_long_the_rest_takes() -> None:
     used = Used(calls=900, cached=50, joined=50, answer_tokens=5000, seconds=2.0)
     half = Activity(used=used, prompts=2000, seconds=30.0)
     assert half.share == 0.5
@@ -139,7 +139,7 @@ def test_a_look_that_the_gateway_keeps_waiting_starts_no_other_spark() -> None:
 
 
 def _looks(monkeypatch: pytest.MonkeyPatch, told: list[Used | ModelError | None], **llm: Any) -> list[Activity]:
-    """What is seen of a statement with 1,000 prompts, at a second each; `told` by the gateway."""
+    """What is seen of a statement with 1,000 prompts, at a second each; `told`: the gateway's report."""
     clock, answers = iter(range(100)), iter(told)
 
     def running() -> Used | None:
@@ -177,7 +177,7 @@ def test_the_first_look_at_models_at_work_has_a_beginning(monkeypatch: pytest.Mo
     assert [one.seconds for one in _looks(monkeypatch, [Used(calls=300)])] == [1]
 
 
-def test_of_packed_prompts_no_time_left_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_packed_prompts_no_time_left_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = _looks(monkeypatch, [None, Used(calls=100)], rows_per_prompt=8)
     assert "left" not in looks[-1].models()
 
@@ -245,7 +245,7 @@ def test_without_spark_the_commands_load_and_can_say_so() -> None:
 
 
 @pytest.mark.slow
-def test_spark_tells_how_many_prompts_come_to_a_model(spark: SparkSession) -> None:
+def test_sparks_plan_shows_how_many_prompts_a_model_gets(spark: SparkSession) -> None:
     @arrow_udf("string")
     def slowly(texts: pa.Array) -> pa.Array:
         time.sleep(3)
@@ -264,7 +264,7 @@ def test_spark_tells_how_many_prompts_come_to_a_model(spark: SparkSession) -> No
     assert found == 1400  # each task drops its own doubles alone
 
 
-def test_a_terminal_is_told_of_an_answer_as_it_comes_without_its_commands() -> None:
+def test_a_terminal_shows_an_answer_as_it_arrives_without_its_commands() -> None:
     out = Console(file=io.StringIO(), force_terminal=True, width=80)
     observer = TerminalObserver(out, Console(file=io.StringIO(), force_terminal=True, width=80))
     observer.step("asking")

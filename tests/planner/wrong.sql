@@ -46,7 +46,7 @@ select x.* except (n), s.* except (id), up(x.p) as a from t as x join s on x.id 
 
 select *, *, up(p) as a from t
 
--- A constant is no place in the list.
+-- A constant is not a place in the list.
 
 select a, id from (select 2 as c, up(p) as a, id from t) as x order by c, id desc limit 3
 

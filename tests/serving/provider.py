@@ -1,4 +1,4 @@
-"""A provider of models on this machine: a real HTTP server that speaks OpenAI's protocol, and fails when told to."""
+"""A provider of models on this machine: a real HTTP server that speaks OpenAI's protocol, and fails on demand."""
 
 from __future__ import annotations
 

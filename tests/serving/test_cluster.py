@@ -170,7 +170,7 @@ def test_a_ray_that_does_not_start_is_one_error(tries: list[str], words: str) ->
     assert done.stdout.startswith(words)
 
 
-def test_what_ray_tells_of_a_dead_worker_is_not_on_standard_output(
+def test_what_ray_prints_of_a_dead_worker_is_not_on_standard_output(
     serving: Serving, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from ray._private import worker

@@ -313,7 +313,7 @@ def test_an_over_long_prompt_is_refused(http: httpx.Client, model: str, stream: 
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b"", b'"text"'])
-def test_a_body_that_is_no_object_is_refused(http: httpx.Client, serving: Serving, body: bytes) -> None:
+def test_a_body_that_is_not_an_object_is_refused(http: httpx.Client, serving: Serving, body: bytes) -> None:
     reply = http.post("/v1/chat/completions", content=body)
     assert reply.status_code == 400
     assert reply.json()["error"]["type"] == "invalid_request_error"

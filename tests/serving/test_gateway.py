@@ -182,7 +182,7 @@ def test_a_user_s_session_reports_its_own_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("route", ["chat", "chat_batch", "anthropic", "count_tokens", "report", "transcriptions"])
-def test_who_has_no_key_is_told_nothing_of_his_body(tmp_path: Path, route: str) -> None:
+def test_without_a_key_the_body_is_not_checked(tmp_path: Path, route: str) -> None:
     async def check() -> None:
         house = House(tmp_path, api_key="open sesame", users=USERS)
         with pytest.raises(RequestError) as caught:

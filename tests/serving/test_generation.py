@@ -64,7 +64,7 @@ def load() -> tuple[TransformersModel, Weights]:
 
 
 @pytest.mark.parametrize("token", [VOCABULARY, -1, 10**30])
-def test_a_token_that_is_none_is_refused(token: int) -> None:
+def test_an_unknown_token_is_refused(token: int) -> None:
     model, weights = load()
     for prompt in ([1, token], [[1], [2, token]]):
         with pytest.raises(RequestError, match="the model's vocabulary is 0 to 49") as caught:

@@ -72,7 +72,7 @@ def streamed(serving: Serving, **fields: Any) -> tuple[str, str]:
 
 
 def wait_for(serving: Serving, requests: int) -> None:
-    """Until so many are under way at the gateway."""
+    """Wait until that number of requests is under way at the gateway."""
     with serving.client() as http:
         while f'requests_running{{model="m",route="chat"}} {requests}.0' not in http.get("/metrics").text:
             time.sleep(0.05)

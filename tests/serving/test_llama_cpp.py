@@ -74,7 +74,7 @@ def test_the_file_that_is_meant(tmp_path: Path) -> None:
         (b"GGUF\3\0\0\0", "cut short"),
     ],
 )
-def test_a_file_that_is_no_model(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_that_is_not_a_model(tmp_path: Path, content: bytes | None, words: str) -> None:
     file = tmp_path / "model.gguf"
     if content is not None:
         file.write_bytes(content)

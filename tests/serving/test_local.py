@@ -15,7 +15,7 @@ from sqlllm.settings import RaySettings
 
 @pytest.fixture
 def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[local.LocalCluster]:
-    """One that is up, as far as its files tell."""
+    """A local cluster that is up, by its files."""
     monkeypatch.setenv("SQLLLM_HOME", str(tmp_path))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(cluster, "is_embedded", lambda: False)  # other tests' Ray
@@ -58,7 +58,7 @@ def test_one_whose_owner_is_gone_is_none(found: local.LocalCluster) -> None:
     assert local.find() is None
 
 
-def test_up_tells_why_ray_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_reports_why_ray_did_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQLLLM_HOME", str(tmp_path))
     (tmp_path / "ray").mkdir()
     (tmp_path / "ray" / "__init__.py").write_text("raise ImportError('no ray', name='ray')")

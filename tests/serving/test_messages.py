@@ -82,7 +82,7 @@ def test_a_call_of_a_tool_that_is_cut_off_has_no_arguments(arguments: str) -> No
 
 
 @pytest.mark.parametrize("arguments", ['{"city": "Bo', "Bonn", "[1]"])
-def test_a_call_of_a_tool_that_is_no_json_object_is_refused(arguments: str) -> None:
+def test_a_tool_call_that_is_not_a_json_object_is_refused(arguments: str) -> None:
     wrong = {**CALL, "function": {"name": "weather", "arguments": arguments}}
     choice = {"index": 0, "message": {"content": None, "tool_calls": [wrong]}, "finish_reason": "tool_calls"}
     with pytest.raises(RequestError, match="calls weather with what is not a JSON object") as caught:

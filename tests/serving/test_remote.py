@@ -307,7 +307,7 @@ def test_byzer_s_keys_do_what_they_say_or_say_that_they_do_nothing(name: str) ->
             assert str(getattr(one, field)).lower() == every[key], key
 
 
-def test_a_name_of_byzer_s_that_is_no_model_says_what_is() -> None:
+def test_an_unknown_name_of_byzer_s_names_the_known_ones() -> None:
     with pytest.raises(OptionError, match="oracle/table"):
         parse({"provider": "filelogger", "log_file": "filelogger.json"})
 

@@ -242,7 +242,7 @@ def test_the_life_of_a_deployment(serving: Serving, http: httpx.Client, tiny_mod
     serving.undeploy("life")
     serving.undeploy("life")
     assert "life" not in {row.name for row in serving.models()}
-    for _ in range(100):  # the gateway hears of it within two seconds
+    for _ in range(100):  # the gateway knows it within two seconds
         if ask("hello").status_code == 404:
             break
     assert ask("hello").status_code == 404

@@ -16,7 +16,7 @@ USED = sse({"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}
 
 
 class Counter:
-    """What a stream tells, in turn."""
+    """The events of a stream, in turn."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []

@@ -49,7 +49,7 @@ def test_a_client_trusts_the_gateway_s_certificate_and_no_other(tmp_path: Path) 
         server.shutdown()
 
 
-def test_files_that_are_no_certificate_and_its_key_are_named(tmp_path: Path) -> None:
+def test_files_that_are_not_a_certificate_and_its_key_are_named(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     certfile, keyfile = map(str, write_certificate(tmp_path))
     other = str(write_certificate(tmp_path / "other")[1])

@@ -85,7 +85,7 @@ def test_deploy_and_chat(session: Session, tiny_model: Path) -> None:
     assert answer["history"][0]["content"] == "Answer in one word."
 
 
-def test_finetune_and_deploy_what_came_of_it(session: Session, tiny_model: Path, tmp_path: Path) -> None:
+def test_finetune_and_deploy_the_result(session: Session, tiny_model: Path, tmp_path: Path) -> None:
     lessons = tmp_path / "lessons.jsonl"
     rows = [
         {"instruction": f"{n} and 1", "input": "", "output": str(n + 1), "history": [["hi", "ho"]]} for n in range(8)

@@ -85,7 +85,7 @@ def test_a_column_of_predictions(session: Session) -> None:
         ('and udfName="answer" and maxTokens="0"', OptionError, "maxTokens is a number from 1"),
     ],
 )
-def test_what_is_wrong_is_told(functions: Session, options: str, error: type[Exception], message: str) -> None:
+def test_what_is_wrong_is_reported(functions: Session, options: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         functions.run(TABLE + f'run asked as LLM.`` where action="evaluate" {options} as figures;')
     if isinstance(caught.value, (OptionError, RunError)) and options:

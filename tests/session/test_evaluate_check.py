@@ -1,4 +1,4 @@
-"""What evaluate can tell without Spark and Ray."""
+"""What evaluate checks without Spark and Ray."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_judges_prompt_needs_a_judge() -> None:
         check(statement(), {"action": "evaluate", "judgePrompt": "{answer}?"})
 
 
-def test_a_judge_that_cannot_grade_is_told_before_anything_is_asked(
+def test_a_judge_that_cannot_grade_is_reported_before_anything_is_asked(
     session: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(OptionError, match=r"judgePrompt has no \{answer\}") as caught:

@@ -1,4 +1,4 @@
-"""explain llm: what a select would ask, told before anything is asked; and what asks for less."""
+"""explain llm: what a select would ask, shown before anything is asked; and what asks for less."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def calls(serving: Serving) -> int:
     return serving.counts("told")["calls"]
 
 
-def test_nothing_is_asked_and_everything_is_told(session: Session, serving: Serving) -> None:
+def test_nothing_is_asked_and_everything_is_shown(session: Session, serving: Serving) -> None:
     before = calls(serving)
     select = f"select id, {ask('p')} as a from t"
     call, total = explained(session, select)
@@ -76,7 +76,7 @@ def test_nothing_is_asked_and_everything_is_told(session: Session, serving: Serv
     assert again["seconds"] is not None
 
 
-def test_what_depends_on_answers_is_told_at_most(session: Session) -> None:
+def test_what_depends_on_answers_is_an_upper_bound(session: Session) -> None:
     first, second, total = explained(
         session, f"select {ask('concat(p, g)', 5)} as a from t where llm_result({ask('p', 7)}) = 'never'"
     )

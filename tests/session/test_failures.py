@@ -26,7 +26,7 @@ WHOLE = "and `sft.bool.use_peft`='false' and `sft.int.gradient_accumulation_step
 
 
 def told(session: Session, name: str) -> dict[str, Any]:
-    """What SQL tells of a run."""
+    """What SQL shows of a run."""
     (row,) = rows_of(
         session, f"load llm.`runs` as runs; select state, reason, model, steps from runs where name = '{name}' as t;"
     )

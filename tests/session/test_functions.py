@@ -74,5 +74,5 @@ def test_what_stays_keeps_its_place() -> None:
 @pytest.mark.parametrize(
     "call", ["llm_param(m, 1)", "llm_result()", "llm_prompt('a'", "my_llm_param(m)", "'llm_param(m)'", "llm_param"]
 )
-def test_what_is_no_call_stays(call: str) -> None:
+def test_text_that_is_not_a_call_stays(call: str) -> None:
     assert written_out(rendered(call)).text == call

@@ -111,7 +111,7 @@ def test_answers_that_answers_need_are_held_until_these_are_there(session: Sessi
     assert stored(session.spark) == 0
 
 
-def test_a_table_that_reads_one_that_is_replaced_stays(session: Session) -> None:
+def test_a_table_that_reads_a_replaced_table_stays(session: Session) -> None:
     ask(session, 1, "answers")
     ask(session, 2, "more", "answers")
     session.run("select 1 as a as answers;")

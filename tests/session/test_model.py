@@ -123,7 +123,7 @@ def test_two_thousand_rows_with_fifty_bad_ones(session: Session, engine: str) ->
     assert kinds == {"None", "empty_prompt", "context_length_exceeded"}
 
 
-def test_a_row_tells_its_tokens(session: Session) -> None:
+def test_a_row_holds_its_tokens(session: Session) -> None:
     (row,) = rows(
         session,
         """select tiny_vllm(llm_param(map("instruction", "hello", "max_tokens", "5"))) as q from range(1) as a;

@@ -88,7 +88,7 @@ def test_parts_of_an_excel_file(session: Session, tmp_path: Path, options: str, 
     assert rows_of(session, f"load excel.`${{data}}/book.xlsx` where {options} as t;") == expected
 
 
-def test_a_part_of_an_excel_file_that_is_none(session: Session) -> None:
+def test_an_unknown_part_of_an_excel_file(session: Session) -> None:
     pytest.importorskip("openpyxl")
     with pytest.raises(OptionError, match="A1:9 is not a part of a sheet"):
         session.run("load excel.`${data}/book.xlsx` where dataAddress='A1:9' as t;")

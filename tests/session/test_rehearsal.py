@@ -93,7 +93,7 @@ load csv.`later.csv` as j;
     ]
 
 
-def test_a_mistyped_setting_is_no_variable() -> None:
+def test_a_mistyped_setting_is_not_a_variable() -> None:
     for key in ("llm.batch_sze", "serving.users.al.key", "allow.shel"):
         with pytest.raises(OptionError, match=f"unknown setting {key}"):
             Session().override(key, "1")

@@ -20,7 +20,7 @@ def test_a_wrong_amount_has_no_effect(wrong: str) -> None:
     assert setup.requested(session) == setup.Resources(gpus=2.0)
 
 
-def test_what_no_run_takes_is_told() -> None:
+def test_what_no_run_takes_is_reported() -> None:
     told: list[str] = []
     session: Any = SimpleNamespace(observer=SimpleNamespace(warned=told.append))
     _tell_unused(session, setup.Resources(workers=2), on_gpus=False)

@@ -26,7 +26,7 @@ def test_spark_uses_it(spark: SparkSession) -> None:
     assert str(spark_archive.PATH.resolve()) in maps
 
 
-def test_one_that_does_not_fit_is_left_aside_without_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_does_not_fit_is_left_aside_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spark_archive, "PATH", tmp_path / "with a space.jsa")
     assert spark_archive.options() == ""
     spark_archive.PATH.write_text("of another Java")

@@ -145,7 +145,7 @@ def test_a_rate_is_kept_by_waiting(session: Session, setting: Any) -> None:
     assert counts(session, "e", rows=40) == (40, 0, 0)
 
 
-def test_a_chat_is_told_as_it_comes_and_goes_on(
+def test_a_chat_is_shown_as_it_arrives_and_goes_on(
     session: Session, listener: Listener, setting: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "dot.png").write_bytes(b"\x89PNG")
@@ -170,7 +170,7 @@ def test_a_chat_is_told_as_it_comes_and_goes_on(
     assert said == {"role": "assistant", "content": "E 5"}
     session.run("select q from first union all select q from second as both;")
     listener.pieces.clear()
-    several = session.run(f"{chat}--%input=both\ne 6")  # of several, none is told before the other
+    several = session.run(f"{chat}--%input=both\ne 6")  # of several, none is shown before the other
     assert several is not None
     assert [row.content for row in several.rows()] == ["E 6", "E 6"]
     assert listener.pieces == []

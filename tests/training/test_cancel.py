@@ -50,7 +50,7 @@ def test_a_job_that_its_cluster_no_longer_knows_is_over(state: str, submitted: C
     assert (run.state, run.reason) == ("cancelled", "stopped by the user")
 
 
-def test_a_cluster_that_refuses_is_told(submitted: Callable[..., RunRecord]) -> None:
+def test_a_cluster_that_refuses_is_reported(submitted: Callable[..., RunRecord]) -> None:
     run = submitted(RuntimeError("Request failed with status code 500: no agent"))
     with pytest.raises(RunError, match=r"run mine cannot be cancelled: RuntimeError: .* status code 500"):
         detached.cancel(run)

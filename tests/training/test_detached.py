@@ -37,7 +37,7 @@ def prepared(make_run: MakeRun, home: Path, ray: RaySettings | None = None, **op
 
 
 def until(run: RunRecord, *states: str, steps: int = 0) -> RunRecord:
-    """The run when it is in one of the states, with so many steps."""
+    """The run when it is in one of the states, with at least that number of steps."""
     while (run := RunRecord.read(run.folder)).state not in states or run.steps < steps:
         assert run.state in ("queued", "running"), run.log.read_text()
         time.sleep(0.1)
@@ -134,7 +134,7 @@ def test_on_a_cluster_it_is_a_job(make_run: MakeRun, tmp_path: Path, ray_address
     address, environment = ray_address
 
     def elsewhere(what: str, run: RunRecord) -> None:
-        """Call a function of `detached` in a process that is told of the cluster."""
+        """Call a function of `detached` in a process that knows the cluster's address."""
         code = (
             "import sys; from pathlib import Path; from sqlllm.jobs import detached; from sqlllm.jobs.runs import"
             " RunRecord; getattr(detached, sys.argv[1])(RunRecord.read(Path(sys.argv[2])))"

@@ -23,7 +23,7 @@ def test_every_option_is_described_in_its_own_words() -> None:
         assert any(f'{option}="{value}"' in PAGE for value in values)
 
 
-def test_every_key_is_one_and_every_default_is_told() -> None:
+def test_every_key_exists_and_every_default_is_listed() -> None:
     told: dict[str, dict[str, str]] = {"lora": {}, "full": {}, "scratch": {}}
     for cells in TABLES:
         if match := re.fullmatch(r"`sft\.(\w+)\.(\w+)`", cells[0]):

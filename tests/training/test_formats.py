@@ -54,7 +54,7 @@ def test_check_numbers_rows_over_all_files(make_run: MakeRun) -> None:
         formats.check(run.data)
 
 
-def test_a_wrong_row_or_column_of_the_other_table_is_told_as_its(make_run: MakeRun) -> None:
+def test_a_wrong_row_or_column_of_the_other_table_names_that_table(make_run: MakeRun) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

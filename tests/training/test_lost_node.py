@@ -81,7 +81,7 @@ def test_a_run_goes_on_on_another_node_and_says_so_if_there_is_none(tmp_path: Pa
     assert shown.returncode == 0, shown.stderr[-2000:]
     moved, stranded = list_runs(tmp_path / "runs")
     assert (moved.state, moved.steps, moved.reason) == ("succeeded", 400, "")
-    # Each step is told once: those up to the checkpoint were not done again.
+    # Each step is written once: those up to the checkpoint were not done again.
     steps = [json.loads(line)["step"] for line in moved.metrics.read_text().splitlines()]
     assert steps == sorted(set(steps))
     assert steps[-1] == 400

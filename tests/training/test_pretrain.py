@@ -343,7 +343,7 @@ def summary_rows(model: Path) -> int:
     return len(weights(model)["model.embed_tokens.weight"])
 
 
-def test_what_cannot_be_shared_out_is_told_before_anything_starts(prepare: Prepare) -> None:
+def test_what_cannot_be_shared_out_is_reported_before_anything_starts(prepare: Prepare) -> None:
     from sqlllm.jobs.training import Resources
 
     spec, run = prepare(keepPartitionNum="true")
@@ -353,6 +353,6 @@ def test_what_cannot_be_shared_out_is_told_before_anything_starts(prepare: Prepa
     assert RunRecord.read(run.folder).state == "failed"
 
 
-def test_a_folder_that_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="is not a DeepSpeed checkpoint"):
         zero.load(tmp_path)

@@ -66,7 +66,7 @@ def test_defaults_hold_unless_the_statement_says_otherwise(tiny_model: Path) -> 
     assert changed.deepspeed["optimizer"]["params"]["lr"] == 1.0
 
 
-def test_a_file_in_the_place_of_a_model_is_told_when_the_statement_runs(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_a_model_is_reported_when_the_statement_runs(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     for wrong in (tmp_path, tmp_path / "config.json"):
         PretrainSpec.from_options({"localModelDir": str(wrong)}, look=False)

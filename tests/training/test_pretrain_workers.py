@@ -53,7 +53,7 @@ def prepare(home: Path, base: Path, parts: list[list[str]], **options: Any) -> t
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[RunRecord, list[Progress]]:
-    """The unbroken run of one worker, and the progress it told."""
+    """The unbroken run of one worker, and the progress it reported."""
     seen: list[Progress] = []
     options = {"deepspeedConfig": config(4, stage=2), "sfft__int__max_steps": 150}
     spec, run = prepare(tmp_path_factory.mktemp("one"), base, [TEXTS[0::2], TEXTS[1::2]], **options)

@@ -32,7 +32,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def sums(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunRecord, list[Progress]]:
-    """A finished run from scratch, and the progress it told."""
+    """A finished run from scratch, and the progress it reported."""
     seen: list[Progress] = []
     run = finetune(*prepare(tmp_path_factory.mktemp("sums"), SUMS, name="sums", **TINY), on_progress=seen.append)
     return run, seen
@@ -135,9 +135,9 @@ def test_a_wrong_row_stops_the_run_before_it_starts(make_run: MakeRun) -> None:
     assert not record.metrics.exists()
 
 
-def test_what_trl_refuses_is_told_in_its_words(base: Path, make_run: MakeRun) -> None:
+def test_what_trl_refuses_is_reported_in_its_words(base: Path, make_run: MakeRun) -> None:
     spec, run = make_run(SUMS, localModelDir=base, sft__str__optim="adamw_of_tomorrow")
-    with pytest.raises(ValueError, match="adamw_of_tomorrow"):  # which `launch` tells as it is
+    with pytest.raises(ValueError, match="adamw_of_tomorrow"):  # which `launch` reports as it is
         worker.build_trainer(spec, run, base)
 
 

@@ -8,9 +8,9 @@ from sqlllm.jobs.training import Progress, tensorboard
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the reader's own
-def test_what_tensorboard_reads_is_what_the_run_told(tmp_path: Path) -> None:
+def test_what_tensorboard_reads_is_what_the_run_wrote(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    for last in (2, 4):  # the second time as a resumed run, which tells all again
+    for last in (2, 4):  # the second time as a resumed run, which writes all again
         with tensorboard.events(tmp_path / "events", 1000.0) as write:
             for step in range(1, last + 1):
                 write(Progress(step, 9, 0.1, 1 / step, 1e-3, 10 * step, 5.0, 2.0 * step))

@@ -1,4 +1,4 @@
-"""A real HTTP server that speaks vLLM's batch route and does what a test tells it."""
+"""A real HTTP server that speaks vLLM's batch route and does what a test asks for."""
 
 from __future__ import annotations
 

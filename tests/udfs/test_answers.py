@@ -123,7 +123,7 @@ def test_a_typed_answer_that_cannot_be_read_is_an_error_with_the_text_beside_it(
     assert "max_tokens cut it off" in cut["error"]["message"]
 
 
-def test_a_null_of_the_model_is_no_error() -> None:
+def test_a_null_of_the_model_is_not_an_error() -> None:
     fields = told({"content": '{"label": null}'}, asked(labels='["a"]'))
     assert fields["output"] is None
     assert "error" not in fields

@@ -264,7 +264,7 @@ def test_a_task_reports_what_it_has_done(gateway: Gateway) -> None:
     assert len(gateway.reports) == 1
 
 
-def test_a_report_that_is_refused_is_told(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refused_report_is_logged(gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     gateway.refuses_reports = True
     assert outputs(answers(replace(endpoint(gateway), query='{"id": "q"}'), rows([[ask("a")]]))[0]) == ["A"]
     assert "rows of model m are not counted: not yours" in caplog.text

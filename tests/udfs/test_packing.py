@@ -81,7 +81,7 @@ def test_what_all_begin_with_stands_once() -> None:
     ],
     ids=["one too few", "no array", "no texts", "cut off"],
 )
-def test_what_is_no_answer_to_each_is_asked_again_in_halves(array: Callable[[list[str]], str]) -> None:
+def test_an_answer_that_does_not_match_its_rows_is_asked_again_in_halves(array: Callable[[list[str]], str]) -> None:
     model = Model(array)
     assert said(model, TEXTS[:8], rows=8) == UPPER[:8]
     assert model.sizes == [8, 4, 4, 2, 2, 2, 2]

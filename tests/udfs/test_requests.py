@@ -128,7 +128,7 @@ def test_images_and_sounds_are_parts_before_the_text() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"image": ""}, {"image": "[1]"}, {"audio": "[]x"}, {"task": "sing"}])
-def test_what_is_no_image_sound_or_task_is_refused(fields: dict[str, str]) -> None:
+def test_what_is_not_an_image_sound_or_task_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(RequestError) as raised:
         parse(ask(instruction="what?", **fields))
     assert raised.value.message.startswith(tuple(fields))

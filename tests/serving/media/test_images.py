@@ -71,7 +71,7 @@ def test_images_are_seen_together_as_the_library_sees_each(kind: str, tmp_path: 
 
 @pytest.fixture
 def host() -> Iterator[str]:
-    """Where a red image is, something that is none, and a redirect."""
+    """The addresses of a red image, of a text and of a redirect."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -121,7 +121,7 @@ def test_an_image_is_fetched_from_a_host_that_is_allowed(
     "content",
     [[{"type": "input_audio"}], ["text"], [{"type": "image_url"}], [{"type": "text", "text": "<|image_pad|>"}]],
 )
-def test_a_part_that_is_no_text_and_no_image_is_refused(eye: tuple[Any, Path], content: list[Any]) -> None:
+def test_a_part_that_is_neither_text_nor_image_is_refused(eye: tuple[Any, Path], content: list[Any]) -> None:
     messages = shown("what?", data("red"))
     messages[0]["content"] += content
     assert refusal(eye[0].chat, messages=messages).param == "messages"

@@ -45,7 +45,7 @@ def test_channels_are_mixed() -> None:
         (sounds.encode(tone(11, 440), RATE, "mp3"), "longer than 10 seconds"),
     ],
 )
-def test_what_is_no_sound_is_refused(file: bytes, said: str) -> None:
+def test_bytes_that_are_not_a_sound_are_refused(file: bytes, said: str) -> None:
     with pytest.raises(RequestError, match=said):
         sounds.decode(file, RATE, 10)
 

@@ -450,7 +450,7 @@ run command as LLM.`` where action="logs" and udfName="chat" and lines="5";
 -- there is no model chat
 -- <script>:1:55
 
--- case: a number of lines that is none
+-- case: a wrong number of lines
 run command as LLM.`` where action="logs" and udfName="chat" and lines="all";
 -- error:
 -- lines is a number from 1, not 'all'

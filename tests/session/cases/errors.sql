@@ -206,7 +206,7 @@ set n = """select 1 as a,
 -- `b` cannot be resolved
 -- <script>:2:7
 
--- case: a mode of a query that is none
+-- case: an unknown mode of a query
 set n = "select 1" where type="sql" and mode="late";
 -- error:
 -- mode is runtime or compile

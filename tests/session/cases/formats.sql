@@ -72,7 +72,7 @@ select count(*) as n from u as v;
 -- rows:
 -- [{"n": 2}]
 
--- case: save refuses to overwrite unless it is told to
+-- case: save refuses to overwrite unless overwrite is written
 select 1 as a as t;
 save t as parquet.`${out}/p`;
 save t as parquet.`${out}/p`;
@@ -88,7 +88,7 @@ select count(distinct file) as files from u as v;
 -- rows:
 -- [{"files": 3}]
 
--- case: a number of files that is none
+-- case: a wrong number of files
 select id from range(10) as t;
 save overwrite t as json.`${out}/j` where fileNum="three";
 -- error:

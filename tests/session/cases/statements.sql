@@ -131,7 +131,7 @@ select a + 1 as b /* from `/data/*` */ from t as u;
 -- rows:
 -- [{"b": 2}]
 
--- case: of an option given twice the last one counts, and the script is told
+-- case: of an option given twice the last one counts, with a warning
 load csv.`${data}/people.csv` where header="false" and header="true" as t;
 select count(*) as n from t;
 -- rows:
