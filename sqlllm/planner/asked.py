@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlglot import exp
 
 from .parts import aggregates, windows
-from .sql import PREFIX, NotUnderstood, calls, is_call, read, size, write
+from .sql import PREFIX, NotUnderstood, calls, is_call, nodes, read, size, write
 
 REQUEST = "request"
 """The column of requests, an array of texts."""
@@ -51,7 +51,7 @@ def asked(sql: str, models: Collection[str], made: str = "") -> list[Asked]:
 
 def _calls(tree: exp.Expr, models: Collection[str]) -> list[exp.Expr]:
     """Every call in `tree`, outer ones first."""
-    return [node for node in tree.find_all(exp.Anonymous, bfs=True) if is_call(node, models)]
+    return [node for node in nodes(tree, exp.Anonymous) if is_call(node, models)]
 
 
 def _asked(tree: exp.Expr, index: int, models: Collection[str], tainted: set[str], made: str) -> Asked:
@@ -71,7 +71,7 @@ def _asked(tree: exp.Expr, index: int, models: Collection[str], tainted: set[str
     select.set("expressions", [exp.alias_(request.copy(), REQUEST)])
     for key in unused:
         select.set(key, None)
-    ctes = [cte for with_ in copied.find_all(exp.With) if with_.parent is not select for cte in with_.expressions]
+    ctes = [cte for with_ in nodes(copied, exp.With) if with_.parent is not select for cte in with_.expressions]
     own = select.args.get("with_")
     outer = [cte.copy() for cte in ctes if cte.find_ancestor(exp.CTE) is None and not _holds(cte, select)]
     select = select.copy()
@@ -87,9 +87,9 @@ def _asked(tree: exp.Expr, index: int, models: Collection[str], tainted: set[str
 
 def _as_written(request: exp.Expr, tree: exp.Expr) -> exp.Expr:
     """`request` without the planner's names for columns."""
-    ours = {one.alias: one.this for one in tree.find_all(exp.Alias) if one.alias.startswith(PREFIX)}
+    ours = {one.alias: one.this for one in nodes(tree, exp.Alias) if one.alias.startswith(PREFIX)}
     root = exp.Paren(this=request.copy())
-    while columns := [column for column in root.find_all(exp.Column) if column.name in ours]:
+    while columns := [column for column in nodes(root, exp.Column) if column.name in ours]:
         for column in columns:
             column.replace(ours[column.name].copy())
     found: exp.Expr = root.this
@@ -97,7 +97,7 @@ def _as_written(request: exp.Expr, tree: exp.Expr) -> exp.Expr:
 
 
 def _holds(cte: exp.Expr, select: exp.Expr) -> bool:
-    return any(node is select for node in cte.find_all(exp.Select))
+    return any(node is select for node in nodes(cte, exp.Select))
 
 
 def _tainted(tree: exp.Expr, models: Collection[str]) -> set[str]:
@@ -106,7 +106,7 @@ def _tainted(tree: exp.Expr, models: Collection[str]) -> set[str]:
     while True:
         more = {
             alias.alias.lower()
-            for alias in tree.find_all(exp.Alias)
+            for alias in nodes(tree, exp.Alias)
             if alias.alias.lower() not in names and _is_tainted(alias.this, models, names)
         }
         if not more:
@@ -115,13 +115,13 @@ def _tainted(tree: exp.Expr, models: Collection[str]) -> set[str]:
 
 
 def _is_tainted(node: exp.Expr, models: Collection[str], names: Collection[str]) -> bool:
-    return bool(calls(node, models)) or any(column.name.lower() in names for column in node.find_all(exp.Column))
+    return bool(calls(node, models)) or any(column.name.lower() in names for column in nodes(node, exp.Column))
 
 
 def _open(select: exp.Select, models: Collection[str], tainted: set[str]) -> bool:
     """Drop every condition on an answer; whether there was one."""
     found = False
-    for query in select.find_all(exp.Select):
+    for query in nodes(select, exp.Select):
         for key in _FILTERS:
             clause = query.args.get(key)
             if clause is None:
@@ -131,7 +131,7 @@ def _open(select: exp.Select, models: Collection[str], tainted: set[str]) -> boo
             if len(kept) < len(parts):
                 found = True
                 query.set(key, type(clause)(this=exp.and_(*kept, copy=True)) if kept else None)
-    for branch in select.find_all(exp.If):
+    for branch in nodes(select, exp.If):
         condition = branch.this
         if _is_tainted(condition, models, tainted) and not condition.find(exp.Is):
             condition.replace(exp.true())
@@ -148,7 +148,7 @@ def _made(request: exp.Expr, made: str) -> exp.Expr:
     )
     assert isinstance(tree, exp.Select)
     answer: exp.Expr = tree.expressions[0]
-    for column in list(answer.find_all(exp.Column)):
+    for column in nodes(answer, exp.Column):
         if column.name == "x":
             column.replace(request.copy())
         elif column.name == "y":

@@ -22,7 +22,7 @@ from .answers import Answers
 from .layers import Layers
 from .names import Below, Item, Names, Sources, conjuncts
 from .parts import ORDERED, aggregates, atoms, is_known, windows, within
-from .sql import PREFIX, NotUnderstood, calls, here, is_random, is_volatile, write
+from .sql import PREFIX, NotUnderstood, calls, here, is_random, is_volatile, nodes, write
 
 _CLAUSES = {
     "with_", "hint", "expressions", "distinct", "from_", "joins", "laterals", "where", "group", "having", "qualify",
@@ -169,20 +169,29 @@ class Block:
         for node in [node for root in (*self._costly, *self._above(), *once) for node in atoms(root)]:
             if node.is_star:
                 if isinstance(node, exp.Column) and not any(node is star for star in stars):
-                    raise NotUnderstood("a star of fields or inside an expression stands above a join")
+                    self._keep_struct(node, columns, layers)
                 continue
-            if isinstance(node.parent, exp.ArraysZip):
-                raise NotUnderstood("arrays_zip names its fields by columns of a join")
             if node.name in self._names.once:
                 continue
-            text = write(node)
+            text = ".".join(part.name for part in node.parts) if isinstance(node, exp.Column) else write(node)
             if text not in columns:
-                columns[text] = exp.alias_(node.copy(), layers.name())
+                columns[text] = exp.alias_(node, layers.name())
             node.replace(exp.column(columns[text].alias))
         shown = [*(star.copy() for star in stars), *columns.values()]
         self._names.once = dict(zip(self._names.once, (held.this for held in once), strict=True))
         bottom.set("expressions", shown or [exp.alias_(exp.Literal.number(1), layers.name())])
         return layers
+
+    @staticmethod
+    def _keep_struct(star: exp.Column, columns: dict[str, exp.Expr], layers: Layers) -> None:
+        """A column for the struct whose fields `star` shows."""
+        struct = exp.Column(this=star.args["table"].copy(), table=star.args.get("db"), db=star.args.get("catalog"))
+        text = write(struct)
+        if text not in columns:
+            columns[text] = exp.alias_(struct, layers.name())
+        star.set("db", None)
+        star.set("catalog", None)
+        star.set("table", exp.to_identifier(columns[text].alias))
 
     def _filter(self, condition: exp.Paren) -> None:
         kept = [condition.this]
@@ -203,7 +212,9 @@ class Block:
         columns = {write(key.this): (key, layers.name()) for key in keys}
         for root in above:
             for node in list(here(root)):
-                if node is not root and write(node) in columns and not within(node, found):
+                if node is root or isinstance(node, exp.Identifier):  # a field's name, or a lambda's argument
+                    continue
+                if write(node) in columns and not within(node, found):
                     node.replace(exp.column(columns[write(node)][1]))
         self._answers.fill([*keys, *found])
         shown = [exp.alias_(key.this.copy(), name) for key, name in columns.values()]
@@ -215,7 +226,7 @@ class Block:
                 shown.append(exp.alias_(node.copy(), results[text]))
             node.replace(exp.column(results[text]))
         made = {column.alias for column in shown}
-        if not made or any(column.name not in made for root in above for column in root.find_all(exp.Column)):
+        if not made or any(column.name not in made for root in above for column in nodes(root, exp.Column)):
             raise NotUnderstood("a column stands above GROUP BY that is not a key of it")
         grouped = layers.opened()
         grouped.set("expressions", shown)
@@ -307,4 +318,4 @@ class Block:
 def _named(item: Item) -> exp.Expr:
     if not item.name or (isinstance(item.value, exp.Column) and item.value.name == item.name):
         return item.value.copy()
-    return exp.alias_(item.value.copy(), exp.to_identifier(item.name, quoted=not item.name.isidentifier()))
+    return exp.alias_(item.value, exp.to_identifier(item.name, quoted=not item.name.isidentifier()))

@@ -24,10 +24,15 @@ class Columns:
     def below(self, select: exp.Select) -> tuple[str, ...]:
         """The columns of the FROM of `select`, which stands in its statement, in lower case and in order."""
         below = copied({key: select.args.get(key) for key in ("from_", "joins", "laterals")})
-        return self._of(exp.Select(expressions=[exp.Star()], **below), select.args["from_"])
+        found = self._of(exp.Select(expressions=[exp.Star()], **below), select.args["from_"])
+        return tuple(name.lower() for name in found)
 
     def source(self, source: exp.Expr) -> tuple[str, ...]:
-        """The columns of one table or subquery of a FROM."""
+        """The columns of one table or subquery of a FROM, in lower case."""
+        return tuple(name.lower() for name in self.exact(source))
+
+    def exact(self, source: exp.Expr) -> tuple[str, ...]:
+        """The columns of one table or subquery of a FROM, as they are written there."""
         return self._of(exp.Select(expressions=[exp.Star()], from_=exp.From(this=source.copy())), source)
 
     def sources(self, select: exp.Select) -> dict[str, Callable[[], Collection[str]]]:
@@ -45,5 +50,5 @@ class Columns:
             probe.set("with_", exp.With(expressions=[cte.copy() for cte in ctes], recursive=recursive))
         text = write(probe)
         if text not in self._known:
-            self._known[text] = tuple(name.lower() for name in self._ask(text))
+            self._known[text] = tuple(self._ask(text))
         return self._known[text]

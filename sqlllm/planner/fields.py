@@ -14,7 +14,7 @@ from itertools import count, groupby, pairwise
 
 from sqlglot import exp
 
-from .sql import NotUnderstood, has_calls, is_volatile, read, write
+from .sql import NotUnderstood, has_calls, is_volatile, nodes, read, write
 
 SAMPLE = 5_000
 """Rows whose values decide."""
@@ -33,7 +33,7 @@ def reorder(sql: str, models: Collection[str], rows: Rows) -> str:
     if tree is None or not has_calls(tree, models):
         return sql
     changed = False
-    for call in list(tree.find_all(exp.Anonymous)):
+    for call in nodes(tree, exp.Anonymous):
         try:
             changed |= _reorder_call(call, models, rows)
         except NotUnderstood:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sqlglot import exp
 
-from .sql import NotUnderstood, is_volatile, operand, size
+from .sql import NotUnderstood, is_volatile, nodes, operand, size
 
 _MOST = 500
 """Nodes of a request with its conditions, which stand there once more for each call that they guard."""
@@ -33,7 +33,7 @@ def request(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, bool]:
 
 
 def _volatile(node: exp.Expr) -> int:
-    return sum(is_volatile(found) for found in node.find_all(exp.Func) if not isinstance(found, exp.Case | exp.If))
+    return sum(is_volatile(found) for found in nodes(node, exp.Func) if not isinstance(found, exp.Case | exp.If))
 
 
 def branch(call: exp.Expr, root: exp.Expr) -> tuple[exp.Expr, int] | None:

@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from .merge import calls_in_list
 from .scopes import has_columns, is_recursive
+from .sql import nodes
 
 
 def inline_once(tree: exp.Query, models: Collection[str]) -> None:
@@ -19,7 +20,7 @@ def inline_once(tree: exp.Query, models: Collection[str]) -> None:
     if with_ is None:
         return
     for cte in list(with_.expressions):
-        readers = [table for table in tree.find_all(exp.Table) if table.name.lower() == cte.alias.lower()]
+        readers = [table for table in nodes(tree, exp.Table) if table.name.lower() == cte.alias.lower()]
         if len(readers) != 1 or has_columns(cte) or has_columns(readers[0]) or is_recursive(cte):
             continue
         (reader,) = readers

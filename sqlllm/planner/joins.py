@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from .names import hold
 from .scopes import has_columns
-from .sql import NotUnderstood, calls, is_volatile, write
+from .sql import NotUnderstood, calls, is_volatile, nodes, write
 
 
 def lift(select: exp.Select, models: Collection[str]) -> None:
@@ -41,7 +41,7 @@ def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) 
         raise NotUnderstood
     asked: dict[str, tuple[exp.Expr, dict[str, tuple[exp.Expr, list[exp.Expr]]]]] = {}
     for call in found:
-        sides = {column.table.lower() for column in call.find_all(exp.Column)}
+        sides = {column.table.lower() for column in nodes(call, exp.Column)}
         if (
             len(sides) != 1
             or not sides <= set(sources)
@@ -53,7 +53,7 @@ def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) 
         (side,) = sides
         source = sources[side]
         plain = call.copy()
-        for column in plain.find_all(exp.Column):
+        for column in nodes(plain, exp.Column):
             column.set("table", None)
         table = source.copy()
         table.set("alias", None)
@@ -68,7 +68,7 @@ def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) 
         made.append(exp.CTE(this=body, alias=exp.TableAlias(this=exp.to_identifier(cte))))
         for key, (_, places) in texts.items():
             for call in places:
-                side = next(column.table for column in call.find_all(exp.Column))
+                side = next(column.table for column in nodes(call, exp.Column))
                 call.replace(exp.column(columns[key], table=side))
         for alias, source in sources.items():
             plain_source = source.copy()

@@ -16,7 +16,7 @@ from sqlglot import exp
 from .columns import Columns
 from .names import Below, Names
 from .parts import aggregates, is_known, windows
-from .sql import NotUnderstood, calls, here, is_plain_star, is_volatile, operand, size
+from .sql import NotUnderstood, calls, here, is_plain_star, is_volatile, nodes, operand, size
 
 SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
 # The joins that keep, of their left side, what there is, and drop, of their right side, what does not match.
@@ -249,4 +249,4 @@ class _Merge:
 
 
 def _columns(tree: exp.Expr) -> list[exp.Column]:
-    return list(tree.find_all(exp.Column))
+    return nodes(tree, exp.Column)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from .parts import aggregates, within
-from .sql import NotUnderstood, here, is_volatile, operand, size
+from .sql import NotUnderstood, here, is_volatile, nodes, operand, size
 
 Below = Callable[[], Collection[str]]
 """The columns of a select's FROM, in lower case and in their order."""
@@ -111,7 +111,7 @@ class Names:
         keys = []
         for item in self.items:
             found = list(aggregates(item.holder))
-            if any(not within(column, found) for column in item.holder.find_all(exp.Column)):
+            if any(not within(column, found) for column in nodes(item.holder, exp.Column)):
                 if found or item.is_star:
                     raise NotUnderstood("GROUP BY ALL groups by a part of an expression, or by a star")
                 keys.append(hold(item.value))

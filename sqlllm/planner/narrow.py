@@ -14,7 +14,7 @@ from sqlglot import exp
 from .merge import INNER, SIMPLE, calls_in_list
 from .parts import aggregates, windows
 from .scopes import has_columns
-from .sql import calls, is_volatile, operand, write
+from .sql import calls, is_volatile, nodes, operand, write
 
 
 def narrow(tree: exp.Query, models: Collection[str]) -> None:
@@ -51,7 +51,7 @@ def _is_simple(select: exp.Select, models: Collection[str]) -> bool:
 
 def _readers(tree: exp.Query, cte: exp.CTE) -> list[exp.Table]:
     name = cte.alias.lower()
-    return [table for table in tree.find_all(exp.Table) if not table.db and table.name.lower() == name]
+    return [table for table in nodes(tree, exp.Table) if not table.db and table.name.lower() == name]
 
 
 def _condition(reader: exp.Table, select: exp.Select, models: Collection[str]) -> exp.Expr | None:
@@ -81,7 +81,7 @@ def _moved(
     meaning = {item.alias_or_name.lower(): item.unalias() for item in select.expressions if not item.is_star}
     star = any(item.is_star for item in select.expressions)
     holder = exp.Paren(this=part.copy())
-    columns = list(holder.find_all(exp.Column))
+    columns = nodes(holder, exp.Column)
     for column in columns:
         qualified = column.table.lower() == reader.alias_or_name.lower()
         if column.args.get("db") or not (qualified or (alone and not column.table)):
@@ -90,7 +90,7 @@ def _moved(
         if value is None or calls(value, models) or isinstance(value, exp.Alias):
             return None
         if any(inner.name.lower() in meaning and inner.name.lower() != column.name.lower()
-               for inner in value.find_all(exp.Column)):  # fmt: skip
+               for inner in nodes(value, exp.Column)):  # fmt: skip
             return None  # an alias of the same list
         column.replace(operand(value))
     return holder.this if columns else None

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from sqlglot import exp
 
-from .sql import NotUnderstood, here
+from .sql import NotUnderstood, here, nodes
 
 # Aggregates whose result depends on the order of the rows, which a call changes.
 ORDERED = (
@@ -56,6 +56,16 @@ def is_known(root: exp.Expr, models: Collection[str]) -> bool:
     """Whether sqlglot knows every function in `root`: another may be an aggregate or make rows."""
     names = (node.name.lower() for node in here(root) if isinstance(node, exp.Anonymous))
     return all(name in models or name.startswith("llm_") for name in names)
+
+
+def uses_own_aliases(select: exp.Select) -> bool:
+    """Whether an item of the list of `select` may use the alias of another one."""
+    aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}
+    return any(
+        not column.table and column.name.lower() in aliases and item.alias_or_name.lower() != column.name.lower()
+        for item in select.expressions
+        for column in nodes(item, exp.Column)
+    )
 
 
 def within(node: exp.Expr, roots: Collection[exp.Expr]) -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
-from .sql import Dialect, NotUnderstood
+from .sql import Dialect, NotUnderstood, nodes
 
 
 def write_out(tree: exp.Query) -> None:
     """Write out the named windows and identifiers of `tree`."""
-    for call in [node for node in tree.find_all(exp.Anonymous) if node.name.lower() == "identifier"]:
+    for call in [node for node in nodes(tree, exp.Anonymous) if node.name.lower() == "identifier"]:
         _identifier(call)
-    for select in tree.find_all(exp.Select):
+    for select in nodes(tree, exp.Select):
         if select.args.get("windows"):
             _named_windows(select)
 
@@ -42,7 +42,7 @@ def _named_windows(select: exp.Select) -> None:
     named = {window.name.lower(): window for window in select.args["windows"]}
     if any(window.args.get("alias") for window in named.values()):
         raise NotUnderstood("a named window extends another")
-    for window in [node for node in select.find_all(exp.Window) if node.parent_select is select]:
+    for window in [node for node in nodes(select, exp.Window) if node.parent_select is select]:
         name = window.args.get("alias")
         if name is None or not window.args.get("over"):
             continue

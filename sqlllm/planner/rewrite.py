@@ -12,6 +12,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from . import joins, unions
+from .arms import one_select
 from .block import Block
 from .columns import Columns
 from .inline import inline_once
@@ -20,7 +21,8 @@ from .narrow import narrow
 from .parts import aggregates, windows
 from .plain import write_out
 from .scopes import is_recursive, resolve
-from .sql import PREFIX, NotUnderstood, calls, depth, has_calls, mark_volatile, read, size, write
+from .sql import PREFIX, NotUnderstood, calls, depth, has_calls, mark_volatile, nodes, read, size, write
+from .stars import expand, named_by_columns
 
 
 def normal(sql: str) -> str | None:
@@ -43,7 +45,7 @@ def first(sql: str, rows: int) -> str | None:
 
 def limit(sql: str) -> int:
     """The fewest rows that a LIMIT without an order asks for, which may be full before every row is asked; 0: none."""
-    queries = () if (tree := read(sql)) is None else tree.find_all(exp.Query)
+    queries = () if (tree := read(sql)) is None else nodes(tree, exp.Query)
     limits = [
         query.args["limit"].expression for query in queries if query.args.get("limit") and not query.args.get("order")
     ]
@@ -75,7 +77,7 @@ def rewrite(
     time, and are evaluated as often as they stand there.
     """
     lowered = sql.lower()
-    if not any(name in lowered for name in models):
+    if not any(name.replace("`", "``") in lowered for name in models):
         return Rewritten(sql)
     tree = read(sql)
     if tree is None:
@@ -86,16 +88,18 @@ def rewrite(
         return Rewritten(sql, f"it holds a name that begins with {PREFIX}, as the planner's own names do")
     if size(tree) > _MOST_NODES or depth(tree) > _MOST_DEPTH:
         return Rewritten(sql, "it is too long or nested too deeply")
-    mark_volatile(tree, sql, volatile)
     apart: set[int] = set()
     try:
-        before = write(tree)
         while True:
-            statement = _Statement(tree.copy(), models, columns, apart)
+            mark_volatile(tree, sql, volatile)
+            before = write(tree)
+            statement = _Statement(tree, models, columns, apart)
             try:
                 after = statement.run()
                 break
             except _Apart as error:
+                tree = read(sql)
+                assert tree is not None
                 apart = {*apart, error.number} if len(apart) < _MOST_TRIES else {*range(size(tree))}
     except NotUnderstood as error:
         return Rewritten(sql, str(error))
@@ -122,6 +126,7 @@ def merged(
         return sql
     mark_volatile(tree, sql, volatile)
     try:
+        write(tree)
         return _Statement(tree, models, columns, ()).merged()
     except (NotUnderstood, SqlglotError, RecursionError):
         return sql
@@ -154,7 +159,7 @@ def _repeats(select: exp.Select) -> bool:
     return False
 
 
-_Query = TypeVar("_Query", exp.Select, exp.Union)
+_Query = TypeVar("_Query", exp.Select, exp.Union, exp.SetOperation)
 
 
 class _Statement:
@@ -178,6 +183,8 @@ class _Statement:
         self._merge()
         for select in self._inside_out(exp.Select):
             self._layer(select)
+        if not named_by_columns(self._root) <= self._named:
+            raise NotUnderstood("arrays_zip names its fields by columns that are computed anew")
         return write(self._root.this)
 
     def merged(self) -> str:
@@ -188,7 +195,13 @@ class _Statement:
     def _merge(self) -> None:
         write_out(self._root.this)
         resolve(self._root.this, self._name)
-        for query in [node for node in self._root.find_all(exp.Query) if node.args.get("with_")]:
+        for select in self._inside_out(exp.Select):
+            expand(select, self._columns)
+        self._named = named_by_columns(self._root)
+        for operation in self._inside_out(exp.SetOperation):
+            if has_calls(operation, self._models) and (one := one_select(operation)):
+                operation.replace(one)
+        for query in [node for node in nodes(self._root, exp.Query) if node.args.get("with_")]:
             inline_once(query, self._models)
             narrow(query, self._models)
         for union in self._inside_out(exp.Union):
@@ -201,7 +214,7 @@ class _Statement:
                 self._add_ctes(select, shared)
 
     def _inside_out(self, kind: type[_Query]) -> list[_Query]:
-        return list(reversed(list(self._root.find_all(kind, bfs=True))))
+        return nodes(self._root, kind)[::-1]
 
     def _pull_up(self, union: exp.Union) -> None:
         """The calls of a union's arms after it; at least its ORDER BY in a select of its own."""
@@ -268,16 +281,16 @@ class _Statement:
             self._refuse(select, str(error))
 
     def _refuse(self, select: exp.Select, reason: str) -> None:
-        if _MERGED in select.meta:
-            raise _Apart(select.meta[_MERGED])
+        if (number := select.meta_get(_MERGED)) is not None:
+            raise _Apart(number)
         self.reason = self.reason or reason
 
     def _calls_below(self, select: exp.Select) -> bool:
         """Whether what the select reads calls models."""
         sources = [select.args.get("from_"), *(select.args.get("joins") or ())]
-        named = {cte.alias.lower() for cte in self._root.find_all(exp.CTE) if has_calls(cte.this, self._models)}
+        named = {cte.alias.lower() for cte in nodes(self._root, exp.CTE) if has_calls(cte.this, self._models)}
         return any(
-            has_calls(source, self._models) or any(table.name.lower() in named for table in source.find_all(exp.Table))
+            has_calls(source, self._models) or any(table.name.lower() in named for table in nodes(source, exp.Table))
             for source in sources
             if source is not None
         )

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
+from .sql import nodes
+
 Environment = dict[str, exp.CTE]
 """The CTEs that a name in lower case may mean."""
 
@@ -20,14 +22,14 @@ Environment = dict[str, exp.CTE]
 def resolve(tree: exp.Query, name: Callable[[], str]) -> None:
     """Give each CTE of `tree` a name of its own, and write out the lists of columns behind aliases."""
     bound = dict(_bindings(tree, {}))
-    free = {table.name.lower() for table in tree.find_all(exp.Table) if id(table) not in bound}
-    ctes = list(tree.find_all(exp.CTE))
+    free = {table.name.lower() for table in nodes(tree, exp.Table) if id(table) not in bound}
+    ctes = nodes(tree, exp.CTE)
     times = Counter(cte.alias.lower() for cte in ctes)
     renamed: dict[int, str] = {}
     for cte in ctes:
         if times[cte.alias.lower()] > 1 or cte.alias.lower() in free:
             renamed[id(cte)] = name()
-    for table in list(tree.find_all(exp.Table)):
+    for table in nodes(tree, exp.Table):
         meant = bound.get(id(table))
         if meant is not None and id(meant) in renamed:
             if not table.alias:
@@ -38,13 +40,13 @@ def resolve(tree: exp.Query, name: Callable[[], str]) -> None:
             cte.args["alias"].set("this", exp.to_identifier(renamed[id(cte)]))
     for cte in ctes:
         _list_of_cte(cte, name)
-    for alias in list(tree.find_all(exp.TableAlias)):
+    for alias in nodes(tree, exp.TableAlias):
         _list_of_source(alias, {cte.alias.lower(): cte for cte in ctes}, name)
 
 
 def is_recursive(cte: exp.Expr) -> bool:
     """Whether a CTE reads itself; only after `resolve`."""
-    return any(table.name.lower() == cte.alias.lower() for table in cte.this.find_all(exp.Table))
+    return any(table.name.lower() == cte.alias.lower() for table in nodes(cte.this, exp.Table))
 
 
 def has_columns(source: exp.Expr) -> bool:

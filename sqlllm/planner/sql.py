@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
+from typing import Any, ClassVar, TypeVar, overload
 
-from sqlglot import exp, parse
+from sqlglot import exp, parse, parse_one
 from sqlglot.dialects import Spark
 from sqlglot.errors import ErrorLevel, SqlglotError
 from sqlglot.generator import Generator
+from sqlglot.tokenizer_core import TokenType
 
 PREFIX = "__llm_"
 """How the names of our own columns begin."""
@@ -48,9 +50,43 @@ def _path(self: Generator, node: exp.JSONExtract) -> str:
     return f"{self.sql(node, 'this')}:{path.removeprefix('.')}"
 
 
+def named(call: exp.Expr | None) -> exp.Column | None:
+    """What `call` names if it is identifier('a.b'), a text; else None."""
+    if not (isinstance(call, exp.Anonymous) and call.name.lower() == "identifier" and len(call.expressions) == 1):
+        return None
+    text = call.expressions[0]
+    if not (isinstance(text, exp.Literal) and text.is_string):
+        return None
+    try:
+        found = parse_one(text.name, dialect="spark", into=exp.Column)
+    except SqlglotError:
+        return None
+    return found if isinstance(found, exp.Column) else None
+
+
 class Dialect(Spark):  # type: ignore[misc] # sqlglot makes its dialects at run time
     class Parser(Spark.Parser):  # type: ignore[misc]
         COLON_IS_VARIANT_EXTRACT = True
+
+        def _parse_function_call(
+            self,
+            functions: dict[str, Callable[..., exp.Expr]] | None = None,
+            anonymous: bool = False,
+            optional_parens: bool = True,
+            any_token: bool = False,
+        ) -> exp.Expr | None:
+            """A call; of `identifier('f')(x)` the call `f(x)`."""
+            token = self._curr
+            found: exp.Expr | None = super()._parse_function_call(functions, anonymous, optional_parens, any_token)
+            name = named(found)
+            if name is None or not self._match(TokenType.L_PAREN):
+                return found
+            call: exp.Expr = exp.Anonymous(this=name.this, expressions=self._parse_function_args(alias=True))
+            self._match_r_paren(call.update_positions(token))
+            for part in name.parts[-2::-1]:
+                call = exp.Dot(this=part, expression=call)
+            windowed: exp.Expr = self._parse_window(call)
+            return windowed
 
     class Generator(Spark.Generator):  # type: ignore[misc]
         # A CTE stays where it is: moved to the top, its name would mean itself for tables outside of its query.
@@ -65,6 +101,12 @@ class Dialect(Spark):  # type: ignore[misc] # sqlglot makes its dialects at run 
 
 def read(sql: str) -> exp.Query | None:
     """The query that `sql` is; None if it is something else, nested too deeply, or sqlglot does not know its syntax."""
+    tree = _read(sql)
+    return tree and tree.copy()
+
+
+@lru_cache(maxsize=16)  # a select is read by several rules of its session
+def _read(sql: str) -> exp.Query | None:
     try:
         trees = parse(sql, dialect=Dialect)
     except (SqlglotError, RecursionError):
@@ -73,10 +115,34 @@ def read(sql: str) -> exp.Query | None:
 
 
 def write(tree: exp.Expr) -> str:
-    """The SQL of `tree`; raises SqlglotError if Spark has no syntax for something in it."""
+    """The SQL of `tree`; raises SqlglotError if Spark has no syntax for something in it.
+
+    Nodes that are written for the first time may be replaced by others in `tree`: it is written before it is changed.
+    """
     return tree.sql(
         dialect=Dialect, normalize_functions=False, comments=False, unsupported_level=ErrorLevel.RAISE, copy=False
     )
+
+
+_Node = TypeVar("_Node", bound=exp.Expr)
+
+
+@overload
+def nodes(tree: exp.Expr) -> list[exp.Expr]: ...
+@overload
+def nodes(tree: exp.Expr, kind: type[_Node]) -> list[_Node]: ...
+def nodes(tree: exp.Expr, kind: type[exp.Expr] | None = None) -> list[Any]:
+    """`tree` and all below it, outer ones first; of one `kind`, if it is given. Faster than sqlglot's own walks."""
+    found = [tree]
+    for node in found:
+        if isinstance(node, exp.Identifier | exp.Literal):
+            continue
+        for value in node.args.values():
+            if isinstance(value, exp.Expr):
+                found.append(value)
+            elif value.__class__ is list:
+                found += [one for one in value if isinstance(one, exp.Expr)]
+    return found if kind is None else [node for node in found if isinstance(node, kind)]
 
 
 def here(node: exp.Expr) -> Iterator[exp.Expr]:
@@ -100,30 +166,32 @@ def calls(node: exp.Expr, models: Collection[str]) -> list[exp.Expr]:
 
 def has_calls(tree: exp.Expr, models: Collection[str]) -> bool:
     """Whether a model is called anywhere in `tree`."""
-    return any(is_call(found, models) for found in tree.find_all(exp.Anonymous))
+    return any(is_call(found, models) for found in nodes(tree, exp.Anonymous))
 
 
 def mark_volatile(tree: exp.Expr, sql: str, names: Collection[str]) -> None:
-    """Mark the functions of `tree`, which was read from `sql`, that the user has registered under one of `names`."""
-    if not names:
-        return
-    for function in tree.find_all(exp.Func):
-        place = function.meta
-        written = (
-            sql[place["start"] : place["end"] + 1].strip("`").lower() if "start" in place else function.name.lower()
-        )
-        if written in names:
-            place["volatile"] = True
+    """Mark the functions of `tree`, which was read from `sql`, that the user has registered under one of `names`.
+
+    The places of other nodes go: each copy of a tree would copy them.
+    """
+    for node in nodes(tree):
+        place, node._meta = node._meta, None
+        if names and place and "start" in place and isinstance(node, exp.Func):
+            written = sql[place["start"] : place["end"] + 1].strip("`").lower()
+            if written in names:
+                node.meta["volatile"] = True
+        elif names and isinstance(node, exp.Func) and node.name.lower() in names:
+            node.meta["volatile"] = True
 
 
 def is_random(node: exp.Expr) -> bool:
     """Whether a function of Spark in `node` gives something else each time."""
-    return any(map(_is_random, node.walk()))
+    return any(map(_is_random, nodes(node)))
 
 
 def is_volatile(node: exp.Expr) -> bool:
     """Whether a function in `node` gives, or may give, something else each time."""
-    return any(_is_random(found) or "volatile" in found.meta for found in node.walk())
+    return any(_is_random(found) or found.meta_get("volatile") for found in nodes(node))
 
 
 def _is_random(node: exp.Expr) -> bool:
@@ -146,7 +214,7 @@ def copied(args: dict[str, Any]) -> dict[str, Any]:
 
 def size(tree: exp.Expr) -> int:
     """The number of nodes in `tree`."""
-    return sum(1 for _ in tree.walk())
+    return len(nodes(tree))
 
 
 def depth(tree: exp.Expr) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection
 
 from sqlglot import exp
 
-from .parts import aggregates, windows
-from .sql import NotUnderstood, calls, is_volatile, write
+from .parts import aggregates, uses_own_aliases, windows
+from .sql import NotUnderstood, calls, is_volatile, nodes, write
 
 _PLACE = "__llm_place_"
 _SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
@@ -37,7 +37,7 @@ def above(union: exp.Union, models: Collection[str], name: Callable[[], str]) ->
             raise NotUnderstood
         template = split[0][0]
         # In one order: the n-th place is for the n-th request of each arm.
-        places = [column for column in template.find_all(exp.Column) if column.name.startswith(_PLACE)]
+        places = [column for column in nodes(template, exp.Column) if column.name.startswith(_PLACE)]
         names = [name() for _ in split[0][1]]
         for column in places:
             column.replace(exp.column(names[int(column.name.removeprefix(_PLACE))]))
@@ -72,13 +72,8 @@ def _arms(query: exp.Expr, *, distinct: bool) -> list[exp.Select]:
         raise NotUnderstood
     if any(True for item in query.expressions for part in (aggregates, windows) for _ in part(item)):
         raise NotUnderstood
-    aliases = {item.alias.lower() for item in query.expressions if isinstance(item, exp.Alias)}
-    if any(
-        not column.table and column.name.lower() in aliases and item.alias_or_name.lower() != column.name.lower()
-        for item in query.expressions
-        for column in item.find_all(exp.Column)
-    ):
-        raise NotUnderstood  # it may mean an alias of the list, which goes
+    if uses_own_aliases(query):
+        raise NotUnderstood  # these go
     return [query.copy()]
 
 
@@ -94,6 +89,6 @@ def _split(value: exp.Expr, models: Collection[str]) -> tuple[exp.Expr, list[exp
     for number, call in enumerate(found):
         call.set("expressions", [exp.column(f"{_PLACE}{number}")])
     ours = {id(call.expressions[0]) for call in found}
-    if any(id(column) not in ours for column in holder.find_all(exp.Column)) or holder.find(exp.Query):
+    if any(id(column) not in ours for column in nodes(holder, exp.Column)) or holder.find(exp.Query):
         raise NotUnderstood
     return holder.this, asked

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from sqlglot import exp, parse
 from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.simplify import simplify
 
 from sqlllm.dialect.tokens import Kind, Tokenizer
 from sqlllm.places import Source
@@ -58,9 +59,20 @@ def _names_of(node: exp.Func) -> Iterator[str]:
     if isinstance(node, exp.Anonymous):
         yield node.name
         if node.name.lower() == "identifier":  # identifier('m')(x)
-            yield from (text.name.strip("`") for text in node.expressions if text.is_string)
+            yield from map(_meant, node.expressions)
     else:
         yield from node.sql_names()
+
+
+def _meant(text: exp.Expr) -> str:
+    """The last part of the name that `text`, an argument of identifier(), gives; empty if it is not constant."""
+    value = simplify(text.copy(), dialect="spark")
+    if not value.is_string:
+        return ""
+    try:
+        return str(exp.to_column(value.name, dialect="spark").name)
+    except SqlglotError:
+        return ""
 
 
 def _of_tokens(sql: str) -> Mentions:

@@ -280,3 +280,15 @@ with c as (select *, ask(u) as a from t) select x.a, y.a as other from c x join 
 -- name: a CTE whose readers keep different rows
 -- least: select count(distinct u) from t where id < 9 or g = 2
 with c as (select id, g as kind, ask(u) as a from t) select id, kind, a from c where id < 9 union all select id, kind, a from c where kind = 2
+
+-- name: except of the same rows
+-- least: select count(distinct u) from t where id < 10 and not id > 5
+select id, ask(u) as a from t where id < 10 except select id, ask(u) from t where id > 5
+
+-- name: intersect of the same rows
+-- least: select count(distinct u) from t where id < 10 and id > 5
+select id, ask(u) as a from t where id < 10 intersect select id, ask(u) from t where id > 5
+
+-- name: except with a condition on the answer
+-- least: select count(distinct p) from t
+select g, ask(p) as a from t except select g, ask(p) from t where ask(p) like 'P1%'

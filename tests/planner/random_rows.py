@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -32,9 +33,12 @@ class Found:
         return self.different + self.refused + self.dearer
 
 
-def compare(seeds: range, duck: Duck) -> Found:
-    """The selects of `seeds` as written and as rewritten."""
-    found = Found()
+_CHUNK = 100
+
+
+def compare(seeds: range, duck: Duck, found: Found | None = None) -> Found:
+    """The selects of `seeds` as written and as rewritten, added to `found`."""
+    found = found or Found()
     for seed in seeds:
         sql = Selects(seed).statement()
         found.tried += 1
@@ -81,8 +85,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=3_000)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--show", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after about so many")
     arguments = parser.parse_args()
-    found = compare(range(arguments.first, arguments.first + arguments.count), Duck())
+    duck, found, start = Duck(), Found(), time.monotonic()
+    for first in range(arguments.first, arguments.first + arguments.count, _CHUNK):
+        if time.monotonic() - start > arguments.seconds:
+            break
+        compare(range(first, min(first + _CHUNK, arguments.first + arguments.count)), duck, found)
     for reason, count in found.reasons.most_common(30):
         _say(f"{count:6} {reason}")
     for kind in ("different", "refused", "dearer"):

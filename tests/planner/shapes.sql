@@ -117,3 +117,23 @@ select instr(p, '1') as i, log(2, id + 1) as l, 1L as one, 1.50BD as d, date '20
 select ask('same') as a, g, count(*) as c from t where ask('same') = 'SAME' group by g having ask('same') is not null
 
 select id, ask(p) as a from t where id in (select max(id) from s) or ask(p) > 'P8' or ask(n) = 'N4' order by length(ask(p)), id
+
+select id, to_json(struct(*)) as j, ask(to_json(struct(*))) as a from t order by id limit 5
+
+select x.id, ask(to_json(struct(*))) as a from t x join (select id as k, k as m from s) y on x.id = y.k
+
+select x.id, ask(concat_ws(' ', y.* except (id), x.p)) as a from t x left join s y on x.id = y.id where x.id < 30
+
+select to_json(struct(*)) as j from (select id, ask(p) as a from t) where id < 5
+
+select g, ask(to_json(struct(g, count(*) as c))) as a from t group by g
+
+select v.*, x.w.*, ask(x.p) as a from (select id, p, struct(id as i, p as o) as v, struct(n) as w from t) x join s on x.id = s.id
+
+select x.id, to_json((p, k)) as j, ask(to_json((p, upper(p), k))) as a from t x join (select id as m, k from s) y on x.id = y.m
+
+select arrays_zip(array(p), array(id)) as z, ask(p) as a from (select id, p from t) where id < 9
+
+select arrays_zip(x, y) as z, ask(p) as a from (select id, p, array(p) as x, array(id) as y from t) v join s on v.id = s.id
+
+select identifier('up')(request(identifier('p'))) as a from identifier('t') order by identifier('id') limit 3

@@ -66,15 +66,7 @@ def test_the_same_rows_with_the_least_calls(session: Session, gateway: gateways.
     assert len(gateway.prompts) == least
 
 
-@pytest.mark.parametrize(
-    "sql",
-    [
-        pytest.param(sql, marks=pytest.mark.xfail(strict=False, reason="asks more than Spark alone"))
-        if " except select" in sql
-        else sql
-        for sql in shapes()
-    ],
-)
+@pytest.mark.parametrize("sql", shapes())
 def test_the_same_rows_with_no_more_calls(session: Session, gateway: gateways.Gateway, sql: str) -> None:
     gateway.requests.clear()
     expected = rows(session, sql, planner=False)

@@ -57,3 +57,19 @@ select x.a as b, upper(b) as d from (select up(p) as a, id from t) as x left sem
 select lo(q) as p, p as d from r union all select lo(p) as p, n as d from t
 
 with c as (select x.id, y.id as j from t as x join t as y on lo(x.p) = lo(y.p)) select up(p) as a, j from c join t on c.id = t.id
+
+-- EXCEPT and INTERSECT of the same rows, and of rows that only look alike.
+
+select id, up(p) as a, n from t where g < 2 except select id, up(p), n from t where n > 'n0'
+
+select g, up(p) as a from t where id < 7 except select g, up(p) from t where id > 2
+
+select g, up(n) as a from t except select g, up(n) from t where up(n) = 'Un1' intersect select g, up(n) from t where g > 0
+
+select id as g, up(p) as b, g as a from t except select id, up(p), g from t where g > 0 order by b limit 3
+
+-- Fields that are named by columns.
+
+select g, up(cast(to_json(struct(g, count(*) as c)) as string)) as a from t group by g
+
+select up(cast(to_json(struct(x.p, s.k)) as string)) as a from t as x join s on x.id = s.id

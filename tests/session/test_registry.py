@@ -26,6 +26,7 @@ FUNCTIONS = [
     ("select `gpt-4o`(x), `org/model`(y) from t", {"gpt-4o", "org/model"}),
     ("select `模型`(x), `a``b`(y), M (z)", {"模型", "a`b", "m"}),
     ("select session.m(x), identifier('other')(y)", {"m", "other"}),
+    ("select identifier('session.' || '`gpt-4o`')(x), identifier(concat('org', '/model'))(y)", {"gpt-4o", "org/model"}),
     ("select 'm(x)', \"n(x)\", `o(x)` -- p(x)\n /* q(x) */ from r", set()),
     ("with c as (select m(x) from t) select * from c where exists (select 1 from u where n(y))", {"m", "n"}),
     ("select transform(xs, x -> m(x)) from t lateral view explode(n(y)) as z", {"m", "n"}),
@@ -102,13 +103,7 @@ def ask(name: str, text: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=False, reason="runs as written")) if "`" in name else name
-        for name in NAMES
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_planned_kept_and_counted(session: Session, gateway: gateways.Gateway, name: str) -> None:
     prompt = "concat(id % 7, 'x')"
     select = f"select id, {ask(name, prompt)} as a from range(50)"
