@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tarfile
@@ -29,6 +30,18 @@ def test_the_links_are_links() -> None:
         assert link.resolve() == ROOT / name
 
 
+def test_no_source_imports_a_room_by_its_short_name() -> None:
+    for name in sources():
+        if name.endswith(".py"):
+            for node in ast.walk(ast.parse((ROOT / name).read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom) and not node.level:
+                    names = [node.module or ""]
+                assert not {"udfs", "jobs"} & {imported.partition(".")[0] for imported in names}, name
+
+
+@pytest.mark.slow
+@pytest.mark.rare  # it loads everything, torch and vLLM, too
 def test_no_module_is_imported_under_two_names() -> None:
     code = """
 import sys, pkgutil, importlib, sqlllm

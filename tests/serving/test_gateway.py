@@ -112,6 +112,8 @@ def test_single_calls_at_once_keep_a_limit(
         house = House(tmp_path, quota)
         await house.gateway._limits.account(Query(**query), "m")  # the first one waits for the file
         calls = [asyncio.create_task(house.chat(query, stream=number == 1)) for number in range(4)]
+        while house.worker.asked < 2:
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0.05)
         house.worker.answering.set()
         _, stream, *refused = await asyncio.gather(*calls, return_exceptions=True)
