@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,5 +68,9 @@ def _add(digest: hashlib.blake2b, file: Path) -> None:
 def _versions(engine: str) -> list[str]:
     """Of this package, and of those of the engine: the one that it is called after, if it names no others."""
     names = getattr(get_engine(engine), "packages", (engine,))
-    found = packages_distributions()
-    return [__version__, *(version(one) for name in names for one in found.get(name, []))]
+    return [__version__, *(version(one) for name in names for one in _distributions().get(name, []))]
+
+
+@cache  # it reads a file of every installed package: a second
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()

@@ -66,6 +66,7 @@ class Oracle:
 
     name: ClassVar[str] = "oracle"
     generates: ClassVar[bool] = False
+    packages: ClassVar[tuple[str, ...]] = ()  # its answers follow from none
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ class Remote:
 
     name: ClassVar[str] = "remote"
     generates: ClassVar[bool] = False  # it does, but a first token costs money
+    packages: ClassVar[tuple[str, ...]] = ()  # its answers follow from the provider
     constrains: ClassVar[bool] = False  # some providers can be held to a schema, others refuse one
 
     @staticmethod
