@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +29,13 @@ _ONCE = {  # what stands before the argument, and after it
 _REQUEST = 'llm_param(map("instruction", ...))'
 
 
-def checked(session: Session, sql: RenderedSql) -> RenderedSql:
+def checked(session: Session, sql: RenderedSql, more: Iterable[str] = ()) -> RenderedSql:
     """`sql` with the fields of its prompts by position, their values in an array, and NULL as llm.nulls has it.
 
-    Raises ParseError for a template that does not fit its values, a key that llm_param does not know, and a call of a
+    `more`: names of models, in lower case, that the session does not have yet. Raises ParseError for a template that does not fit its values, a key that llm_param does not know, and a call of a
     model whose argument cannot be a request.
     """
-    models = frozenset(session.models)
+    models = frozenset(session.models).union(more)
     if not models and "llm_p" not in sql.text.lower():
         return sql
 

@@ -33,7 +33,7 @@ from sqlllm.dialect.statements import (
 from sqlllm.errors import OptionError, ParseError, SQLLLMError, TableError, VariableError
 from sqlllm.settings import Settings
 
-from . import commands, foreseen, include, known_options, llm, registry
+from . import commands, foreseen, include, known_options, llm, prompts, registry
 from .called import Functions
 from .commands import absent
 from .variables import check_key, is_conf, unknown_conf
@@ -64,6 +64,7 @@ class Rehearsal:
         self._maybe: set[str] = set()  # set in some branches only
         self._sure = True  # nothing open has run that may have set anything
         self._functions = Functions(session.models)
+        self._models: set[str] = set()  # that the scripts deploy
         self._paths: list[str] | None = []  # what is saved so far; None: files may come from elsewhere, too
 
     def run(self, script: Script) -> None:
@@ -108,7 +109,9 @@ class Rehearsal:
             for error in self._functions.check(value):
                 self._note(error, isinstance(error, ParseError) or (self._sure and self._functions.sure))
             try:
-                value.render(self)
+                rendered = value.render(self)
+                if _OPEN not in rendered.text:
+                    prompts.checked(self._session, rendered, self._models)
             except ParseError as error:
                 self._note(error, True)
         elif isinstance(value, Options):
@@ -249,6 +252,7 @@ class Rehearsal:
         later = {key for key, text in options.items() if _OPEN in key + text}
         if options.get("action") == "infer":
             self._make(options.get("udfName", ""))
+            self._models.add(options.get("udfName", "").lower())
         if name.lower() == "llm" and later <= llm.FREE:
             with self._noting(run):
                 action = llm.check(run, {key: "later" if key in later else text for key, text in options.items()})
