@@ -14,7 +14,7 @@ from sqlllm.errors import ModelError, TableError
 from sqlllm.jobs.serving.gateway.usage import Query
 from sqlllm.udfs import requests
 
-from . import ai, queries, system
+from . import ai, given, queries, system
 from .mentions import mentions
 from .meter import fetch
 from .operators import limit
@@ -78,6 +78,7 @@ def explain(session: Session, explain: Explain) -> Result:
             place=sql.place,
         )
     frame = queries.run_sql(session, sql)
+    given.check(session.models, frame, sql)
     frame, planned = reordered(session, frame, sql)
     better = rewritten(session, frame, planned)
     names = {model.name.lower(): model.name for model in system.deployed(session)}

@@ -11,7 +11,7 @@ from sqlllm.dialect import RenderedSql
 from sqlllm.errors import SQLLLMError
 from sqlllm.places import Source
 
-from . import functions, prompts, queries
+from . import functions, given, prompts, queries
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -69,11 +69,12 @@ def with_planned_query(session: Session, sql: RenderedSql) -> RenderedSql:
     found = next((match for match in _QUERY.finditer(sql.text)), None)
     if found is None:
         return sql
-    query = RenderedSql(sql.text[found.start("query") :], sql.place)
+    query = sql.spliced([(0, found.start("query"), "")])
     try:
         frame = queries.run_sql(session, query)
     except SQLLLMError:  # the statement as written says what is wrong
         return sql
+    given.check(session.models, frame, query)
     columns = ", ".join(f"`{name.replace('`', '``')}`" for name in frame.columns)
     frame, query = reordered(session, frame, query)
     better = rewritten(session, frame, query)

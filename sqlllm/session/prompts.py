@@ -32,8 +32,9 @@ _REQUEST = 'llm_param(map("instruction", ...))'
 def checked(session: Session, sql: RenderedSql, more: Iterable[str] = ()) -> RenderedSql:
     """`sql` with the fields of its prompts by position, their values in an array, and NULL as llm.nulls has it.
 
-    `more`: names of models, in lower case, that the session does not have yet. Raises ParseError for a template that does not fit its values, a key that llm_param does not know, and a call of a
-    model whose argument cannot be a request.
+    `more`: names of models, in lower case, that the session does not have yet. Raises ParseError for a template that
+    does not fit its values, a key that llm_param does not know, and a call of a model whose argument cannot be a
+    request.
     """
     models = frozenset(session.models).union(more)
     if not models and "llm_p" not in sql.text.lower():

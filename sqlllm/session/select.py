@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sqlllm import planner
 from sqlllm.dialect.statements import Select, Sql
 
-from . import ai, queries
+from . import ai, given, queries
 from .mentions import mentions
 from .operators import limit
 from .planning import first, planned, with_planned_query
@@ -31,6 +31,7 @@ def select(session: Session, select: Select) -> Result:
     query = session.meter.begin(written.text, models, limit=planner.limit(sql.text) if models else 0)
     frame = queries.run_sql(session, sql)
     if models:
+        given.check(session.models, frame, sql)
         better = limit.filled(session, frame, sql) or _planned(session, frame, sql)
         frame = session.keep(better)  # however often the table is read
         session.meter.check_failures(query, frame, select.place)

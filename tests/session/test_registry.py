@@ -9,6 +9,7 @@ import pytest
 
 from sqlllm import planner
 from sqlllm.dialect import RenderedSql
+from sqlllm.errors import ParseError
 from sqlllm.places import Source
 from sqlllm.session import Session
 from sqlllm.session.mentions import mentions
@@ -100,6 +101,20 @@ def prompts(session: Session, gateway: gateways.Gateway, script: str) -> int:
 
 def ask(name: str, text: str) -> str:
     return f"llm_result({quoted(name)}(llm_param(map('instruction', {text}))))"
+
+
+@pytest.mark.slow
+def test_a_column_without_requests_is_an_error_when_planned(session: Session) -> None:
+    session.run("select 'x' as p, 1 as n, llm_param(map('instruction', 'x')) as r as told;")
+    for statement in ("{} as answers;", "create table never using parquet as {};", "explain llm {};"):
+        for column, kind in (("p", "string"), ("n", "integer"), ("told.`P`", "string")):
+            with pytest.raises(ParseError, match=f"chat takes a request, and {column} is a column of type {kind}") as e:
+                session.run(statement.format(f"select 1 as one, Chat({column}) as a from told"))
+            assert e.value.cure == f'Write Chat(llm_param(map("instruction", {column}))).'
+            assert e.value.place is not None
+            assert e.value.place.text == f"Chat({column})"
+    session.run("select Chat(r) as a from told as fine;")
+    session.run("drop view told; drop view fine;")
 
 
 @pytest.mark.slow
