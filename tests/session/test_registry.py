@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -11,7 +12,7 @@ from sqlllm import planner
 from sqlllm.dialect import RenderedSql
 from sqlllm.errors import ParseError
 from sqlllm.places import Source
-from sqlllm.session import Session
+from sqlllm.session import Session, ai
 from sqlllm.session.mentions import mentions
 from sqlllm.session.register import _is_volatile
 from sqlllm.session.tables import quoted
@@ -186,3 +187,25 @@ def test_calls_are_shown_as_the_user_wrote_them(sql: str, texts: list[str]) -> N
     better = planner.rewrite(sql, models, lambda _: ["id", "p", "q", "g"])
     asked = planner.asked(better.text, models)
     assert wording(RenderedSql(sql, Source(sql).place(0, len(sql))), asked, models) == texts
+
+
+class _Stand(dict[str, object]):
+    """The one model m, which the ai_* functions ask."""
+
+    def find(self, _: str) -> SimpleNamespace:
+        return SimpleNamespace(name="m")
+
+
+def test_a_function_inside_a_function_is_shown_alone() -> None:
+    llm = SimpleNamespace(nulls="empty", model="m", embedding_model="m")
+    session = cast("Session", SimpleNamespace(models=_Stand(m=1), settings=SimpleNamespace(llm=llm)))
+    text = """select ai_classify(ai_translate(p, 'en'), array('a', 'b')) as c,
+        ai_summarize(concat(ai_translate(p, 'en'), ai_translate(q,  'fr'))) as s from t"""
+    sql = ai.written_out(session, RenderedSql(text, Source(text).place(0, len(text))))
+    asked = planner.asked(planner.rewrite(sql.text, {"m"}).text, {"m"})
+    assert wording(sql, asked, {"m"}) == [
+        "ai_translate(p, 'en')",
+        "ai_translate(q, 'fr')",
+        "ai_classify(ai_translate(p, 'en'), array('a', 'b'))",
+        "ai_summarize(concat(ai_translate(p, 'en'), ai_translate(q, 'fr')))",
+    ]
