@@ -121,6 +121,14 @@ class ModelSpec(BaseModel):
             if first["type"] == "extra_forbidden":
                 cure = suggest(key, list(cls.model_fields), what="options")
                 raise OptionError(f"unknown option {key}", key=key, cure=cure) from None
+            if key == "name" and first["type"] == "string_pattern_mismatch":
+                given = str(first["input"])
+                short = re.sub(r"[#\s]+", "-", given.rpartition("/")[2]) or "model"
+                message = f"{given!r} cannot be the name of a model, which has no /, # or space"
+                cure = f'Write "{short}".'
+                if not re.search(r"[#\s]", given):
+                    cure += f' Requests may use the longer name as well: served_model_name="{given}".'
+                raise OptionError(message, key=key, cure=cure) from None
             raise OptionError(f"{key}: {first['msg']}", key=key) from None
 
 

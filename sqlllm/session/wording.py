@@ -64,7 +64,7 @@ def _calls(sql: RenderedSql, models: Collection[str]) -> list[_Call]:
 
 
 def _texts(outer: str, nodes: list[exp.Expr], models: Collection[str]) -> Iterator[tuple[exp.Expr, str, str]]:
-    """Each of `nodes`, for which the call `outer` stands, with its request and its own text: of `outer` or within it."""
+    """Each of `nodes`, for which the text `outer` stands, with its request and its own part of that text."""
     found = calls(outer, {*FUNCTIONS, *models})
     while nodes:
         ids = set(map(id, nodes))

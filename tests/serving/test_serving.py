@@ -92,7 +92,8 @@ def test_a_wrong_option_is_named(engine: str, options: dict[str, str], key: str,
     [
         ({"replicas": 0}, "replicas", "greater than or equal to 1"),
         ({"replica": 2}, "replica", "Did you mean replicas?"),
-        ({"name": "a b"}, "name", "pattern"),
+        ({"name": "a b"}, "name", 'Write "a-b".'),
+        ({"name": "org/model"}, "name", 'Write "model". Requests may use the longer name'),
         ({"cpus_per_worker": "x"}, "cpus_per_worker", "valid number"),
     ],
 )
