@@ -95,6 +95,8 @@ def answer(conversation: Conversation, choice: Choice, *, milliseconds: float) -
         told["thoughts"] = apart
     if "raw" in choice:
         told["raw"] = choice["raw"]
+    if choice.get("logprobs"):
+        told["logprobs"] = choice["logprobs"]
     return orjson.dumps(told, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 

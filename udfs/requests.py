@@ -111,6 +111,8 @@ PARAMS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "repetition_penalty": ("repetition_penalty", float),
     "ignore_eos": ("ignore_eos", _boolean),
     "response_format": ("response_format", _form),
+    "logprobs": ("logprobs", _boolean),
+    "top_logprobs": ("top_logprobs", _integer),
     "lora_name": ("lora_name", str),
     # Of models that hear, speak or draw; the last ones are Byzer-LLM's and diffusers' words.
     "task": ("task", _task_name),

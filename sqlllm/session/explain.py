@@ -18,6 +18,7 @@ from . import ai, given, queries, system
 from .mentions import mentions
 from .meter import fetch
 from .operators import limit
+from .operators.running import Cutting, cut_out
 from .planning import analysed, reordered, rewritten
 from .registry import statement
 from .tables import Result
@@ -26,6 +27,7 @@ from .wording import wording
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from sqlllm.dialect import RenderedSql
     from sqlllm.planner.asked import Asked
 
     from .session import Session
@@ -67,9 +69,33 @@ class _Cost:
 
 @statement(Explain)
 def explain(session: Session, explain: Explain) -> Result:
-    """One row for each call, in the order in which they are made, and one for all."""
+    """One row for each way of an operator, one for each call, in the order in which they are made, and one for all."""
     written = explain.select.sql.render(session.variables)
-    sql = ai.written_out(session, written)
+    with cut_out(session, written, explain=True) as cutting:
+        costs = [*_ways(session, cutting), *_calls(session, written, cutting)]
+    table = session.table([asdict(cost) for cost in costs], SCHEMA)
+    if explain.select.table is None:
+        return Result(table, place=explain.place)
+    return session.name_table(table, explain.select.table.resolve(session.variables), explain.place)
+
+
+def _ways(session: Session, cutting: Cutting) -> Iterator[_Cost]:
+    """How the operators could run; what is not taken stands beside what is, and is not part of the sum."""
+    prices = Query(prices=session.settings.llm.price_table)
+    for planned in cutting.planned:
+        for way in planned.ways:
+            cost = _Cost(way.model, planned.request, planned.rows, planned.rows, calls=way.calls)
+            cost.prompt_tokens, cost.answer_tokens = way.prompt_tokens, way.answer_tokens
+            cost.seconds, cost.at_most = None, True
+            cost.cost = prices.cost(way.model, way.prompt_tokens, way.answer_tokens or 0)
+            said = f"{'taken' if way.taken else 'not taken'}: {way.name}"
+            cost.note = f"{said}; {way.note}" if way.note else said
+            yield cost
+
+
+def _calls(session: Session, written: RenderedSql, cutting: Cutting) -> list[_Cost]:
+    """The calls that Spark would make, row by row, and the sum."""
+    sql = ai.written_out(session, cutting.sql)
     called = session.models.called(sql.text)
     if inner := called - mentions(sql.text).functions:
         raise TableError(
@@ -99,11 +125,11 @@ def explain(session: Session, explain: Explain) -> Result:
     note = f"it runs as written, because {better.reason}" if calls and better.reason else None
     if calls and limit.fits(session, frame, planned):
         note = "rows are asked about until the LIMIT is full"
-    costs.append(replace(_total(costs, session.mask(" ".join(written.place.text.split()))), note=note))
-    table = session.table([asdict(cost) for cost in costs], SCHEMA)
-    if explain.select.table is None:
-        return Result(table, place=explain.place)
-    return session.name_table(table, explain.select.table.resolve(session.variables), explain.place)
+    if calls and cutting.was_cut:
+        note = "calls that depend on the result of an operator are not counted"
+    taken = [cost for cost in _ways(session, cutting) if (cost.note or "").startswith("taken")]
+    text = session.mask(" ".join(written.place.text.split()))
+    return [*costs, replace(_total([*taken, *costs], text), note=note)]
 
 
 def _cost(session: Session, call: Asked, model: str, past: _Past) -> _Cost:

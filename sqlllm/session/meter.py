@@ -69,10 +69,22 @@ class Meter:
         self._known: dict[tuple[str, str], Used] = {}
         self._since = 0.0
 
-    def begin(self, text: str, calls: Collection[str], *, limit: int = 0) -> str:
+    def open(self, text: str) -> usage.Query:
+        """A new statement `text`, which asks from the driver before Spark does."""
+        return self._query(text)
+
+    def of(self, model: str, query: usage.Query) -> Endpoint:
+        """Where the driver asks `model` for that statement. ModelError for a model that is not counted."""
+        found = self._session.models.find(model)
+        if found is None or found.endpoint is None:
+            raise ModelError(f"{model} is a function without an endpoint", cure="Deploy it, or register it as remote.")
+        return self._fitted(found.endpoint, query)
+
+    def begin(self, text: str, calls: Collection[str], *, limit: int = 0, query: usage.Query | None = None) -> str:
         """Begin the statement `text`, as the user wrote it, which `calls` these models (names in lower case).
 
         Its use is counted under the id that this gives; empty if it is not counted. `limit`: the rows that are enough.
+        `query` is the statement if it has been opened.
         """
         counted = [(model.name, model.endpoint) for name in calls if (model := self._session.models[name]).endpoint]
         self._begun = []
@@ -80,7 +92,7 @@ class Meter:
             return ""
         from sqlllm.udfs import model as functions
 
-        query = self._query(text)
+        query = query or self._query(text)
         first = limit and max(limit, _FEWEST)
         self._begun = [(name, replace(self._fitted(endpoint, query), first=first)) for name, endpoint in counted]
         for name, fitted in self._begun:

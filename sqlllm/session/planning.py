@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # `insert into t ...` and `create table t ... as ...`, up to their query. A view's would run each time it is read.
-_QUERY = re.compile(
+QUERY = re.compile(
     r"^\s*(?:insert\b.*?\s(?=select\b|with\b)|create\s+(?:or\s+replace\s+)?table\b.*?\bas\s+)(?P<query>select\b|with\b)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -57,7 +57,7 @@ def first(session: Session, frame: DataFrame, sql: RenderedSql, rows: int) -> Da
     limited = RenderedSql(text, sql.place)
     try:
         plain = analysed(session.spark, sql.text)
-        if not _same(plain, analysed(session.spark, normal)):
+        if not is_same(plain, analysed(session.spark, normal)):
             return frame.limit(rows)
         return planned(session, analysed(session.spark, text), limited).frame.toDF(*frame.columns)
     except PySparkException:
@@ -66,7 +66,7 @@ def first(session: Session, frame: DataFrame, sql: RenderedSql, rows: int) -> Da
 
 def with_planned_query(session: Session, sql: RenderedSql) -> RenderedSql:
     """An `insert` or `create table ... as` whose query calls models, with that query planned."""
-    found = next((match for match in _QUERY.finditer(sql.text)), None)
+    found = next((match for match in QUERY.finditer(sql.text)), None)
     if found is None:
         return sql
     query = sql.spliced([(0, found.start("query"), "")])
@@ -93,7 +93,7 @@ def reordered(session: Session, frame: DataFrame, sql: RenderedSql) -> tuple[Dat
     spark = session.spark
     try:
         normal = planner.normal(sql.text)
-        if normal is None or not _same(frame, analysed(spark, normal)):
+        if normal is None or not is_same(frame, analysed(spark, normal)):
             return frame, sql
         text = planner.reorder(
             sql.text, session.models, lambda query: [tuple(row) for row in analysed(spark, query).collect()]
@@ -118,7 +118,7 @@ def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> planner.R
             return better
         normal = planner.normal(sql.text)
         # What sqlglot read must be what Spark read; only then is what was made of it the same, too.
-        if normal is None or not _same(frame, analysed(spark, normal)):
+        if normal is None or not is_same(frame, analysed(spark, normal)):
             return planner.Rewritten(sql.text, "sqlglot does not read it as Spark does")
         kinds = [kind for _, kind in analysed(spark, better.text).dtypes]
     except PySparkException:  # run what was written
@@ -131,7 +131,7 @@ def rewritten(session: Session, frame: DataFrame, sql: RenderedSql) -> planner.R
 def is_read_alike(session: Session, frame: DataFrame, sql: str) -> bool:
     """Whether Spark takes `sql`, which `frame` is, for the same query once sqlglot has read and written it."""
     normal = planner.normal(sql)
-    return normal is not None and _same(frame, analysed(session.spark, normal))
+    return normal is not None and is_same(frame, analysed(session.spark, normal))
 
 
 def columns(spark: SparkSession, sql: str) -> list[str]:
@@ -157,7 +157,7 @@ def analysed(spark: SparkSession, sql: str) -> DataFrame:
         return spark.sql(functions.written_out(written).text)
 
 
-def _same(one: DataFrame, other: DataFrame) -> bool:
+def is_same(one: DataFrame, other: DataFrame) -> bool:
     """Whether Spark takes both for the same query, as written or as it would run them."""
     if one.sameSemantics(other):
         return True

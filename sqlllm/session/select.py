@@ -11,6 +11,7 @@ from sqlllm.dialect.statements import Select, Sql
 from . import ai, given, queries
 from .mentions import mentions
 from .operators import limit
+from .operators.running import cut_out, with_cut_query
 from .planning import first, planned, with_planned_query
 from .registry import statement
 from .tables import Result
@@ -26,18 +27,21 @@ if TYPE_CHECKING:
 @statement(Select)
 def select(session: Session, select: Select) -> Result:
     written = select.sql.render(session.variables)
-    sql = ai.written_out(session, written)
-    models = session.models.called(sql.text)
-    query = session.meter.begin(written.text, models, limit=planner.limit(sql.text) if models else 0)
-    frame = queries.run_sql(session, sql)
-    if models:
-        given.check(session.models, frame, sql)
-        better = limit.filled(session, frame, sql) or _planned(session, frame, sql)
-        frame = session.keep(better)  # however often the table is read
-        session.meter.check_failures(query, frame, select.place)
-        if select.table is None:
-            shown = cache(lambda rows: session.keep(_first(session, frame, sql, rows)))
-            return Result(frame, place=select.place, first=shown)
+    with cut_out(session, written) as cutting:
+        sql = ai.written_out(session, cutting.sql)
+        models = session.models.called(sql.text)
+        rows = planner.limit(sql.text) if models else 0
+        query = session.meter.begin(written.text, models, limit=rows, query=cutting.query)
+        frame = queries.run_sql(session, sql)
+        if models:
+            given.check(session.models, frame, sql)
+            frame = limit.filled(session, frame, sql) or _planned(session, frame, sql)
+    if models or cutting.was_cut:
+        frame = session.keep(frame)  # however often the table is read
+        session.meter.check_failures(query or cutting.id, frame, select.place)
+    if models and not cutting.was_cut and select.table is None:
+        shown = cache(lambda rows: session.keep(_first(session, frame, sql, rows)))
+        return Result(frame, place=select.place, first=shown)
     if select.table is None:
         return Result(frame, place=select.place)
     return session.name_table(frame, select.table.resolve(session.variables), select.place)
@@ -46,11 +50,12 @@ def select(session: Session, select: Select) -> Result:
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
     written = sql.sql.render(session.variables)
-    text = ai.written_out(session, written)
-    if models := session.models.called(text.text):
-        session.meter.begin(written.text, models, limit=planner.limit(text.text))
-        text = with_planned_query(session, text)
-    frame = queries.run_sql(session, text)
+    with with_cut_query(session, written) as cutting:
+        text = ai.written_out(session, cutting.sql)
+        if models := session.models.called(text.text):
+            session.meter.begin(written.text, models, limit=planner.limit(text.text), query=cutting.query)
+            text = with_planned_query(session, text)
+        frame = queries.run_sql(session, text)
     session.models.created(text.text)
     return Result(frame, place=sql.place)
 
