@@ -209,6 +209,7 @@ class Settings(BaseSettings):
 
     home: Path = Field(default_factory=default_home, description="folder of runs, models and histories")
     project: Path = Field(Path(), description="folder that `include project` starts from")
+    indexes: str = Field("", description="folder or address (`s3://bucket/indexes`) of indexes; none: in `home`")
     spark: SparkSettings = Field(default_factory=SparkSettings)
     ray: RaySettings = Field(default_factory=RaySettings)
     serving: ServingSettings = Field(default_factory=ServingSettings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlllm.errors import ModelError, ParseError, nearest, suggest
+from sqlllm.errors import ModelError, ParseError, nearest
 from sqlllm.udfs.ai import FUNCTIONS, Asked, Function
 
 from . import calls, prompts
@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from .session import Session
 
 _MODEL = ("model", "endpoint")  # parameters that name the model
+SEARCHES = ("vector_search", "ai_search")
+"""Functions that search an index: a table, and an array of structs."""
 
 
 def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
     """`sql` with each call of an ai_* function replaced by calls of models, and what is said to models checked."""
     sql = prompts.checked(session, sql)
+    if any(name in sql.text.lower() for name in SEARCHES):
+        from .indexes import asked
+
+        sql = asked.written_out(session, sql)
     if "ai_" not in sql.text.lower():
         return sql
 
@@ -66,20 +72,8 @@ def _arguments(call: Call, function: Function, cut: Cut) -> dict[str, str]:
 
 def _model(session: Session, function: Function, arguments: dict[str, str]) -> str:
     """The model that is named, else the setting's, else the only one; ModelError if there is none."""
-    setting = "embedding_model" if function.embeds else "model"
-    settings = session.settings.llm
-    name = next((arguments[key].strip()[1:-1] for key in _MODEL if key in arguments), "") or getattr(settings, setting)
-    models = sorted(session.models)
-    if not name and len(models) == 1:
-        return models[0]
-    if not name:
-        cure = f'Write model => "...", or set llm.{setting} = "...";'
-        raise ModelError("which model is meant?" if models else "no model is deployed", cure=cure)
-    model = session.models.find(name)
-    if model is None:
-        cure = suggest(name, models, what="models") if models else "Deploy it first."
-        raise ModelError(f"there is no model {name}", cure=cure)
-    return model.name
+    name = next((arguments[key].strip()[1:-1] for key in _MODEL if key in arguments), "")
+    return session.models.named(name, "embedding_model" if function.embeds else "model")
 
 
 def _signature(name: str, function: Function) -> str:

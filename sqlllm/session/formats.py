@@ -143,6 +143,12 @@ def _system(ask: Request) -> DataFrame:
     return _SYSTEM[ask.path](ask.session)
 
 
+def _index(ask: Request) -> DataFrame:
+    from .indexes import read
+
+    return read.load(ask)
+
+
 def _model(ask: Request) -> DataFrame:
     raise ParseError(
         "a model is not a table here: it stays in its folder",
@@ -205,6 +211,7 @@ LOADERS: dict[str, Callable[[Request], DataFrame]] = {
     "csvstr": _csv_text,
     "excel": excel.read,
     "hive": _table,
+    "index": _index,
     "jdbc": _load_jdbc,
     "jsonstr": _json_text,
     "llm": _system,
@@ -230,12 +237,12 @@ _SYSTEM: dict[str, Callable[[Session], DataFrame]] = {
     "usage": system.usage,
 }
 _NO_FILES = (
-    "csvstr", "hive", "jdbc", "jsonstr", "kafka", "llm", "mockstream", "model", "modelexample", "modelparams", "rate",
-    "rest", "script",
+    "csvstr", "hive", "index", "jdbc", "jsonstr", "kafka", "llm", "mockstream", "model", "modelexample", "modelparams",
+    "rate", "rest", "script",
 )  # fmt: skip
 FORMATS = (
-    "auto", "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "jdbc", "json", "jsonStr",
-    "kafka", "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "rate", "Rest", "script",
-    "text", "xml",
+    "auto", "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "index", "jdbc", "json",
+    "jsonStr", "kafka", "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "rate", "Rest",
+    "script", "text", "xml",
 )  # fmt: skip
 """What load knows, by the names of Spark and Byzer-SQL; Spark may know more."""

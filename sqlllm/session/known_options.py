@@ -45,6 +45,7 @@ _OF: dict[str, tuple[str, str]] = {
         "header sheet useHeader",
     ),
     "image": ("dropInvalid", ""),
+    "index": ("asOf version", "document filters key model text vector"),
     "json": (
         "allowBackslashEscapingAnyCharacter allowComments allowNonNumericNumbers allowNumericLeadingZeros"
         " allowSingleQuotes allowUnquotedControlChars allowUnquotedFieldNames charset compression"
@@ -95,6 +96,8 @@ def known(format_: str, *, writing: bool) -> list[str] | None:
         return sorted([*_DATABASE.split(), "fileNum"])
     if name not in _OF:
         return None
+    if name == "index":
+        return sorted(_OF[name][writing].split())
     own = _OF[name][writing]
     files = "" if name in _NOT_FILES or format_.lower().endswith("str") else (_FILES_READ, _FILES_WRITTEN)[writing]
     return sorted({*own.split(), *files.split(), *(["fileNum", "incremental"] if writing else [])})

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sqlllm.errors import ModelError, suggest
 from sqlllm.udfs.functions import FUNCTIONS
 
 from .mentions import created_view, mentions
@@ -75,6 +76,20 @@ class Models(Mapping[str, Model]):
         wanted = name.lower()
         others = (model for model in self._models.values() if wanted in {alias.lower() for alias in model.aliases})
         return self._models.get(wanted) or next(others, None)
+
+    def named(self, name: str, setting: str) -> str:
+        """The model `name`, else that of the setting `llm.SETTING`, else the only one. Raises ModelError if none is."""
+        name, known = name or getattr(self._session.settings.llm, setting), sorted(self._models)
+        if not name and len(known) == 1:
+            return known[0]
+        if not name:
+            cure = f'Write model => "...", or set llm.{setting} = "...";'
+            raise ModelError("which model is meant?" if known else "no model is deployed", cure=cure)
+        model = self.find(name)
+        if model is None:
+            cure = suggest(name, known, what="models") if known else "Deploy it first."
+            raise ModelError(f"there is no model {name}", cure=cure)
+        return model.name
 
     def called(self, sql: str) -> frozenset[str]:
         """The models that a statement calls, by name in lower case: itself, or in a view or a SQL function it names."""

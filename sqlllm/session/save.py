@@ -31,7 +31,7 @@ _OF_STREAMS = ("checkpointLocation", "duration", "mode")
 
 
 @statement(Save)
-def save(session: Session, save: Save) -> None:
+def save(session: Session, save: Save) -> Result | None:
     frame = table_named(session, save.table)
     ask = formats.request(session, save)
     kind = ask.format.lower()
@@ -41,15 +41,21 @@ def save(session: Session, save: Save) -> None:
         options.check(ask.options, (*_OF_STREAMS, "numRows", "truncate"))
         rows = options.count({"numRows": "20", **ask.options}, "numRows")
         session.observer.shown(Result(frame.limit(rows), place=save.place))
-        return
+        return None
     if "incremental" in ask.options:
         with formats.errors_explained(ask):
             frame = incremental.new_rows(ask, frame, save.mode)
     columns = [column.resolve(session.variables) for column in save.partition_by]
+    if kind == "index":
+        if columns:
+            raise OptionError("an index has no partitions", cure='Leave partitionBy out, or write filters="COLUMN".')
+        from .indexes import write
+
+        return write.save(ask, frame, save.mode)
     with formats.errors_explained(ask):
         if kind == "excel":
             excel.write(ask, frame, save.mode)
-            return
+            return None
         if kind not in replace.FORMATS and "fileNum" in ask.options:
             frame = frame.repartition(options.count(ask.options, "fileNum"))
             del ask.options["fileNum"]
@@ -62,6 +68,7 @@ def save(session: Session, save: Save) -> None:
             writer.options(**formats.jdbc_options(ask)).save()
         else:
             _writer(frame, columns).mode(save.mode).format(ask.format).options(**ask.options).save(ask.path)
+    return None
 
 
 def _files(ask: Request, frame: DataFrame, mode: str, columns: list[str], table: str) -> None:

@@ -87,6 +87,12 @@ def _commands(session: Session) -> DataFrame:
     return _names(session, registry.commands())
 
 
+def _indexes(session: Session) -> DataFrame:
+    from ..indexes import read
+
+    return read.show(session)
+
+
 def _jobs(session: Session) -> DataFrame:
     return _job_rows(session, session.spark.sparkContext.statusTracker().getActiveJobsIds())
 
@@ -139,6 +145,7 @@ SUBJECTS: dict[str, Callable[[Session], DataFrame]] = {
     "datasources": _datasources,
     "et": descriptions.modules,  # Byzer-SQL's word for modules
     "functions": _functions,
+    "indexes": _indexes,
     "jobs": _jobs,
     "modules": _modules,
     "resource": _resource,

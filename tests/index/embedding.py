@@ -1,0 +1,41 @@
+"""A provider whose model gives vectors: texts that share words are near each other."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from http.server import BaseHTTPRequestHandler
+from zlib import crc32
+
+from tests.serving.provider import Asked, send
+
+SIZE = 32
+
+
+def vector(text: str) -> list[float]:
+    """Of length one; each word adds to some of its numbers."""
+    found = [0.0] * SIZE
+    for word in re.findall(r"\w+", text.lower()):
+        for seed in range(3):
+            code = crc32(f"{seed}{word}".encode())
+            found[code % SIZE] += 1 if code & 1024 else -1
+    length = math.sqrt(sum(one * one for one in found)) or 1.0
+    return [one / length for one in found]
+
+
+def embeds(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+    """What OpenAI's embeddings route answers."""
+    given = asked.body["input"]
+    texts = [given] if isinstance(given, str) else given
+    data = [{"index": place, "object": "embedding", "embedding": vector(text)} for place, text in enumerate(texts)]
+    send(handler, 200, {"object": "list", "data": data, "model": "m", "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+
+
+def texts(asked: list[Asked]) -> list[str]:
+    """All that was asked for."""
+    found = []
+    for one in asked:
+        given = json.loads(one.raw)["input"]
+        found += [given] if isinstance(given, str) else given
+    return found

@@ -1,0 +1,175 @@
+"""The rows of an index that answer a question best: by meaning, by words, or by both.
+
+A score is the same whichever way a row was found, and a higher one is better: the cosine of the two vectors (`ann`),
+BM25 (`full_text`), or the sum of 1 / (60 + rank) over both lists (`hybrid`). Rows of one score stand by their key.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from sqlllm.errors import OptionError
+
+from . import filters, index_care
+from .index import HASH, VECTOR, About, find, gone, quoted
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+SCORE = "search_score"
+KINDS = ("ann", "full_text", "hybrid")
+_RANK = 60  # of reciprocal rank fusion, as its authors chose it
+_PROBES, _REFINED = 12, 4
+_TIES = 4096  # rows of one score among which the key decides
+
+Hit = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How an index is searched: the `limit` best rows that pass `filters`, with `columns` (none: all of the table)."""
+
+    uri: str
+    version: int
+    kind: str = "ann"
+    limit: int = 5
+    filters: str = ""
+    columns: tuple[str, ...] = ()
+    exact: bool = False
+    storage: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    def run(self, text: str | None, vector: Sequence[float] | None = None, filters: str | None = None) -> list[Hit]:
+        """The hits, best first, each with `search_score`. A question without words has none."""
+        dataset, about = _opened(self.uri, self.version, self.storage)
+        told = [one for one in (self.filters, filters) if one]
+        names = tuple(name for name in dataset.schema.names if name not in (VECTOR, HASH))
+        passes = " and ".join(f"({read})" for one in told if (read := _condition(one, names)))
+        reads = list(dict.fromkeys((*(self.columns or names), *about.key)))
+        finder = _Finder(dataset, about, passes, reads, exact=self.exact)
+        if self.kind == "full_text":
+            found = finder.words(text, self.limit)
+        elif self.kind == "ann":
+            found = finder.near(vector, self.limit)
+        else:
+            depth = max(4 * self.limit, 50)
+            found = _fused(finder.near(vector, depth), finder.words(text, depth), about.key)[: self.limit]
+        shown = self.columns or names
+        return [{name: hit[name] for name in (*shown, SCORE)} for hit in found]
+
+    def run_all(self, asked: Sequence[tuple[str | None, Any, str | None]]) -> Iterator[list[Hit]]:
+        """`run` for each of many, side by side, in order."""
+        with ThreadPoolExecutor(max(2, (os.cpu_count() or 2))) as pool:
+            yield from pool.map(lambda one: self.run(*one), asked)
+
+
+def _condition(text: str, names: tuple[str, ...]) -> str:
+    return filters.condition(text, names)
+
+
+@lru_cache(maxsize=32)
+def _opened(uri: str, version: int, storage: tuple[tuple[str, str], ...]) -> tuple[LanceDataset, About]:
+    """The dataset, opened once a process: what its indexes hold stays in memory."""
+    dataset = find(uri, version, dict(storage) or None)
+    if dataset is None:
+        raise gone(uri, version)
+    return dataset, About.of(dataset.schema)
+
+
+@lru_cache(maxsize=256)
+def _few(dataset: LanceDataset, passes: str) -> bool:
+    """Whether so few rows pass the filter that they are best compared one by one."""
+    return bool(passes) and dataset.count_rows(passes) <= index_care.FEW
+
+
+class _Finder:
+    """Looks in one version of one index."""
+
+    def __init__(
+        self, dataset: LanceDataset, about: About, passes: str, columns: Sequence[str], *, exact: bool
+    ) -> None:
+        self._dataset, self._about, self._passes = dataset, about, passes
+        self._columns = {name: quoted(name) for name in columns}
+        self._exact = exact or not index_care.searched_by_index(dataset) or _few(dataset, passes)
+
+    def near(self, vector: Sequence[float] | None, limit: int) -> list[Hit]:
+        """By meaning; a vector without a direction is near to nothing."""
+        if vector is None:
+            return []
+        if len(vector) != self._about.dimensions:
+            raise OptionError(
+                f"the question's vector has {len(vector)} numbers, and those of the index have"
+                f" {self._about.dimensions}",
+                cure="Ask with the model that the index was made with.",
+            )
+        if not any(vector) or not all(map(math.isfinite, vector)):
+            return []
+
+        def look(count: int, *, exact: bool) -> list[Hit]:
+            asked: dict[str, Any] = {"column": VECTOR, "q": pa.array(vector, pa.float32()), "k": count}
+            asked |= {"metric": "cosine", "use_index": not exact}
+            if not exact:
+                asked |= {"minimum_nprobes": _PROBES, "refine_factor": _REFINED}
+            table = self._scan({**self._columns, "_distance": "_distance"}, nearest=asked)
+            return _scored(table, "_distance", lambda distance: 1.0 - distance)
+
+        found = self._best(lambda count: look(count, exact=self._exact), limit)
+        if len(found) < limit and not self._exact:  # what passes the filter may lie far from the question
+            found = self._best(lambda count: look(count, exact=True), limit)
+        return found
+
+    def words(self, text: str | None, limit: int) -> list[Hit]:
+        """By the words that the texts and the question share."""
+        if text is None or not text.strip() or not index_care.has_words(self._dataset):
+            return []
+        from lance.query import MatchQuery
+
+        def look(count: int) -> list[Hit]:
+            query = MatchQuery(text, self._about.text)
+            table = self._scan({**self._columns, "_score": "_score"}, full_text_query=query, limit=count)
+            return _scored(table, "_score", lambda score: score)
+
+        return self._best(look, limit)
+
+    def _scan(self, columns: Mapping[str, str], **asked: Any) -> pa.Table:
+        told: dict[str, Any] = {"columns": dict(columns), "filter": self._passes or None, "prefilter": True}
+        return self._dataset.scanner(**told, **asked).to_table()
+
+    def _best(self, look: Any, limit: int) -> list[Hit]:
+        """The `limit` best by score and key: as long as the last score goes on, more rows are looked at."""
+        count = limit + 8
+        while True:
+            found = look(count)
+            full = len(found) >= count
+            if not full or found[-1][SCORE] < found[limit - 1][SCORE] or count >= _TIES:
+                return sorted(found, key=lambda hit: _order(hit, self._about.key))[:limit]
+            count = min(4 * count, _TIES)
+
+
+def _scored(table: pa.Table, column: str, score: Any) -> list[Hit]:
+    hits = table.to_pylist()
+    for hit in hits:
+        hit[SCORE] = score(hit.pop(column))
+    hits = [hit for hit in hits if not math.isnan(hit[SCORE])]
+    return sorted(hits, key=lambda hit: -hit[SCORE])
+
+
+def _order(hit: Hit, key: Sequence[str]) -> tuple[Any, ...]:
+    return (-hit[SCORE], *(hit[name] for name in key))
+
+
+def _fused(near: Sequence[Hit], words: Sequence[Hit], key: Sequence[str]) -> list[Hit]:
+    """Both lists as one, by reciprocal rank."""
+    found: dict[tuple[Any, ...], Hit] = {}
+    for hits in (near, words):
+        for rank, hit in enumerate(hits, 1):
+            one = found.setdefault(tuple(hit[name] for name in key), {**hit, SCORE: 0.0})
+            one[SCORE] += 1 / (_RANK + rank)
+    return sorted(found.values(), key=lambda hit: _order(hit, key))
