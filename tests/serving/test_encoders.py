@@ -143,6 +143,7 @@ def test_texts_are_ranked(serving: Serving, ranker: tuple[str, Path]) -> None:
     assert [one["score"] for one in scores] == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.rare  # a vLLM of its own
 def test_vllm_embeds_alike(serving: Serving, deploy: Callable[..., str], tiny_model: Path) -> None:
     name = deploy("vllm_encoder", tiny_model, "vllm", runner="pooling", convert="embed")
     card = httpx.get(f"{serving.endpoint}/v1/models/{name}").json()

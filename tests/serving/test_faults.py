@@ -73,6 +73,7 @@ def test_a_request_whose_worker_dies_ends_in_one_clear_error(
         assert again.json()["choices"][0]["message"]["content"] == "HELLO"  # it waits for the new worker
 
 
+@pytest.mark.rare
 @pytest.mark.parametrize("model", ["vllm"], indirect=True)
 def test_a_killed_engine_is_replaced(serving: Serving, http: httpx.Client, model: str) -> None:
     killed = serving.workers(model)[0].pid

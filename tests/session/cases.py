@@ -1,7 +1,8 @@
 """Cases in `cases/*.sql`: a script after `-- case: name`, then what is expected, in comment lines.
 
 `-- rows:` is followed by the rows of the last table as JSON, `-- error:` by lines that the error must hold, and
-`-- printed:` by the lines that the script prints. `-- with: key=value` lines first set what a script cannot.
+`-- printed:` by the lines that the script prints. `-- with: key=value` lines first set what a script cannot; `-- rare`
+marks a case of which `make test-all` alone runs the script.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ class Case:
     @property
     def settings(self) -> list[tuple[str, str]]:
         return [(key, value) for key, value in re.findall(r"^-- with: ([\w.]+)=(.*)$", self.script, re.M)]
+
+    @property
+    def is_rare(self) -> bool:
+        return "-- rare\n" in self.script
 
     def __str__(self) -> str:
         return self.name

@@ -14,7 +14,9 @@ from .conftest import Recorder
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("case", cases.load(), ids=str)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=str(case), marks=[pytest.mark.rare] * case.is_rare) for case in cases.load()]
+)
 def test_case(case: cases.Case, session: Session, recorder: Recorder) -> None:
     for key, value in case.settings:
         session.override(key, value)

@@ -1,7 +1,7 @@
 -- case: trained, measured, and used on a table
 select vec_dense(array(x, 1 - x)) as features, double(x > 0.5) as label from (select double(id) / 20 as x from range(20)) as t;
 train t as RandomForest.`${out}/forest` where keepVersion="true" and evaluateTable="t" and seed="1"
-and `fitParam.0.maxDepth`="1" and fitParam.1.maxDepth="4" as told;
+and numTrees="3" and `fitParam.0.maxDepth`="1" and fitParam.1.maxDepth="4" as told;
 predict t as RandomForest.`${out}/forest` as predicted;
 predict t as RandomForest.`${out}/forest` where algIndex="0" as other;
 run predicted as ClassificationEvaluator.`` as measured;
@@ -12,6 +12,7 @@ select (select collect_list(value) from told where name = 'status') as status, (
 -- [{"status": ["success", "success"], "n": 20, "accuracy": 1.0, "near": true}]
 
 -- case: the latest version is used, arrays serve as features
+-- rare
 select array(double(id)) as features, double(id * 2) as label from range(10) as t;
 train t as LinearRegression.`${out}/line` where keepVersion="true" and `fitParam.0.maxIter`="1" and `fitParam.0.fitIntercept`="false";
 train t as LinearRegression.`${out}/line` where keepVersion="true" and evaluateTable="t" as told;
@@ -23,6 +24,7 @@ select (select max(value) like '%_model_1/model/0' from told where name = 'model
 -- [{"second": true, "exact": true}]
 
 -- case: clusters
+-- rare
 select vec_dense(array(double(id div 10 * 100 + id))) as features from range(20) as t;
 train t as KMeans.`${out}/means` where k="2" and seed="1";
 predict t as KMeans.`${out}/means` as u;
@@ -31,6 +33,7 @@ select count(distinct prediction) as n from u as v;
 -- [{"n": 2}]
 
 -- case: trees and lines, each with Spark's parameters
+-- rare
 select array(double(id), double(id % 3)) as features, double(id % 2) as label from range(12) as t;
 train t as GBTs.`${out}/gbts` where maxIter="1" and maxDepth="1";
 train t as GBTClassifier.`${out}/gbts` where maxIter="1" and maxDepth="1" as trained;
@@ -52,6 +55,7 @@ select count(vec_array(topicDistribution)[1]) as n from u as v;
 -- [{"n": 4}]
 
 -- case: recommendations
+-- rare
 select * from values (1, 2, 1), (1, 3, 1), (2, 2, 1), (2, 7, 1) as t(a, i, rate) as t;
 train t as ALSInPlace.`${out}/als` where `fitParam.0.maxIter`="1" and `fitParam.0.userCol`="a" and `fitParam.0.itemCol`="i"
 and ratingCol="rate" and evaluateTable="t" and userRec="2" and coldStartStrategy="drop";
