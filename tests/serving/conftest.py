@@ -25,7 +25,7 @@ from sqlllm.jobs.serving.worker.engines.remote import http as remote_http
 from .provider import Provider, serve
 
 ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
-ENGINES = [*ENGINES_WITH_WEIGHTS, "deepspeed", "llama_cpp", "oracle", "remote", "claude"]
+ENGINES = [*ENGINES_WITH_WEIGHTS, "deepspeed", "llama_cpp", "oracle", "remote"]
 CONTEXT = 512
 
 
@@ -84,7 +84,8 @@ def anthropic_api(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-@pytest.fixture(scope="session", params=ENGINES)
+# Anthropic's protocol is that of a second vLLM; tests of a stub of it are in test_providers.py.
+@pytest.fixture(scope="session", params=[*ENGINES, pytest.param("claude", marks=pytest.mark.rare)])
 def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> Iterator[str]:
     """The name of the tiny model on one engine."""
     kind = request.param
