@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlllm.errors import ModelError, ParseError, nearest
 from sqlllm.udfs.ai import FUNCTIONS, Asked, Function
 
-from . import calls, prompts
+from . import calls, prompt_functions, prompts
 from .calls import Call, Cut
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SEARCHES = ("vector_search", "ai_search")
 
 def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
     """`sql` with each call of an ai_* function replaced by calls of models, and what is said to models checked."""
-    sql = prompts.checked(session, sql)
+    sql = prompts.checked(session, prompt_functions.written_out(session, sql))
     if any(name in sql.text.lower() for name in SEARCHES):
         from .indexes import asked
 

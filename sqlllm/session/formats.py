@@ -233,6 +233,7 @@ _PACKAGES = {
 }
 _SYSTEM: dict[str, Callable[[Session], DataFrame]] = {
     "models": system.models,
+    "prompts": system.prompts,
     "runs": system.runs,
     "usage": system.usage,
 }

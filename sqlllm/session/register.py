@@ -13,7 +13,7 @@ from sqlllm.dialect import SqlText, Text
 from sqlllm.dialect.statements import Register, Unregister
 from sqlllm.errors import OptionError, ParseError, TableError, suggest
 
-from . import guard, options, python, queries
+from . import guard, options, prompt_functions, python, queries
 from .modules.learning import ALGORITHMS
 from .registry import statement
 from .tables import quoted
@@ -35,10 +35,13 @@ def apply(x: str) -> str:
 
 @statement(Register)
 def register(session: Session, register: Register) -> None:
-    _check_module(session, register.module)
+    is_prompt = _is_prompt(session, register.module)
     given = register.options.resolve(session.variables)
-    options.check(given, _OPTIONS)
     name = register.function.resolve(session.variables)
+    if is_prompt:
+        prompt_functions.register(session, register, given)
+        return
+    options.check(given, _OPTIONS)
     language = given.get("lang", "scala")
     if language in {"scala", "java"}:
         raise ParseError(
@@ -55,8 +58,10 @@ def register(session: Session, register: Register) -> None:
 
 @statement(Unregister)
 def unregister(session: Session, unregister: Unregister) -> None:
-    _check_module(session, unregister.module)
+    is_prompt = _is_prompt(session, unregister.module)
     name = unregister.path.resolve(session.variables)
+    if is_prompt and session.prompts.remove(name):
+        return
     if not session.spark.catalog.functionExists(quoted(name)):
         raise TableError(f"there is no function {name}", place=unregister.path.place)
     drop(session, name)
@@ -68,17 +73,21 @@ def drop(session: Session, name: str) -> None:
     session.models.unstable.discard(name.lower())
 
 
-def _check_module(session: Session, module: Text) -> None:
+def _is_prompt(session: Session, module: Text) -> bool:
+    """Whether `Prompt` is registered, and not `ScriptUDF`. Raises: ParseError for anything else."""
     name = module.resolve(session.variables)
+    if name.lower() == "prompt":
+        return True
     if name in ALGORITHMS:
         cure = f"Write predict my_table as {name}.`/the/model` as predictions; for the same figures as columns."
         raise ParseError(f"a model of {name} is not a function here", cure=cure, place=module.place)
     if name.lower() != "scriptudf":
         raise ParseError(
             f"{name} registers no function here",
-            cure="Known: ScriptUDF. A model registers itself when it is deployed, under its udfName.",
+            cure="Known: ScriptUDF and Prompt. A model registers itself when it is deployed, under its udfName.",
             place=module.place,
         )
+    return False
 
 
 def _sql(session: Session, name: str, _given: dict[str, str], code: Text) -> None:

@@ -21,6 +21,7 @@ from .meter import Meter
 from .models import Models
 from .observer import Observer
 from .origins import Origins
+from .prompt_functions import PromptFunction, Prompts
 from .secrets import Secrets
 from .spark import start_spark
 from .tables import Result, identifier
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from pyspark.sql import DataFrame, SparkSession
 
+    from sqlllm.client import Prompt
     from sqlllm.dialect.statements import Statement
     from sqlllm.jobs.serving import Serving
     from sqlllm.places import Place
@@ -58,6 +60,7 @@ class Session:
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models = Models(self)
+        self.prompts = Prompts(self)  # that are functions
         self.connections: dict[tuple[str, str], dict[str, str]] = {}  # options of `connect`, by format and name
         self.libraries: dict[str, Path] = {}  # of `include lib`, by name and alias
         self.bridge: dict[str, str] = {}  # of `!python conf`
@@ -188,6 +191,28 @@ class Session:
         self.last = result or self.last
         self.kept.sweep()
         return result
+
+    def register(
+        self, prompt: Prompt[Any, Any], name: str = "", *, model: str = "", version: str = ""
+    ) -> PromptFunction:
+        """Make a function decorated by `sqlllm.prompt` a function of SQL, under its own name or another one.
+
+            @sqlllm.prompt
+            def rate(review: str) -> int:
+                '''Rate from 1 to 5: {{ review }}'''
+
+            session.register(rate, model="chat")
+            session.run("select rate(review) as stars from reviews as rated;")
+
+        Args:
+            model: A deployed model; that of the prompt goes first, then the setting llm.model.
+            version: A text; without it an equal version is taken again, and another text gets the next number.
+
+        Raises: OptionError for a prompt that SQL cannot have, and for a version that is kept with another text.
+        """
+        from . import python_prompts
+
+        return python_prompts.register(self, prompt, name, model=model, version=version)
 
     def tell_usage(self) -> None:
         """Report to the observer what models were used for, if they were, since the last time."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlllm.jobs.runs import RunRecord, find_run, list_runs
 from sqlllm.jobs.training.progress import Progress, read_metrics
 
-from . import meter
+from . import meter, prompt_functions
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -61,6 +61,11 @@ def runs(session: Session) -> DataFrame:
     """`recorded` as a table."""
     names = {column.split()[0] for column in RUN_SCHEMA.split(", ")}
     return session.table([run.model_dump(mode="json", include=names) for run in recorded(session)], RUN_SCHEMA)
+
+
+def prompts(session: Session) -> DataFrame:
+    """Every kept version of a prompt function."""
+    return session.table(session.prompts.rows(), prompt_functions.SCHEMA)
 
 
 def metrics(session: Session, name: str) -> DataFrame:

@@ -58,7 +58,7 @@ def test_the_example_does_what_is_said(example: Example, session: Session, tmp_p
     for key, value in re.findall(r"([\w.]+)=(\S+)", example.settings):
         session.override(key, value)
     # Spark's folder is that of its start, so the examples' relative paths get ours.
-    script = re.sub(r"`(people\.|out/)", rf"`{tmp_path}/\1", example.script).replace('"."', f'"{tmp_path}"')
+    script = re.sub(r"([`\"])(people\.|out/)", rf"\1{tmp_path}/\2", example.script).replace('"."', f'"{tmp_path}"')
     if example.kind == "json":
         assert rows_of(session, script) == json.loads(example.expected)
         return

@@ -70,7 +70,7 @@ def formats(head: str) -> Words:
     if head == "include":
         return manual.rows("sql/include", "kind")
     if head in ("register", "unregister"):
-        return {"ScriptUDF": "a function of this session"}
+        return {"Prompt": "a prompt as a function", "ScriptUDF": "a function of this session"}
     about = manual.rows("sql/load", "format")
     return {name: about.get(name, "") for name in FORMATS}
 
@@ -90,6 +90,8 @@ def options(head: str, of: str, action: str = "") -> Words:
                 **{key: f"{text}" for key, text in manual.rows("sql/set", "option").items()}}  # fmt: skip
     if head in ("run", "train", "predict"):
         return _of_llm(action) if of.lower() == "llm" else _of_module(of)
+    if head == "register" and of.lower() == "prompt":
+        return manual.rows("sql/register", "option")
     if head == "register":
         return dict.fromkeys(("lang", "code", "dataType", "methodName", "udfType"), "")
     return _of_format(of.lower(), head == "save")
