@@ -38,6 +38,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     shown = subprocess.run(mkdocs, cwd=ROOT, capture_output=True, text=True, env=quiet)
     assert shown.returncode == 0, shown.stderr
     assert "<polyline points" in (tmp_path / "tutorials" / "quickstart.html").read_text()  # the loss, as it was drawn
+    register = (tmp_path / "sql" / "register.html").read_text()
+    assert '<span class="k">unregister</span>' in register  # by the dialect's own lexer
 
 
 @pytest.mark.slow
