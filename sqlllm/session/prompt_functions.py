@@ -134,7 +134,7 @@ class Prompts:
         return prompt
 
     def renew(self, prompt: PromptFunction) -> PromptFunction:
-        """Replace a registered version by an equal one that is filled in another way."""
+        """Replace a registered version by an equal version that is filled in another way."""
         self._versions[prompt.name.lower()][prompt.version] = prompt
         return prompt
 

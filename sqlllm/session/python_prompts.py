@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlllm.client import Prompt
 from sqlllm.client.media import Media
-from sqlllm.client.typed import shape
 from sqlllm.errors import OptionError
 
 from . import prompt_functions, queries
@@ -58,7 +57,10 @@ def register(
                 cure="Register the prompt without it, and call the other one in Python.",
             )
     parameters = _parameters(prompt, name)
-    returns, labels = _returns(prompt, name)
+    try:
+        returns, labels = _returns(prompt, name)
+    except NameError as error:
+        raise OptionError(f"the type of the prompt {name} holds {error.name}, which is not defined") from None
     made = PromptFunction(
         name=name,
         template=prompt._template,
@@ -80,18 +82,8 @@ def register(
     renderer = f"prompt_{name}_{made.version}"
     in_python = prompt._with(_llm=None)
     with queries.errors_at(None):
-        session.spark.udf.register(renderer, _Renderer(in_python), "string")
+        session.spark.udf.register(renderer, lambda *row: None if None in row else in_python.prompt(*row), "string")
     return session.prompts.renew(dataclasses.replace(made, renderer=identifier(renderer)))
-
-
-class _Renderer:
-    """The text of a prompt for the values of a row; NULL where a value without a default is NULL."""
-
-    def __init__(self, prompt: Prompt[Any, Any]) -> None:
-        self._prompt = prompt
-
-    def __call__(self, *values: Any) -> str | None:
-        return None if any(value is None for value in values) else self._prompt.prompt(*values)
 
 
 def _parameters(prompt: Prompt[Any, Any], name: str) -> tuple[str, ...]:
@@ -128,7 +120,6 @@ def _returns(prompt: Prompt[Any, Any], name: str) -> tuple[str, dict[str, str]]:
             f"the prompt {name} returns {kind}, which is not a type of Spark",
             cure="Return str, a number, a list, a dict, a Literal, a dataclass, a TypedDict or a pydantic class.",
         )
-    shape(kind)  # reports a class whose names are not defined
     return found, {}
 
 

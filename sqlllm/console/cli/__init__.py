@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "report every error of scripts, without running them",
     "fmt": "rewrite scripts in one style",
     "lsp": "a language server for editors",
+    "mcp": "tools for assistants: scripts, tables, models, the manual",
     "shell": "statements at a prompt",
     "console": "notebooks in the browser",
     "up": "start a cluster on this machine that outlives the command",
