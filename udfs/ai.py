@@ -109,6 +109,11 @@ def _query(asked: Asked, arguments: Arguments) -> str:
             raise ValueError("returnType is a type in quotes, as in 'int' or 'struct<name: string>'")
         kind = kinds.parse(name.strip())
         fields["returns"] = text(name.strip())
+    if given := arguments.get("labels"):
+        if "returnType" in arguments:
+            raise ValueError("ai_query takes returnType or labels, not both")
+        kind = kinds.Labels(())
+        fields["labels"] = labels.task(given, None).names
     if given := arguments.get("responseFormat"):
         fields["response_format"] = given
     answer = _answer(asked, arguments, arguments["request"], **fields)
@@ -219,7 +224,7 @@ FUNCTIONS: dict[str, Function] = {
         ("endpoint", "request", "returnType", "failOnError", "modelParameters", "responseFormat"),
         2,
         _query,
-        named=(),
+        named=("labels",),
     ),
     "ai_gen": Function(("request",), 1, _generate),
     "ai_classify": Function(("content", "labels", "options"), 2, _classify),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SCHEMA = (
     "name string, version string, current boolean, parameters array<string>, model string, returns string,"
-    " options map<string,string>, template string, registered string"
+    " labels array<string>, options map<string,string>, template string, registered string"
 )
 _OWN = ("model", "returns", "version", "code")
 _PASSED = ("model", "failOnError")  # arguments of a call that ai_query has, too
@@ -54,6 +54,7 @@ class PromptFunction:
     renderer: str = ""
     model: str = ""
     returns: str = ""
+    labels: tuple[str, ...] = ()  # the answers that there are
     options: dict[str, str] = field(default_factory=dict)
     version: str = ""
     registered: str = ""
@@ -76,6 +77,8 @@ class PromptFunction:
         parts = [literals.text(model), prompt]
         if self.returns:
             parts.append(f"returnType => {literals.text(self.returns)}")
+        if self.labels:
+            parts.append(f"labels => array({', '.join(map(literals.text, self.labels))})")
         if self.options:
             pairs = ", ".join(f"{literals.text(key)}, {literals.text(value)}" for key, value in self.options.items())
             parts.append(f"modelParameters => map({pairs})")
@@ -161,10 +164,7 @@ class Prompts:
     def rows(self) -> list[dict[str, Any]]:
         """`kept` as rows of SCHEMA."""
         current = {(name, self.find(name).version) for name in self._versions}
-        return [
-            {**asdict(one), "parameters": list(one.parameters), "current": (one.name.lower(), one.version) in current}
-            for one in self.kept()
-        ]
+        return [{**asdict(one), "current": (one.name.lower(), one.version) in current} for one in self.kept()]
 
     @property
     def _folder(self) -> Path:
@@ -175,7 +175,7 @@ class Prompts:
 
 
 def _read(fields: dict[str, Any]) -> PromptFunction:
-    return PromptFunction(**{**fields, "parameters": tuple(fields["parameters"])})
+    return PromptFunction(**{**fields, **{key: tuple(fields[key]) for key in ("parameters", "labels")}})
 
 
 # --- register ----------------------------------------------------------------------------------------------------

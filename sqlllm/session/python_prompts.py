@@ -67,7 +67,8 @@ def register(
         parameters=parameters,
         model=model or _model(prompt),
         returns=prompt_functions.checked_type(returns),
-        options={**{key: _text(value) for key, value in prompt._params.items()}, **labels},
+        labels=tuple(labels),
+        options={key: _text(value) for key, value in prompt._params.items()},
         version=version,
     )
     if not prompt._simple and _is_empty(prompt._function):
@@ -106,21 +107,20 @@ def _parameters(prompt: Prompt[Any, Any], name: str) -> tuple[str, ...]:
     return tuple(prompt._signature.parameters)
 
 
-def _returns(prompt: Prompt[Any, Any], name: str) -> tuple[str, dict[str, str]]:
-    """The type of Spark, and for a Literal or an Enum its values as labels."""
+def _returns(prompt: Prompt[Any, Any], name: str) -> tuple[str, list[str]]:
+    """The type of Spark, and the values of a Literal or an Enum as labels."""
     kind = prompt._kind()
-    labels = _labels(kind)
-    if labels:
-        return "", {"labels": json.dumps(labels, ensure_ascii=False)}
-    if kind in (None, type(None), str) or typing.get_origin(kind) in (collections.abc.Iterator,):
-        return "", {}
+    if labels := _labels(kind):
+        return "", labels
+    if kind in (None, type(None), str) or typing.get_origin(kind) is collections.abc.Iterator:
+        return "", []
     found = data_type(kind)
     if not found:
         raise OptionError(
             f"the prompt {name} returns {kind}, which is not a type of Spark",
             cure="Return str, a number, a list, a dict, a Literal, a dataclass, a TypedDict or a pydantic class.",
         )
-    return found, {}
+    return found, []
 
 
 def data_type(kind: Any) -> str:

@@ -196,8 +196,9 @@ def mood(review: str, tone: str = "calm") -> Literal["good", "bad"]:
 
 def test_a_plain_prompt_of_python_needs_no_python_in_spark(bare: Session) -> None:
     made = bare.register(mood.options(temperature=0.5))
-    assert (made.renderer, made.options) == ("", {"temperature": "0.5", "labels": '["good", "bad"]'})
-    assert "map('temperature', '0.5', 'labels'" in written(bare, "select mood(r, 'loud')")
+    assert (made.renderer, made.options, made.labels) == ("", {"temperature": "0.5"}, ("good", "bad"))
+    out = written(bare, "select mood(r, 'loud')")
+    assert "labels => array('good', 'bad'), modelParameters => map('temperature', '0.5')" in out
     assert bare.register(mood, "feeling", model="other", version="v1").version == "v1"
     assert not bare.spark_runs
 
