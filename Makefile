@@ -26,9 +26,10 @@ test-all: check  ## the same with the rare tests: whole life cycles, clusters of
 test-fast: setup  ## the tests that start neither Spark nor Ray nor a model
 	$(BIN)/python -m pytest -n $(PROCESSES) -m "not slow"
 
-check: setup  ## lint, types and import rules
+check: setup  ## lint, prose, types and import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/prose.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 

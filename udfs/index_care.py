@@ -18,7 +18,7 @@ VERSIONS = 64
 """The newest versions of an index that stay, for `version` and `asOf`."""
 
 _MEANING, _WORDS = "sqlllm_meaning", "sqlllm_words"  # names of the indexes over vectors and texts
-FEW = 4096  # vectors: a scan of so many takes a few milliseconds
+FEW = 4096  # vectors: a scan of this number takes a few milliseconds
 _SMALL = 16  # files that are not full: then they become one
 _LATE = 16  # versions between two looks at what has piled up
 _GROWN = 4  # times as many rows as the partitions were made for
@@ -58,7 +58,7 @@ def tend(dataset: LanceDataset, *, whole: bool = False) -> LanceDataset:
 
 
 def partitions(rows: int) -> int:
-    """How many groups of near vectors to make of so many."""
+    """How many groups of near vectors to make of `rows` vectors."""
     return max(16, int(2 ** round(math.log2(math.sqrt(rows) / 2))))
 
 
@@ -79,7 +79,7 @@ def _outgrown(dataset: LanceDataset, rows: int) -> bool:
 
 
 def sizes(dataset: LanceDataset) -> dict[str, Any]:
-    """What `!show indexes` tells of an index: rows, files, versions, bytes of its rows."""
+    """What `!show indexes` shows of an index: rows, files, versions, bytes of its rows."""
     about = About.of(dataset.schema)
     parts = dataset.get_fragments()
     return {

@@ -6,7 +6,7 @@ import time
 
 
 class Rate:
-    """So many a minute: what is taken beyond that is a debt, and nothing more is given until it is paid."""
+    """A number of calls a minute: what is taken beyond that is a debt, and nothing more is given until it is paid."""
 
     def __init__(self, per_minute: float) -> None:
         self._per_second = per_minute / 60

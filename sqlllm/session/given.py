@@ -60,7 +60,7 @@ def _column(sql: RenderedSql, call: calls.Call) -> str:
 
 
 def _given(plan: Any) -> Iterator[tuple[str, str, Any]]:
-    """The model functions in a plan, as Spark tells it in JSON: name, column that is the argument, its type."""
+    """The model functions in a plan, which Spark gives as JSON: name, column that is the argument, its type."""
     if isinstance(plan, dict):
         plan = list(plan.values())
     if not isinstance(plan, list):

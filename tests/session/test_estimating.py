@@ -67,7 +67,7 @@ def test_few_rows_are_asked_all_and_the_answer_is_exact(rows: int) -> None:
     assert mean == ((rows // 2 / rows,) * 3 + (rows,) if rows else (None, None, None, 0))
 
 
-def test_rows_without_a_value_are_no_part_of_a_mean_and_not_counted() -> None:
+def test_rows_without_a_value_are_not_part_of_a_mean_and_not_counted() -> None:
     values: list[float | None] = [None, 1.0, None, 0.5, None]
     assert stopped(Mean(5, 0.01, 0.95), values, 0.01)[0] == (0.75, 0.75, 0.75, 5)
     assert stopped(Count(5, 0.01, 0.95), values, 0.01)[0] == (2, 2, 2, 5)

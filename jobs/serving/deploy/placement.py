@@ -10,7 +10,7 @@ from sqlllm.errors import ModelError
 
 from ..spec import ModelSpec
 
-_LOOK_BACK = 12.0  # seconds that Serve's autoscaler averages over; it hears of requests every ten
+_LOOK_BACK = 12.0  # seconds that Serve's autoscaler averages over; it counts requests every ten
 _ROUTERS = {
     "round_robin": "ray.serve.experimental.round_robin_router.RoundRobinRouter",
     "prefix": "sqlllm.jobs.serving.deploy.router.PrefixRouter",

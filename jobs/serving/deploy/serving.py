@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _ROOM_SECONDS = 5.0
 _DRAIN_SECONDS = 120.0  # that a worker which is replaced may take for the answers it has begun
-# After which it first looks whether there are any; by then no router sends it more, and one that does tries another.
+# After which it first looks for answers under way; by then no router sends it more, and a late router tries another.
 _DRAIN_LOOP_SECONDS = 0.5
 
 

@@ -56,7 +56,7 @@ class Access:
             return Caller()
         scheme, _, key = headers.get("authorization", "").partition(" ")
         given = (key if scheme.lower() == "bearer" else headers.get("x-api-key", "")).encode()
-        # All are compared, each in the same time: how long it takes tells nothing of a key.
+        # All are compared, each in the same time: how long it takes reveals nothing of a key.
         found = [caller for known, caller in self._callers if hmac.compare_digest(given, known)]
         if not found:
             raise RequestError("the API key is missing or wrong; send `Authorization: Bearer KEY`", status=401)

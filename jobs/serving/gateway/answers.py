@@ -130,10 +130,10 @@ class Answers:
             if key is None or (made := single.assembled(shared.pieces)) is None or not single.may_be_kept(made):
                 return
             choice = made
-            if "usage" in made:  # whoever reads it later is told what it took
+            if "usage" in made:  # a later reader sees what it took
                 await self._keep({key: orjson.dumps(made)})
 
-        def finish(done: asyncio.Task[None]) -> None:  # not in the task: one that is cancelled may never have begun
+        def finish(done: asyncio.Task[None]) -> None:  # not in the task: a cancelled task may never have begun
             del self._tasks[done]
             error = stopped() if done.cancelled() else done.exception()
             if error is not None and not isinstance(error, RequestError):
@@ -200,7 +200,7 @@ class Answers:
     async def _finished(self, work: _Work, places: list[int]) -> None:
         """Answer these; if any is to be kept, all of them, even if who asked has gone: they are being paid for."""
 
-        def hand_out(done: asyncio.Task[None]) -> None:  # not in the task: one that is cancelled may never have begun
+        def hand_out(done: asyncio.Task[None]) -> None:  # not in the task: a cancelled task may never have begun
             del self._tasks[done]
             for place in places:
                 if (key := work.keys[place]) is not None:
@@ -215,7 +215,7 @@ class Answers:
         except asyncio.CancelledError:
             if not any(work.keys[place] for place in places):
                 task.cancel()
-            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to hear of it
+            task.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody is left to get it
             raise
 
     async def _answer(self, work: _Work, places: list[int]) -> None:

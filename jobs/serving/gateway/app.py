@@ -139,7 +139,7 @@ class Gateway:
         return Response(orjson.dumps({"object": "list", "data": data}), media_type=JSON)
 
     async def model(self, request: Request) -> Response:
-        """One model, with what its workers are now; one that has none is not woken, and tells what it was last."""
+        """One model, with what its workers are now; without workers it is not woken, and shows what it was last."""
         caller, name = self._access.caller(request.headers), request.path_params["name"]
         await self._models.refresh(older_than=0)
         model = await self._models.find(name, caller)
@@ -204,7 +204,7 @@ class Gateway:
     async def usage(self, request: Request) -> Response:
         """Usage by statement and model: of the session with that id, or of all; changed after `since`.
 
-        A user hears of his own, under the ids that he gave.
+        A user sees their own statements, under the ids that they gave.
         """
         user, asked = self._access.caller(request.headers).name, request.query_params
         session, since = asked.get("session", ""), incoming.number(asked, "since")

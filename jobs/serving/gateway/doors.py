@@ -1,6 +1,6 @@
 """Who may knock: web pages of other origins, and names that another machine gave to this one.
 
-A browser sends a page's requests to this machine, too. A gateway without a key tells a page from a program by what a
+A browser sends a page's requests to this machine, too. A gateway without a key knows a page from a program by what a
 browser cannot leave out: the `Origin` of the page, and the `Host` that its address names.
 """
 

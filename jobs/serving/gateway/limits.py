@@ -69,7 +69,7 @@ class Statement:
         self._day = day
 
     def allow(self, calls: int) -> int:
-        """How many of so many calls may be made now; RequestError: 429 if it is too early, 403 if none are left."""
+        """How many of the wanted calls may be made now; RequestError: 429 if it is too early, 403 if none are left."""
         self.used = time.monotonic()
         if (seconds := self._resumes - self.used) > 0:
             message = "the statement was cancelled just now"
@@ -153,7 +153,7 @@ def _reached(limit: str, usages: list[Usage]) -> RequestError:
 
 
 class Limits:
-    """Every statement that was heard of lately."""
+    """Every statement with a recent request."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class Limits:
         account.reported(told)
 
     async def _known(self, query: Query, model: str) -> tuple[Statement, Account]:
-        """What was heard of a statement and what the file knows of it."""
+        """What requests said of a statement, and what the file holds of it."""
         name = query.id or f"http-{query.user}-{self._clock() // _DAY:.0f}"
         user = await self._user(query.user)
         statement = self._statements.get(name)

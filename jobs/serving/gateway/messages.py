@@ -128,7 +128,7 @@ def message(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(function: dict[str, Any], *, cut: bool) -> dict[str, Any]:
-    """Of a call of a tool; none of one that is cut off."""
+    """The arguments of a tool's call; none if the call is cut off."""
     try:
         made = orjson.loads(function["arguments"] or "{}")
     except orjson.JSONDecodeError:

@@ -65,7 +65,7 @@ class ServeWorker:
         return await self._called(self._handle.count_tokens.remote(batch))
 
     def for_turn(self, request: dict[str, Any]) -> ServeWorker:
-        """A handle that tells the router the prompt, where that matters."""
+        """A handle that gives the router the prompt, where that matters."""
         if self._balance != "prefix":
             return self
         handle = self._handle.options(session_id=".".join(keys_of(request)))
@@ -94,7 +94,7 @@ class ServeModels(Models):
         for application, status in (await asyncio.to_thread(serve.status)).applications.items():
             name = application.removeprefix(MODEL_PREFIX)
             known = before.get(name)
-            # One that is updated, or whose workers are replaced, has old ones that answer, or is worth waiting for.
+            # While a model is updated, or its workers are replaced, old workers answer, or it is worth waiting for.
             if application == name or status.status == ApplicationStatus.DELETING:
                 continue
             created = int(status.last_deployed_time_s)

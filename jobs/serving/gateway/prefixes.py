@@ -1,6 +1,6 @@
 """Which worker has seen how much of a prompt: so that prompts with one beginning meet in one worker's prefix cache.
 
-A prompt is told by its keys: a digest of its first piece, of its first two pieces, and so on. A piece is `_PIECE` bytes
+A prompt has these keys: a digest of its first piece, of its first two pieces, and so on. A piece is `_PIECE` bytes
 of a message's JSON, or what is left of it; so the keys of a conversation go on where those of its last turn end.
 """
 

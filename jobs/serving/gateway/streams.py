@@ -94,7 +94,7 @@ async def counted(
 ) -> AsyncIterator[bytes]:
     """The events, the first one timed and the tokens counted: before the client knows that it was the last.
 
-    If no event tells them, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
+    If no event holds the counts, a prompt (of `size` bytes) has a token for four bytes, and each event is one.
     """
     used, seen, begun, told = (0, 0), 0, False, False
 

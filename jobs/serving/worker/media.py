@@ -96,7 +96,7 @@ def _fields(messages: Any) -> dict[str, Any]:
 
 
 def _byzer(content: str) -> dict[str, Any] | None:
-    """The fields of JSON with `audio` or `input`; of a sound it tells segments, too."""
+    """The fields of JSON with `audio` or `input`; of a sound it holds segments, too."""
     if not content.lstrip().startswith("{"):
         return None
     try:

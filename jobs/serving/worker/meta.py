@@ -13,7 +13,7 @@ from .engines import gguf_header
 
 
 def meta(spec: ModelSpec) -> dict[str, Any]:
-    """As far as the model's folder and the engine's options tell it; what they do not tell is None."""
+    """As far as the model's folder and the engine's options show it; what they do not show is None."""
     config, template = _told(spec.model_path) if spec.model_path else ({}, False)
     told = spec.engine_options.get("max_model_len") or config.get("max_position_embeddings")
     return {

@@ -103,7 +103,7 @@ _WRONG = RequestError("each conversation is a user's text, and for rerank docume
 
 
 def _texts(messages: Any, role: str, count: int | None = None) -> list[str]:
-    """The texts of messages that all have this role; none if one has not, or they are not so many."""
+    """The texts of messages that all have this role; none if a message has another role, or their number differs."""
     if not isinstance(messages, list) or (count is not None and len(messages) != count):
         return []
     texts = [message.get("content") for message in messages if isinstance(message, dict) if message.get("role") == role]

@@ -141,7 +141,7 @@ def _reranked(found: str, query: str, model: str, text: str, shown: tuple[str, .
 
 
 def _arguments(call: Call, cut: Cut) -> dict[str, str]:
-    """The SQL of each argument by its parameter; ValueError for one that is unknown or double."""
+    """The SQL of each argument by its parameter; ValueError for an unknown or repeated argument."""
     arguments: dict[str, str] = {}
     for position, given in enumerate(call.arguments):
         if given.start == given.end:

@@ -84,7 +84,7 @@ def _about(session: Session, ask: Request, frame: DataFrame, *, known: About | N
         raise OptionError("which column holds the text?", cure=cure)
     if not listed("key"):
         raise OptionError(
-            "the index needs a key, which tells its rows apart",
+            "the index needs a key, which identifies its rows",
             cure='Write key="id", or several columns: key="path, position".',
         )
     taken = [name for name in frame.columns if name in index.RESERVED and name != vector]

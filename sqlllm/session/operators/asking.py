@@ -77,7 +77,7 @@ class Asker:
         """The reply to each prompt, in order.
 
         `returns` is a type in Spark's DDL, `schema` a JSON schema; the answer is held to it where the engine can.
-        `logprobs`: so many alternatives for each token. `labels`: the answer is one of them. `what` names the work in
+        `logprobs`: alternatives for each token. `labels`: the answer is one of them. `what` names the work in
         the progress.
         Raises ModelError or LimitError if the statement is to stop; a prompt that fails alone is a reply with an error.
         """

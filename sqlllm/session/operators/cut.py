@@ -65,7 +65,7 @@ class Cut:
     `put`: change the tree so that the view of that name stands for the node. `ways`: how it could run on these tables,
     at least one of them taken; nothing may be asked. `result`: the columns of the result, for `explain llm`; None if
     `run` gives none, and `put` gets no name: then `unasked` stands in the place of the node in `explain llm`, if it is
-    given. `samples`: of these inputs so many rows at random, and in a random order.
+    given. `samples`: of these inputs that number of rows at random, and in a random order.
     """
 
     node: exp.Expr

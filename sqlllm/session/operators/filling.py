@@ -49,7 +49,7 @@ def chunk_size(needed: int, *, asked: int, read: int, found: int) -> int:
     """Rows to ask about next: as many as are needed at the share of rows that has passed so far.
 
     `asked` keys of `read` rows are known, of which `found` pass; `needed` more shall. As at least `needed` more calls
-    are to come, so many keep within the bound of `fill`.
+    are to come, that number keeps within the bound of `fill`.
     """
     most = (asked + needed) * 3 // 2 + _SPARE - asked
     if not read:

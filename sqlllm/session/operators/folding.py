@@ -58,7 +58,7 @@ class Folded:
 
 SILENT = 3
 """Rounds without any answer, after which the rest is given up."""
-_SHRINKS = 0.9  # a round of combining leaves at most so much of the tokens
+_SHRINKS = 0.9  # a round of combining leaves at most this share of the tokens
 
 
 class _Piece(NamedTuple):

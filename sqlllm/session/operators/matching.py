@@ -135,7 +135,7 @@ class _Sizes:
         return best[1], best[2]
 
     def _prompt(self, left: int, right: int) -> float:
-        """Tokens of a prompt with so many rows and of its answer, without its task."""
+        """Tokens of a prompt with these numbers of rows and of its answer, without its task."""
         return left * (self._mean[0] + _ANSWERED) + right * self._mean[1]
 
     def pairs(self) -> Cost:
@@ -219,7 +219,7 @@ class _Sizes:
 
 
 def _cut(group: Block, left: int, right: int) -> Iterator[Block]:
-    """A group in blocks of at most so many rows, as even as can be, those with the same rows R one after another."""
+    """A group in blocks of at most these numbers of rows, about even, those with the same rows R one after another."""
     for rights in _even(group.rights, right):
         for lefts in _even(group.lefts, left):
             yield Block(lefts, rights)

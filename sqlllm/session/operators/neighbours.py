@@ -106,7 +106,7 @@ def enough(ranks: Sequence[int], width: int, recall: float, confidence: float) -
 
 
 def _chance(most: int, draws: int, share: float) -> float:
-    """The probability of at most `most` hits in so many draws of a chance of `share`."""
+    """The probability of at most `most` hits in `draws` draws of a chance of `share`."""
     return sum(math.comb(draws, hits) * share**hits * (1 - share) ** (draws - hits) for hits in range(most + 1))
 
 

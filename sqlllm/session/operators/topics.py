@@ -46,7 +46,7 @@ class Topics:
 def topics(texts: Sequence[str], counts: Sequence[int], vectors: Vectors, k: int) -> Topics:
     """Clusters of distinct `texts`, of which each stands in `counts` rows; their names are left out.
 
-    `k` is the number of clusters, at most one for each text; 0: the number that tells them apart best.
+    `k` is the number of clusters, at most one for each text; 0: the number that separates them best.
     """
     order = sorted(range(len(texts)), key=lambda row: texts[row])
     weights = np.asarray([counts[row] for row in order], np.float64)

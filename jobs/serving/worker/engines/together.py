@@ -48,7 +48,7 @@ class Lane:
                 waiting.future.get_loop().call_soon_threadsafe(_tell, waiting.future, result)
 
     def _results(self, batch: list[_Waiting]) -> list[Any]:
-        """What to tell each; if they fail together, each is tried alone."""
+        """The result for each; if they fail together, each is tried alone."""
         try:
             return self._run(batch[0].kind, [waiting.item for waiting in batch])
         except Exception as error:
@@ -61,7 +61,7 @@ class Lane:
 
 
 def failure(error: Exception) -> RequestError:
-    """What whoever asked is told when a model fails."""
+    """The error for each caller when a model fails."""
     words = " ".join(str(error).split())
     return RequestError(f"the model failed: {type(error).__name__}: {words}", status=500, kind="server_error")
 

@@ -103,7 +103,7 @@ class WhisperModel:
         return found if self._names else None
 
     def _run(self, kind: _Kind, clips: list[Any]) -> list[_Heard]:
-        """Of short clips the text alone; of one that is to have times, or is long, its segments."""
+        """Of short clips the text alone; of a long clip, or where times are asked for, its segments."""
         import torch
 
         torch.manual_seed(0)  # the same sound, the same text, where it has to try again

@@ -49,7 +49,7 @@ def arguments(adapters: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def load(engine: Any, adapters: Mapping[str, str]) -> None:
-    """Load them; ModelError for one that does not fit the model."""
+    """Load them; ModelError for an adapter that does not fit the model."""
     from ray.llm._internal.serve.core.configs.llm_config import DiskMultiplexConfig
 
     for number, (name, folder) in enumerate(adapters.items(), 1):

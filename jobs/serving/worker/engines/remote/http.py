@@ -120,7 +120,7 @@ class Api:
         )
 
     def failed(self, message: str) -> RequestError:
-        """An error that the provider tells of within a stream."""
+        """An error that the provider reports within a stream."""
         return RequestError(f"{self._name}: {self._mask(message)}", status=502, code=PROVIDER_ERROR)
 
     def refused(self, message: str) -> RequestError:
@@ -225,7 +225,7 @@ class Api:
         return RequestError(said, status=502, code=PROVIDER_ERROR)
 
     def _mask(self, text: str, most: int | None = None) -> str:
-        """At most so many characters, without secrets: half of one is no less a secret."""
+        """A limited number of characters, without secrets: half of one is no less a secret."""
         for secret in self._secrets:
             text = text.replace(secret, "***")
         return text[:most]
