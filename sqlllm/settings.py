@@ -159,6 +159,10 @@ class LLMSettings(_Group):
         found = ((name.strip(), price.partition("/")) for name, price in pairs)
         return {name: (float(prompt), float(answer)) for name, (prompt, _, answer) in found}
 
+    join_method: Literal["auto", "pairs", "blocks", "classify", "candidates"] = Field(
+        "auto", description="how a join over ai_filter asks: the way that costs the least tokens, or the one named here"
+    )
+    join_rows: int = Field(32, ge=1, le=1024, description="rows of each side of such a join in one prompt, at most")
     planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
     reorder_fields: bool = Field(
         False, description="put the lines of llm_prompt's templates in the order that a model's cache serves best"

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from . import kinds, labels, literals, requests
 from .literals import text
 
+_JOIN = ("method", "recall_target", "confidence")  # of an ai_filter between two tables
+
 Arguments = Mapping[str, str]
 """The SQL of each argument, by the name of its parameter."""
 
@@ -168,6 +170,8 @@ def _fields(sql: str) -> kinds.StructOf:
 
 
 def _filter(asked: Asked, arguments: Arguments) -> str:
+    if "method" in arguments:
+        raise ValueError("method of ai_filter is for a condition between two tables of a join")
     answer = _answer(asked, arguments, arguments["content"], system_msg=text(_FILTER), returns=text("boolean"))
     return _result("ai_filter", answer, _typed(answer, kinds.Atom("boolean")), arguments)
 
@@ -229,7 +233,7 @@ FUNCTIONS: dict[str, Function] = {
     "ai_gen": Function(("request",), 1, _generate),
     "ai_classify": Function(("content", "labels", "options"), 2, _classify),
     "ai_extract": Function(("content", "labels"), 2, _extract),
-    "ai_filter": Function(("content",), 1, _filter),
+    "ai_filter": Function(("content",), 1, _filter, named=("model", "modelParameters", "failOnError", *_JOIN)),
     "ai_analyze_sentiment": Function(("content",), 1, _sentiment),
     "ai_fix_grammar": Function(("content",), 1, _instruct("ai_fix_grammar", _GRAMMAR)),
     "ai_mask": Function(("content", "labels"), 2, _mask),

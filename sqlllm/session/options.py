@@ -40,3 +40,14 @@ def count(options: Mapping[str, str], key: str) -> int:
     if not value.isdecimal() or int(value) == 0:
         raise OptionError(f"{key} is a number from 1, not {value!r}", key=key)
     return int(value)
+
+
+def share(options: Mapping[str, str], key: str) -> float:
+    """A number between 0 and 1, without both; OptionError if it is not one."""
+    try:
+        value = float(options[key])
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise OptionError(f"{key} is a number between 0 and 1, not {options[key]}", cure="Write 0.95.", key=key)
+    return value

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
 
+from sqlllm.dialect import RenderedSql
 from sqlllm.errors import ParseError
+from sqlllm.places import Source
 from sqlllm.udfs import literals, prompts, requests, templates
 from sqlllm.udfs.functions import FUNCTIONS
 
@@ -17,8 +19,6 @@ from . import calls, functions
 from .calls import Call, Cut, Edit
 
 if TYPE_CHECKING:
-    from sqlllm.dialect import RenderedSql
-
     from .session import Session
 
 _FUNCTIONS = frozenset({"llm_prompt", "llm_param"})
@@ -69,6 +69,24 @@ def for_spark(sql: RenderedSql) -> RenderedSql:
         return None if prompt is None else prompt.written_out()
 
     return calls.written_out(sql, {*_FUNCTIONS, *_ONCE, "map"}, write)
+
+
+def template(call: str) -> tuple[str, list[str]] | None:
+    """The template of a call of llm_prompt, with its fields by position, and the SQL of its values.
+
+    None if the template is not a literal, its values are not written out, or they do not fit it.
+    """
+    sql = RenderedSql(call, Source(call).place(0, len(call)))
+    found = calls.calls(call, _FUNCTIONS)
+    if len(found) != 1 or found[0].name != "llm_prompt":
+        return None
+    try:
+        prompt = _Prompt.read(sql, found[0], lambda start, end: call[start:end], "empty")
+    except ParseError:
+        return None
+    if prompt is None or prompt.constant is None or prompt.values is None:
+        return None
+    return prompt.constant, prompt.values
 
 
 @dataclass(frozen=True)

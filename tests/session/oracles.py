@@ -6,6 +6,8 @@ It can leave out answers, be cut, and refuse texts. Its answers depend on the pr
 from __future__ import annotations
 
 import hashlib
+import json
+import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +50,7 @@ class Oracle:
         elif prompt.startswith("Each group holds"):
             said = [f"C{number}: Topic {number}" for number in re.findall(r"^Group C(\d+)", prompt, re.MULTILINE)]
         else:
-            one, other = re.findall(r"<(.*?)>", prompt)
+            one, other = re.findall(r"<(.*?)>", prompt, re.DOTALL)
             said = [str(self.judges(one, other)).lower()]
             self.tokens += len(prompt) // 4 + 1
             return said[0]
@@ -64,7 +66,7 @@ class Oracle:
     def judges(self, one: str, other: str) -> bool:
         self.pairs += 1
         wrong = self._chance(f"{one} {other}") < self.error
-        return self.same(one, other) != wrong
+        return self.same(_plain(one), _plain(other)) != wrong
 
     def _linked(self, prompt: str) -> list[str]:
         said: list[str] = []
@@ -91,3 +93,36 @@ class Oracle:
     def _chance(text: str) -> float:
         """A number from 0 to 1 that a text always has."""
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def _plain(text: str) -> str:
+    """A row that is written as JSON, as it was."""
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+def alike(one: str, other: str) -> bool:
+    """What the deployed oracle thinks of two texts: it ignores case and what is not a letter or a digit."""
+    return re.sub(r"\W", "", one).lower() == re.sub(r"\W", "", other).lower()
+
+
+def answer(prompt: str) -> str:
+    """The function of an oracle that is deployed. One text makes it fail."""
+    said = Oracle(alike, refuses="cursed").answer(prompt)
+    if not isinstance(said, str):
+        raise ValueError(said)
+    return said
+
+
+def companies(count: int, seed: int = 3) -> dict[str, str]:
+    """Three spellings of each name, and the name of each spelling."""
+    chance = random.Random(seed)
+    first = ["Acme", "Globex", "Initech", "Umbrella", "Stark", "Wayne", "Hooli", "Soylent", "Tyrell", "Oscorp", "Bluth"]
+    second = ["Systems", "Foods", "Motors", "Media", "Power", "Textiles", "Pharma", "Mining", "Robotics", "Banking"]
+    names = sorted({f"{one} {other}" for one in first for other in second})
+    spellings = ("{} Inc.", "{} Incorporated", "{} Co")
+    chosen = chance.sample(names, count)
+    return {
+        form.format(name.upper() if at == 1 else name.replace(" ", "-") if at == 2 else name): name
+        for name in chosen
+        for at, form in enumerate(spellings)
+    }

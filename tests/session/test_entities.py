@@ -10,25 +10,10 @@ from sqlllm.session.operators import topics
 from sqlllm.session.operators.entities import Entities, Limits, entities
 from sqlllm.session.operators.neighbours import spelled
 
-from .oracles import Oracle, Same
+from .oracles import Oracle, Same, companies
 
 LIMITS = Limits(lambda text: len(text) // 4 + 1, 8192)
 STATEMENT = "{A} is the same company as {B}"
-
-
-def companies(count: int, seed: int = 3) -> dict[str, str]:
-    """Three spellings of each name, and the name of each spelling."""
-    chance = random.Random(seed)
-    first = ["Acme", "Globex", "Initech", "Umbrella", "Stark", "Wayne", "Hooli", "Soylent", "Tyrell", "Oscorp", "Bluth"]
-    second = ["Systems", "Foods", "Motors", "Media", "Power", "Textiles", "Pharma", "Mining", "Robotics", "Banking"]
-    names = sorted({f"{one} {other}" for one in first for other in second})
-    spellings = ("{} Inc.", "{} Incorporated", "{} Co")
-    chosen = chance.sample(names, count)
-    return {
-        form.format(name.upper() if at == 1 else name.replace(" ", "-") if at == 2 else name): name
-        for name in chosen
-        for at, form in enumerate(spellings)
-    }
 
 
 def found(records: list[str], same: Same, **faults: float) -> tuple[Entities, Oracle]:

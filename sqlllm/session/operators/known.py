@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .cut import Operator
+from .join import Join
 
-OPERATORS: tuple[Operator, ...] = ()
+OPERATORS: tuple[Operator, ...] = (Join(),)

@@ -67,15 +67,15 @@ class Cost:
         return self.prompt_tokens + 2 * self.answer_tokens + _CALL * self.calls
 
 
-def costs(problem: Problem) -> list[Cost]:
-    """The ways that are possible, the cheapest first."""
+def costs(problem: Problem, method: str = "auto") -> list[Cost]:
+    """The ways that are possible, the cheapest first, and `method` among them."""
     if not problem.pairs:
-        return [Cost("blocks", 0, 0, 0)]
+        return [Cost("blocks" if method == "auto" else method, 0, 0, 0)]
     sizes = _Sizes(problem)
     found = [sizes.pairs(), sizes.blocks()]
-    if sizes.small is not None:
-        found.append(sizes.classify(sizes.small))
-    if problem.recall < 1:
+    if sizes.small is not None or method == "classify":
+        found.append(sizes.classify(sizes.smaller))
+    if problem.recall < 1 or method == "candidates":
         found.append(sizes.candidates())
     return sorted(found, key=lambda cost: cost.total)
 
@@ -88,12 +88,11 @@ def match(problem: Problem, ask: Ask, embed: Embed, method: str = "auto") -> Fou
     if chosen == "candidates":
         return _near(problem, ask, embed)
     sizes = _Sizes(problem)
-    small = sizes.small if sizes.small is not None else int(len(problem.sides.lefts) > len(problem.sides.rights))
     requests: Iterable[Sequence[Block]]
     if chosen == "pairs":
         requests = ([block] for group in problem.groups for block in _cut(group, 1, 1))
     elif chosen == "classify":
-        requests = sizes.classified(small)
+        requests = sizes.classified(sizes.smaller)
     else:
         requests = sizes.packed(problem.groups)
     return resolve(requests, problem.sides, ask)
@@ -114,12 +113,16 @@ class _Sizes:
         self._left, self._right = self._best()
 
     @property
+    def smaller(self) -> int:
+        """The side (0 left, 1 right) with fewer rows."""
+        return int(len(self._texts[1]) <= len(self._texts[0]))
+
+    @property
     def small(self) -> int | None:
-        """The side (0 left, 1 right) of which a prompt can show all rows; None if neither is small."""
-        sizes = [len(side) for side in self._texts]
-        side = int(sizes[1] <= sizes[0])
+        """The same side if a prompt can show all of its rows, else None."""
+        side = self.smaller
         fits = sum(self._texts[side].values()) + max(self._texts[1 - side].values()) < self._room
-        return side if fits and sizes[side] <= _SMALL else None
+        return side if fits and len(self._texts[side]) <= _SMALL else None
 
     def _best(self) -> tuple[int, int]:
         """The rows of each side in a prompt that cost the fewest tokens in all."""

@@ -58,3 +58,18 @@ run peple as EmptyTable.`` as u;
 -- error:
 -- there is no table peple
 -- <script>:1:5
+
+-- case: clusters without names ask no model
+select * from values ('parcel late'), ('parcel very late'), ('battery dead'), ('battery is dead'), (null) as v(text) as t;
+run t as Cluster.`` where column="text" and k="2" and names="false" as u;
+select cluster, label, count(*) as n from u group by all order by cluster;
+-- rows:
+-- [{"cluster": null, "label": null, "n": 1}, {"cluster": 1, "label": null, "n": 2}, {"cluster": 2, "label": null, "n": 2}]
+
+-- case: a column that Dedup's prompt does not have
+select 'Acme' as name as t;
+run t as Dedup.`` where prompt="{name} is the same company as {other.nam}" as u;
+-- error:
+-- there is no column nam
+-- Did you mean name?
+-- <script>:2:31
