@@ -44,7 +44,6 @@ class Function:
     write: Callable[[Asked, Arguments], str]
     named: tuple[str, ...] = ("model", "modelParameters", "failOnError")
     embeds: bool = False  # its model is one that embeds
-    asks: bool = True  # a model; else what it stands for is made by the session
 
 
 def _answer(asked: Asked, arguments: Arguments, instruction: str, **fields: str) -> str:
@@ -224,14 +223,7 @@ _TRANSLATE = "Translate the text. Answer with the translation and nothing else. 
 _GRAMMAR = "Correct the grammar of the text and change nothing else. Answer with the corrected text and nothing else."
 _SUMMARIZE = "Summarize the text. Answer with the summary and nothing else. At most so many words: "
 
-
-def _no_model(asked: Asked, arguments: Arguments) -> str:
-    raise NotImplementedError("the session writes it")
-
-
 FUNCTIONS: dict[str, Function] = {
-    "ai_chunk": Function(("text", "max_tokens", "overlap", "by"), 1, _no_model, named=("model",), asks=False),
-    "ai_parse_document": Function(("content", "options"), 1, _no_model, named=(), asks=False),
     "ai_query": Function(
         ("endpoint", "request", "returnType", "failOnError", "modelParameters", "responseFormat"),
         2,

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from . import guards
 from .layers import Layers
-from .sql import NotUnderstood, calls, is_volatile, write
+from .sql import NotUnderstood, calls, is_volatile, partition, write
 
 _MOST = 24
 """Calls of one select: each is two layers, and parsers nest only so deep."""
@@ -106,5 +106,5 @@ class Answers:
         (answer,) = self._layers.add(exp.Anonymous(this=call.this, expressions=[request.copy()]))
         self.fresh = True
         # Always true, and Spark does not know: else it drops the order below for one above.
-        self._layers.top.where("spark_partition_id() >= 0", dialect="spark", copy=False)
+        self._layers.top.where(exp.GTE(this=partition(), expression=exp.Literal.number(0)), copy=False)
         return request, answer

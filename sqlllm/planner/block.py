@@ -22,7 +22,7 @@ from .answers import Answers
 from .layers import Layers
 from .names import Below, Item, Names, Sources, conjuncts
 from .parts import ORDERED, aggregates, atoms, is_known, windows, within
-from .sql import PREFIX, NotUnderstood, calls, here, is_random, is_volatile, nodes, write
+from .sql import PREFIX, NotUnderstood, calls, here, is_random, is_volatile, nodes, partition, write
 
 _CLAUSES = {
     "with_", "hint", "expressions", "distinct", "from_", "joins", "laterals", "where", "group", "having", "qualify",
@@ -59,7 +59,11 @@ class Block:
         if not args.get("from_"):
             raise NotUnderstood("it reads no table")
         group, distinct = args.get("group"), args.get("distinct")
-        if group and any(value for key, value in group.args.items() if key not in {"expressions", "all"}):
+        keys = group.expressions if group else []
+        if group and (
+            any(value for key, value in group.args.items() if key not in {"expressions", "all"})
+            or any(isinstance(key, exp.Cube | exp.Rollup | exp.GroupingSets) for key in keys)
+        ):
             raise NotUnderstood("it groups by more than a list of expressions")
         self._alone = not args.get("joins") and not args.get("laterals")
         self._sources = {
@@ -71,6 +75,7 @@ class Block:
             )
         }
         self._names = Names(select, columns, sources, name)
+        self._names.keys = [key for key in self._names.keys if not self._follows(key)]
         self._distinct = bool(distinct)
         found = [node for root in self._above() for node in aggregates(root)]
         self._groups = bool(group or self._names.having or found)
@@ -115,6 +120,12 @@ class Block:
 
     def _calls(self, node: exp.Expr) -> list[exp.Expr]:
         return calls(node, self._models)
+
+    def _follows(self, key: exp.Paren) -> bool:
+        """Whether `key` calls a model about other keys alone: it makes no more groups, and is computed above them."""
+        plain = {write(other.this) for other in self._names.keys if isinstance(other.this, exp.Column)}
+        columns = {write(column) for column in nodes(key, exp.Column)}
+        return bool(self._calls(key) and columns and columns <= plain) and not (is_volatile(key) or key.find(exp.Query))
 
     def _calls_number(self, node: exp.Expr) -> int:
         return len(self._calls(node))
@@ -198,7 +209,7 @@ class Block:
         if self._calls(condition):
             self._answers.fill([condition])
             # Else Spark copies the call into the filter, and makes it again for the rows that pass.
-            (pin,) = self._layers.add(exp.Anonymous(this="spark_partition_id"))
+            (pin,) = self._layers.add(partition())
             kept = [exp.GTE(this=pin, expression=exp.Literal.number(0)), condition.this]
         self._layers.keep(*kept)
 

@@ -1,4 +1,4 @@
-"""Which rows need a call: CASE, IF, COALESCE, AND and OR evaluate what is behind them only for some."""
+"""Which rows need a call: CASE, IF, COALESCE, NULLIF, AND and OR evaluate what is behind them only for some."""
 
 from __future__ import annotations
 
@@ -121,6 +121,10 @@ def _nvl2(parent: exp.Expr, child: exp.Expr, asked: exp.Expr) -> exp.Expr | None
     return unless(missing, asked) if child.arg_key == "true" else when(missing, asked)
 
 
+def _nullif(parent: exp.Expr, child: exp.Expr, asked: exp.Expr) -> exp.Expr | None:
+    return None if child.arg_key == "this" else unless(is_null(parent.this), asked)
+
+
 def _and(parent: exp.Expr, child: exp.Expr, asked: exp.Expr) -> exp.Expr | None:
     return None if child.arg_key == "this" else unless(exp.not_(parent.this), asked)
 
@@ -138,6 +142,7 @@ _GUARDS: dict[type[exp.Expr], Callable[[exp.Expr, exp.Expr, exp.Expr], exp.Expr 
     exp.Case: _default,
     exp.Coalesce: _coalesce,
     exp.Nvl2: _nvl2,
+    exp.Nullif: _nullif,
     exp.And: _and,
     exp.Or: _or,
     exp.Filter: _filter,

@@ -9,9 +9,8 @@ from collections.abc import Collection
 
 from sqlglot import exp
 
-from .merge import calls_in_list
 from .scopes import has_columns, is_recursive
-from .sql import nodes
+from .sql import has_calls, nodes
 
 
 def inline_once(tree: exp.Query, models: Collection[str]) -> None:
@@ -29,7 +28,7 @@ def inline_once(tree: exp.Query, models: Collection[str]) -> None:
             not isinstance(reader.parent, exp.From | exp.Join)
             or any(value and key not in {"this", "alias"} for key, value in reader.args.items())
             or not isinstance(cte.this, exp.Select)
-            or not calls_in_list(cte.this, models)
+            or not has_calls(cte.this, models)
             or (inside is not None and is_recursive(inside))
         ):
             continue

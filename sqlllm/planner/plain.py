@@ -2,6 +2,7 @@
 
 f() OVER w ... WINDOW w AS (spec)   =  f() OVER (spec)
 identifier('a.b')                   =  a.b
+decode(e, s, r, d)                  =  CASE WHEN e <=> s THEN r ELSE d END
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
-from .sql import Dialect, NotUnderstood, nodes
+from .sql import Dialect, NotUnderstood, is_volatile, nodes, operand
 
 
 def write_out(tree: exp.Query) -> None:
-    """Write out the named windows and identifiers of `tree`."""
+    """Write out the named windows, the identifiers and the decode() of `tree`."""
+    for decode in nodes(tree, exp.DecodeCase):
+        _decode(decode)
     for call in [node for node in nodes(tree, exp.Anonymous) if node.name.lower() == "identifier"]:
         _identifier(call)
     for select in nodes(tree, exp.Select):
@@ -36,6 +39,17 @@ def _identifier(call: exp.Anonymous) -> None:
     else:
         for key in ("this", "db", "catalog"):
             table.set(key, meant.args.get(key))
+
+
+def _decode(call: exp.DecodeCase) -> None:
+    value, *rest = call.expressions
+    if is_volatile(value):
+        return
+    ifs = [
+        exp.If(this=exp.NullSafeEQ(this=operand(value), expression=operand(wanted)), true=result.copy())
+        for wanted, result in zip(rest[::2], rest[1::2], strict=False)
+    ]
+    call.replace(exp.Case(ifs=ifs, default=rest[-1].copy() if len(rest) % 2 else None))
 
 
 def _named_windows(select: exp.Select) -> None:

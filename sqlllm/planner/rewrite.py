@@ -11,7 +11,7 @@ from typing import TypeVar
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from . import joins, unions
+from . import joins, laterals, unions
 from .arms import one_select
 from .block import Block
 from .columns import Columns
@@ -201,6 +201,8 @@ class _Statement:
         for operation in self._inside_out(exp.SetOperation):
             if has_calls(operation, self._models) and (one := one_select(operation)):
                 operation.replace(one)
+        for select in self._inside_out(exp.Select):
+            laterals.lift(select, self._models, self._name, self._columns)
         for query in [node for node in nodes(self._root, exp.Query) if node.args.get("with_")]:
             inline_once(query, self._models)
             narrow(query, self._models)

@@ -16,6 +16,8 @@ from sqlglot.tokenizer_core import TokenType
 PREFIX = "__llm_"
 """How the names of our own columns begin."""
 
+_OURS = "ours"  # in the meta of a function that a layer brought
+
 # Built-in functions that give something else each time.
 _VOLATILE = {
     "rand", "random", "randn", "randstr", "uniform", "uuid", "shuffle", "monotonically_increasing_id",
@@ -65,6 +67,10 @@ def named(call: exp.Expr | None) -> exp.Column | None:
 
 
 class Dialect(Spark):  # type: ignore[misc] # sqlglot makes its dialects at run time
+    class Tokenizer(Spark.Tokenizer):  # type: ignore[misc]
+        # A doubled quote is that quote, in Spark 4; to sqlglot's Spark it ends a text and begins another.
+        STRING_ESCAPES: ClassVar[list[str]] = ["\\", "'", '"']
+
     class Parser(Spark.Parser):  # type: ignore[misc]
         COLON_IS_VARIANT_EXTRACT = True
 
@@ -195,7 +201,16 @@ def is_volatile(node: exp.Expr) -> bool:
 
 
 def _is_random(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Func) and bool({node.name.lower(), node.sql_name().lower()} & _VOLATILE)
+    if not isinstance(node, exp.Func) or node.meta_get(_OURS):
+        return False
+    return bool({node.name.lower(), node.sql_name().lower()} & _VOLATILE)
+
+
+def partition() -> exp.Anonymous:
+    """spark_partition_id() in a layer of ours, which changes no row."""
+    call = exp.Anonymous(this="spark_partition_id")
+    call.meta[_OURS] = True
+    return call
 
 
 def operand(value: exp.Expr) -> exp.Expr:

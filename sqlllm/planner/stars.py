@@ -43,10 +43,7 @@ def named_by_columns(tree: exp.Expr) -> set[tuple[str, ...]]:
 
 def _is_row(node: exp.Tuple) -> bool:
     """Whether `node` is a value: a struct of its parts."""
-    parent = node.parent
-    return bool(node.expressions) and not isinstance(
-        parent, exp.In | exp.Binary | exp.Tuple | exp.Values | exp.Group | exp.Cube | exp.Rollup | exp.GroupingSets
-    )
+    return bool(node.expressions) and isinstance(node.parent, exp.Alias | exp.Func | exp.PropertyEQ | exp.Select)
 
 
 def _struct(node: exp.Tuple) -> exp.Struct:

@@ -29,9 +29,10 @@ _FORMATS = "avro|binaryfile|console|csv|delta|excel|iceberg|image|jdbc|json|kafk
 # A query without any of this has no way to a file: a backquoted name beside a dot, a format before a dot (there may be
 # a comment between them), a word that leads to paths or code.
 _SUSPECT = re.compile(
-    rf"(?i)`\s*[./-]|(?:\.|\*/|--[^\n]*)\s*`|\b(?:{_FORMATS})\b\s*[./-]|reflect|java_method|transform|identifier"
+    rf"(?i)`\s*[./-]|(?:\.|\*/)\s*`|\b(?:{_FORMATS})\b\s*[./-]|reflect|java_method|transform|identifier"
     r"|directory|immediate|\bwith\s*[(/-]|\b(?:using|options|begin|insert|into)\b"
 )
+_NEXT_LINE = re.compile(r"\n[ \t\r\f\v]*`")  # the comment before it may stand behind a dot
 _QUERY = re.compile(r"(?i)\s*(?:select|with|from|table|values|\()")
 _RAW = re.compile(r"""\b[rR]['"]""")
 _NAMES = ("UnresolvedIdentifier", "UnresolvedRelation", "UnresolvedTable", "UnresolvedTableOrView", "UnresolvedView")
@@ -78,9 +79,13 @@ def check(session: Session, sql: RenderedSql, *, prefix: str = "") -> None:
 
     `prefix` is what stands before it when Spark gets it.
     """
-    if guard.allows_everything(session) or (_QUERY.match(prefix + sql.text) and not _SUSPECT.search(sql.text)):
+    if guard.allows_everything(session) or (_QUERY.match(prefix + sql.text) and not _is_suspect(sql.text)):
         return
     _Statement(session, sql).check(prefix + sql.text)
+
+
+def _is_suspect(text: str) -> bool:
+    return bool(_SUSPECT.search(text) or ("--" in text and _NEXT_LINE.search(text)))
 
 
 class _Statement:

@@ -14,7 +14,7 @@ from sqlllm import errors
 from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
 from sqlllm.udfs.prompts import REFUSED
 
-from . import ai, called, functions, guard_sql, origins, parsing, prompts, vectors
+from . import ai, called, functions, guard_sql, origins, prompts, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -77,9 +77,7 @@ def _last_alias(error: PySparkException, sql: RenderedSql) -> str:
 def _registered(session: Session, error: PySparkException) -> bool:
     """Whether `error` is about a function that could be registered just now."""
     missing = str((error.getMessageParameters() or {}).get("routineName", "")).replace("`", "")
-    return error.getCondition() == "UNRESOLVED_ROUTINE" and (
-        vectors.register(session, missing) or parsing.register(session, missing)
-    )
+    return error.getCondition() == "UNRESOLVED_ROUTINE" and vectors.register(session, missing)
 
 
 @contextmanager
@@ -124,6 +122,11 @@ def _translate(error: PySparkException, session: Session | None = None) -> SQLLL
         return SetupError(
             "this needs Spark's driver in this process; Spark Connect has it elsewhere",
             cure="Leave it out, or run the script with --master spark://HOST:PORT or without --master.",
+        )
+    if error.getCondition() == "UNSUPPORTED_FEATURE.PYTHON_UDF_IN_ON_CLAUSE":
+        return TableError(
+            "a model is called in the ON of an outer join, with columns of both sides",
+            cure="Call it in a subquery that joins both sides without LEFT, RIGHT, FULL or ANTI, and join that.",
         )
     if ours := _OURS.search(text):  # raised by a model function in a Python worker
         kind = getattr(errors, ours[1], SQLLLMError)

@@ -63,6 +63,9 @@ def sql(session: Session, sql: Sql) -> Result:
 def _planned(session: Session, frame: DataFrame, sql: RenderedSql) -> DataFrame:
     """The table of `sql`, planned; a part that runs as written is reported with its reason."""
     better = planned(session, frame, sql)
+    if better.reason and hasattr(better.frame, "_jdf"):
+        with queries.errors_at(sql.place):  # Spark refuses some joins only now
+            better.frame._jdf.queryExecution().optimizedPlan()
     if better.reason and session.settings.llm.planner and mentions(sql.text).tables:
         session.observer.warned(f"the select runs as written, because {better.reason}")
     return better.frame

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 TABLES = """
 select id, id % 2 as even, concat('p', id % 20) as p, concat('u', id) as u,
@@ -13,7 +15,6 @@ select id, id % 2 as even, concat('p', id % 20) as p, concat('u', id) as u,
 from range(0, 240, 1, 4) as t;
 select 10 * id + 5 as id, id as k from range(12) as s;
 """
-_ARGUMENT = r"\(((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)"
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,18 @@ class Case:
     name: str
     least: str
     ordered: bool
-    sql: str
+    only_spark: bool
+    written: str
+    """As it stands in the file, with ask() and request()."""
+
+    @property
+    def sql(self) -> str:
+        return expand(self.written)
 
 
-def load() -> list[Case]:
-    """The queries of queries.sql."""
-    return [_case(block) for block in _text("queries.sql").split("\n\n") if block.startswith("-- name: ")]
+def load(name: str = "queries.sql") -> list[Case]:
+    """The queries of queries.sql or least.sql."""
+    return [_case(block) for block in _text(name).split("\n\n") if block.startswith("-- name: ")]
 
 
 def shapes() -> list[str]:
@@ -55,12 +62,22 @@ def _text(name: str) -> str:
 
 def _case(block: str) -> Case:
     notes = dict(re.findall(r"^-- (\w+):? ?(.*)$", block, re.MULTILINE))
-    return Case(
-        notes["name"], notes["least"], "ordered" in notes, expand(re.sub(r"^--.*\n", "", block, flags=re.MULTILINE))
-    )
+    sql = re.sub(r"^--.*\n", "", block, flags=re.MULTILINE)
+    return Case(notes["name"], notes["least"], "ordered" in notes, "spark" in notes, sql)
 
 
-def expand(sql: str) -> str:
+_SHORT = {
+    "ask": "llm_result(up(llm_param(map('instruction', {}))))",
+    "request": "llm_param(map('instruction', {}))",
+}
+
+
+def expand(sql: str, forms: Mapping[str, str] = MappingProxyType(_SHORT)) -> str:
     """`sql` with ask() and request() written out."""
-    sql = re.sub(r"\bask" + _ARGUMENT, r"llm_result(up(request(\1)))", sql)
-    return re.sub(r"\brequest" + _ARGUMENT, r"llm_param(map('instruction', \1))", sql)
+    while found := re.search(rf"\b({'|'.join(forms)})\(", sql):
+        end, open_ = found.end(), 1
+        while open_:
+            open_ += {"(": 1, ")": -1}.get(sql[end], 0)
+            end += 1
+        sql = sql[: found.start()] + forms[found[1]].format(sql[found.end() : end - 1]) + sql[end:]
+    return sql

@@ -33,6 +33,10 @@ class Duck:
             marks = ", ".join("?" for _ in columns)
             self._database.executemany(f"insert into {table} values ({marks})", rows)
 
+    def make(self, table: str, sql: str) -> None:
+        """The table that `sql` gives, which is Spark's."""
+        self._database.execute(f"create or replace table {table} as {translated(sql)}")
+
     def _model(self, name: str) -> Callable[[str], str]:
         def answer(request: str) -> str:
             self.asked[name, request] += 1

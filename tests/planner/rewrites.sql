@@ -111,7 +111,7 @@ WITH s AS (SELECT * EXCEPT (__llm_1, __llm_2), __llm_2 AS a FROM (SELECT *, up(_
 
 select p, q, up(p) as a from t group by all
 -- becomes
-SELECT __llm_1 AS p, __llm_2 AS q, __llm_3 AS a FROM (SELECT p AS __llm_1, q AS __llm_2, __llm_5 AS __llm_3 FROM (SELECT *, up(__llm_4) AS __llm_5 FROM (SELECT *, p AS __llm_4 FROM t CLUSTER BY __llm_4) AS t WHERE spark_partition_id() >= 0) AS t GROUP BY p, q, __llm_5) AS t
+SELECT __llm_1 AS p, __llm_2 AS q, __llm_4 AS a FROM (SELECT *, up(__llm_3) AS __llm_4 FROM (SELECT *, __llm_1 AS __llm_3 FROM (SELECT p AS __llm_1, q AS __llm_2 FROM t GROUP BY p, q) AS t CLUSTER BY __llm_3) AS t WHERE spark_partition_id() >= 0) AS t
 
 select id, up(p) as a from t order by id, a limit 3
 -- becomes

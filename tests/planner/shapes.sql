@@ -136,4 +136,10 @@ select arrays_zip(array(p), array(id)) as z, ask(p) as a from (select id, p from
 
 select arrays_zip(x, y) as z, ask(p) as a from (select id, p, array(p) as x, array(id) as y from t) v join s on v.id = s.id
 
-select identifier('up')(request(identifier('p'))) as a from identifier('t') order by identifier('id') limit 3
+select *, w as x from t lateral view outer explode(split(ask(t.p), '1')) e as w where t.id < 20
+
+select id, v, w from t lateral view explode(array(u, p)) e as v lateral view explode(split(ask(p), '1')) f as w where id < 20 and v > 'p1'
+
+select id, 'it''s' as s, ask(p) like any ('P1%', 'P2%') as l from t where id < 9 order by id limit 3
+
+select g, even, count(*) as c, max(ask(p)) as m from t group by cube (even, g)

@@ -253,6 +253,12 @@ def test_an_answer_that_cannot_be_read_is_a_row_that_fails(session: Session) -> 
     try:
         with pytest.raises(SQLLLMError, match=r"unreadable_answer: the answer is not a boolean"):
             rows_of(session, "select ai_filter('not so', model => 'chat') as y as t;")
+        session.run('set llm.on_error = "fail_above(49%)";')
+        two = "select ai_filter(x, model => 'chat') as y from values ('not so'), ('Is 2 even?') as v(x) as t;"
+        with pytest.raises(SQLLLMError, match="1 of 2 rows have no answer, which is more than 49 %"):
+            rows_of(session, two)
+        session.run('set llm.on_error = "fail_above(50%)";')
+        assert [row["y"] for row in rows_of(session, two)] == [None, True]
     finally:
         session.run('set llm.on_error = "null";')
 

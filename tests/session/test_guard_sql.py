@@ -27,6 +27,7 @@ def remote() -> Session:
         "select a.b, text, t.json from t where path = '/etc/passwd'",
         "with a as (select 1) select * from a join b on a.x = b.x",
         "from t select a",
+        "select a -- every row\n, `b` from t",
         "select upper(`a b`) as `c`, `gpt-4o`(`a b`) from `my table`",
         "select my_model(llm_param(map('instruction', concat('a/b', text)))) as q from t",
     ],
@@ -47,12 +48,13 @@ def test_a_query_without_a_way_to_files_costs_nothing(text: str) -> None:
         "select * from csv -- a\n.x",
         "select * from a./* b */`/x`",
         "select * from a. -- b\n`/x`",
+        "select * from a. -- b\n\n   `/x`",
         "select * from a.b with /* c */ (path '/x')",
         "insert into a select 1",
     ],
 )
 def test_what_may_lead_to_a_file_is_looked_at(text: str) -> None:
-    assert guard_sql._SUSPECT.search(text)
+    assert guard_sql._is_suspect(text)
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
 from sqlllm import planner
 from sqlllm.dialect import RenderedSql
-from sqlllm.errors import ParseError
+from sqlllm.errors import ParseError, TableError
 from sqlllm.places import Source
 from sqlllm.session import Session, ai
 from sqlllm.session.mentions import mentions
@@ -119,6 +118,15 @@ def test_a_column_without_requests_is_an_error_when_planned(session: Session) ->
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("join", ["left join", "full join", "left anti join"])
+def test_a_model_that_reads_both_sides_of_an_outer_join_is_refused(session: Session, join: str) -> None:
+    sql = f"select x.id from range(3) x {join} range(3) y on x.id = y.id and {ask('Chat', 'concat(x.id, y.id)')} > 'x';"
+    with pytest.raises(TableError, match="called in the ON of an outer join") as error:
+        session.run(sql)
+    assert error.value.place is not None
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_planned_kept_and_counted(session: Session, gateway: gateways.Gateway, name: str) -> None:
     prompt = "concat(id % 7, 'x')"
@@ -189,16 +197,9 @@ def test_calls_are_shown_as_the_user_wrote_them(sql: str, texts: list[str]) -> N
     assert wording(RenderedSql(sql, Source(sql).place(0, len(sql))), asked, models) == texts
 
 
-class _Stand(dict[str, object]):
-    """The one model m, which the ai_* functions ask."""
-
-    def find(self, _: str) -> SimpleNamespace:
-        return SimpleNamespace(name="m")
-
-
 def test_a_function_inside_a_function_is_shown_alone() -> None:
-    llm = SimpleNamespace(nulls="empty", model="m", embedding_model="m")
-    session = cast("Session", SimpleNamespace(models=_Stand(m=1), settings=SimpleNamespace(llm=llm)))
+    session = Session()
+    session.models.add("m")
     text = """select ai_classify(ai_translate(p, 'en'), array('a', 'b')) as c,
         ai_summarize(concat(ai_translate(p, 'en'), ai_translate(q,  'fr'))) as s from t"""
     sql = ai.written_out(session, RenderedSql(text, Source(text).place(0, len(text))))

@@ -232,6 +232,22 @@ def test_another_model_gets_the_rows_that_failed(gateway: Gateway) -> None:
     assert [(request["model"], len(request["messages"])) for request in gateway.requests] == [("m", 2), ("patient", 1)]
 
 
+def test_another_model_gets_the_rows_whose_answer_is_not_of_the_asked_type(gateway: Gateway) -> None:
+    said = [
+        {"index": index, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for index, text in enumerate(("about seven", "8", "no number either"))  # sorted prompts
+    ]
+    gateway.script.append((200, json.dumps({"choices": said}).encode(), {}))
+    asked = rows([[ask(text, returns="int")] for text in ("8", "7", "seven")])
+    (batch,) = answers(replace(endpoint(gateway), fallback="patient"), asked)
+    eight, seven, none = (json.loads(str(row and row[0])) for row in batch)
+    assert (eight["output"], seven["output"]) == ("8", "7")
+    assert seven["metadata"]["model"] == "patient"
+    assert none["error"]["kind"] == "unreadable_answer"
+    assert none["raw"] == "SEVEN"
+    assert [request["model"] for request in gateway.requests] == ["m", "patient"]
+
+
 def test_another_model_is_asked_at_the_gateway_that_has_it(gateway: Gateway) -> None:
     with serve() as beside:
         other = replace(endpoint(gateway), fallback="patient", fallback_url=beside.url)

@@ -80,7 +80,6 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
         endpoint,
         constrains=constrains,
         aliases=tuple(name.strip() for name in options.get("served_model_name", "").split(",") if name.strip()),
-        folder=deployed.model,
     )
     row = dataclasses.asdict(deployed)
     schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
