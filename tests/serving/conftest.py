@@ -25,7 +25,7 @@ from sqlllm.jobs.serving.worker.engines.remote import http as remote_http
 from .provider import Provider, serve
 
 ENGINES_WITH_WEIGHTS = ["transformers", "vllm"]
-ENGINES = [*ENGINES_WITH_WEIGHTS, "deepspeed", "llama_cpp", "oracle", "remote"]
+ENGINES = [*ENGINES_WITH_WEIGHTS, "llama_cpp", "oracle", "remote"]
 CONTEXT = 512
 
 
@@ -84,8 +84,11 @@ def anthropic_api(folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-# Anthropic's protocol is that of a second vLLM; tests of a stub of it are in test_providers.py.
-@pytest.fixture(scope="session", params=[*ENGINES, pytest.param("claude", marks=pytest.mark.rare)])
+RARE = ["deepspeed", "claude"]
+"""DeepSpeed generates as transformers does; Anthropic's protocol is that of a second vLLM, and of stubs elsewhere."""
+
+
+@pytest.fixture(scope="session", params=[*ENGINES, *(pytest.param(one, marks=pytest.mark.rare) for one in RARE)])
 def model(request: pytest.FixtureRequest, serving: Serving, tiny_model: Path) -> Iterator[str]:
     """The name of the tiny model on one engine."""
     kind = request.param

@@ -68,7 +68,7 @@ def asking(http: httpx.Client, model: str) -> Iterator[list[str]]:
     assert not failures
 
 
-@pytest.mark.parametrize("room", [True, False])
+@pytest.mark.parametrize("room", [True, pytest.param(False, marks=pytest.mark.rare)])
 def test_no_request_fails_while_a_model_is_replaced(
     serving: Serving,
     http: httpx.Client,
@@ -102,6 +102,7 @@ def test_what_does_not_load_leaves_the_old_model_as_it_was(
     assert ask(http, "stays", "Hello") == "HELLO"
 
 
+@pytest.mark.rare  # it waits for Serve's autoscaler
 def test_a_model_without_work_goes_to_sleep_and_a_request_wakes_it(
     serving: Serving, http: httpx.Client, deploy: Callable[[ModelSpec], None]
 ) -> None:

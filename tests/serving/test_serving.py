@@ -22,7 +22,7 @@ from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.jobs.serving.worker.engines import get_engine
 from sqlllm.settings import Settings
 
-from .conftest import ENGINES_WITH_WEIGHTS, Reference, user
+from .conftest import Reference, user
 
 
 def change_config(**changes: Any) -> Callable[[Path], None]:
@@ -168,7 +168,7 @@ def test_a_free_port_is_held_until_the_gateway_has_it() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ENGINES_WITH_WEIGHTS)
+@pytest.mark.parametrize("engine", ["transformers", pytest.param("vllm", marks=pytest.mark.rare)])
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -268,6 +268,7 @@ def test_a_full_queue_asks_for_patience(serving: Serving) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.rare  # a vLLM of its own
 def test_an_adapter_folder_is_merged_into_its_base_or_shares_it_by_name(
     serving: Serving, http: httpx.Client, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.rare
 def test_a_full_disk_and_on_once_there_is_room(session: Session, tiny_model: Path, disk: Path) -> None:
     train = (
         f"{LESSONS} run lessons as LLM.`` where name='full' and localPathPrefix='{disk}' {WHOLE}"

@@ -66,7 +66,7 @@ def expected(name: str, rows: Rows = ROWS) -> list[str]:
     return [f"{thought}{row['output']}{FAMILIES[name].end}" for row in rows]
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.rare)])
 @pytest.mark.parametrize("name", MATRIX)
 def test_the_answer_and_then_the_end(name: str, method: str, tmp_path: Path, make_run: MakeRun) -> None:
     base = make(name, tmp_path / "base")

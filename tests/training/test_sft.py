@@ -102,7 +102,7 @@ def test_the_adapter_alone(base: Path, make_run: MakeRun) -> None:
     assert not (model / "config.json").exists()
 
 
-@pytest.mark.parametrize("fsdp", [False, True])
+@pytest.mark.parametrize("fsdp", [False, pytest.param(True, marks=pytest.mark.rare)])
 def test_two_workers_learn_what_one_learns(
     fsdp: bool, sums: tuple[RunRecord, list[Progress]], make_run: MakeRun
 ) -> None:
