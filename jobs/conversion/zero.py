@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import redirect_stdout
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import ModelError
 
@@ -13,6 +17,14 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+_FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+_GLOBAL = re.compile(r"GLOBAL (\S+)")
+_CLASSES = (
+    ("deepspeed.runtime.zero.config", "ZeroStageEnum"),
+    ("deepspeed.runtime.fp16.loss_scaler", "LossScaler"),
+    ("deepspeed.runtime.fp16.loss_scaler", "DynamicLossScaler"),
+    ("deepspeed.utils.tensor_fragment", "fragment_address"),
+)
 _FILES = ("*_optim_states.pt", "mp_rank_00_model_states.pt")
 
 
@@ -20,7 +32,7 @@ def load(checkpoint: Path, base: Path | None = None) -> PreTrainedModel:
     """The model in a checkpoint's folder, with its 32-bit weights.
 
     `base` is the Hugging Face folder that says what model it is; a checkpoint that was written here says it itself.
-    A checkpoint is a pickle, which can run code: load none that you do not trust.
+    A checkpoint is a pickle, which could run code: only tensors and DeepSpeed's own settings are read from it.
 
     Raises: ModelError if the folder holds no checkpoint, or one of another model.
     """
@@ -77,12 +89,45 @@ def _weights(checkpoint: Path) -> dict[str, torch.Tensor]:
         )
     try:
         if not optimizer:  # without ZeRO the model is there as it is
-            found = torch.load(module[0], map_location="cpu", weights_only=False)["module"]
+            with _no_code():
+                found = torch.load(module[0], map_location="cpu", weights_only=True)["module"]
             return {name: weight.float() for name, weight in found.items()}
         from deepspeed.utils.zero_to_fp32 import get_fp32_state_dict_from_zero_checkpoint
 
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # it prints what it does
+        with _no_code(), Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):  # it prints what it does
             found = get_fp32_state_dict_from_zero_checkpoint(str(checkpoint.parent), tag=checkpoint.name)
             return dict(found)
+    except UnpicklingError as error:
+        what = _GLOBAL.search(str(error))
+        raise ModelError(
+            f"the checkpoint {checkpoint} holds more than weights: {what[1] if what else 'objects of unknown classes'}",
+            cure="Its code is not run. Convert it in a Python session of your own, and give the Hugging Face folder.",
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
         raise ModelError(f"the checkpoint {checkpoint} cannot be read: {error}") from None
+
+
+@contextmanager
+def _no_code() -> Iterator[None]:
+    """Have `torch.load` read tensors and DeepSpeed's settings alone, whoever calls it, however it is called."""
+    from torch.serialization import safe_globals
+
+    before = os.environ.get(_FORCE)
+    os.environ[_FORCE] = "1"
+    try:
+        with safe_globals(_settings()):
+            yield
+    finally:
+        if before is None:
+            del os.environ[_FORCE]
+        else:
+            os.environ[_FORCE] = before
+
+
+def _settings() -> list[Any]:
+    """The classes that DeepSpeed writes beside weights: plain values, without code that runs as they are read."""
+    found = []
+    for module, name in _CLASSES:
+        with suppress(ImportError, AttributeError):
+            found.append(getattr(import_module(module), name))
+    return found
