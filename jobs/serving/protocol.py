@@ -15,6 +15,7 @@ from sqlllm.wire import CONTEXT_LENGTH_EXCEEDED, JSON, UNSUPPORTED, RequestError
 
 __all__ = ["CONTEXT_LENGTH_EXCEEDED", "JSON", "UNSUPPORTED", "RequestError"]  # of the contract, for the engines
 
+TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 # OpenAI's bookkeeping fields; they say nothing about the answer.
 IGNORED_FIELDS = frozenset(
@@ -38,6 +39,16 @@ def parse_body(body: bytes) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise RequestError("the body must be a JSON object")
     return request
+
+
+def check_input(given: Any) -> None:
+    """Refuse an empty text, or an empty list of tokens, among the inputs of a request for vectors."""
+    if given in ("", []):
+        raise RequestError("input is empty", param="input")
+    if isinstance(given, list):
+        for index, one in enumerate(given):
+            if one in ("", []):
+                raise RequestError(f"input[{index}] is empty; leave it out", param="input")
 
 
 def check_fields(request: Mapping[str, Any], known: Iterable[str]) -> None:
@@ -76,6 +87,35 @@ def check_messages(messages: object) -> list[dict[str, Any]]:
         if not isinstance(content, str | list) and not (content is None and may_be_absent):
             raise RequestError(f"{where}.content must be text or a list of parts", param="messages")
     return messages
+
+
+def text_messages(messages: list[dict[str, Any]], *, only: bool = True) -> list[dict[str, Any]]:
+    """The conversation with texts for contents: parts that are texts are joined by line breaks.
+
+    Raises: RequestError for a part of another kind, such as an image; without `only` its message stays as it is.
+    """
+    return [_text_message(index, message, only) for index, message in enumerate(messages)]
+
+
+def _text_message(index: int, message: dict[str, Any], only: bool) -> dict[str, Any]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return message
+    texts: list[str] = []
+    for part in content:
+        text = part.get("text") if isinstance(part, dict) and part.get("type", "text") in TEXT_PARTS else part
+        if isinstance(text, str):
+            texts.append(text)
+        elif only:
+            kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+            raise RequestError(
+                f"messages[{index}] has a part of type {kind}; this model reads texts alone",
+                param="messages",
+                code=UNSUPPORTED,
+            )
+        else:
+            return message
+    return {**message, "content": "\n".join(texts)}
 
 
 def conversations(request: dict[str, Any]) -> list[Any]:

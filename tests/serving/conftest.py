@@ -21,6 +21,7 @@ import pytest
 
 from sqlllm.jobs.serving import ModelSpec, Serving
 from sqlllm.jobs.serving.worker.engines.remote import http as remote_http
+from tests.tiny import CHAT_TEMPLATE, make_tiny_model
 
 from .provider import Provider, serve
 
@@ -31,6 +32,21 @@ CONTEXT = 512
 
 # Exact to the bit, as far as llama.cpp can be.
 LLAMA_CPP = {"cache_type_k": "f32", "cache_type_v": "f32", "flash_attn": "false"}
+
+
+# Before the turns, where a request has tools; without them the prompt is as ever.
+TOOLS_TEMPLATE = (
+    "{% if tools %}<|system|>{% for tool in tools %}{{ tool | tojson }}{% endfor %}"
+    '<tool_call>{"name": "", "arguments": {}}</tool_call><|end|>{% endif %}'
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny random Llama whose chat template has a place for tools."""
+    folder = make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+    (folder / "chat_template.jinja").write_text(TOOLS_TEMPLATE + CHAT_TEMPLATE)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +66,7 @@ def make_gguf(folder: Path) -> Path:
     return file
 
 
+NO_BLANKS = '{"backend": "xgrammar", "disable_any_whitespace": true}'  # else a random model writes nothing else
 # One process less, whose threads sleep while they wait.
 _ON_A_CPU = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
@@ -68,8 +85,7 @@ def anthropic_api(folder: Path) -> Iterator[str]:
     command += ["--served-model-name", "tiny"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"]
     command += ["--kv-cache-memory-bytes", str(2**30)]
-    blanks = '{"backend": "xgrammar", "disable_any_whitespace": true}'  # else a random model writes nothing else
-    command += ["--structured-outputs-config", blanks]
+    command += ["--structured-outputs-config", NO_BLANKS]
     address, told = f"http://127.0.0.1:{port}", folder.with_suffix(".log")
     with told.open("w") as log, subprocess.Popen(command, env=os.environ | _ON_A_CPU, stdout=log, stderr=log) as server:
         try:
@@ -104,6 +120,7 @@ def deploy(kind: str, request: pytest.FixtureRequest, serving: Serving, tiny_mod
     path, options, cpus, workers = str(tiny_model), dict[str, str](), 1.0, 1
     if kind == "vllm":
         cpus, workers = 0.5, 2
+        options = {"structured_outputs_config": NO_BLANKS}
     if kind == "deepspeed":
         cpus = 0.1
     if kind == "llama_cpp":

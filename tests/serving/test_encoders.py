@@ -99,6 +99,10 @@ def test_sound_is_sent_as_a_form(serving: Serving, encoder: tuple[str, Path]) ->
         ({"input": "x", "dimension": 3}, "dimension", None),
         ({"input": "x", "dimensions": 3}, "dimensions", None),
         ({"input": ["x", "x " * 200]}, "input", "context_length_exceeded"),
+        ({"input": ""}, "input", None),
+        ({"input": ["x", ""]}, "input", None),
+        ({"input": [[1], []]}, "input", None),
+        ({"input": [1, 100_000]}, "input", None),
     ],
 )
 def test_a_wrong_request_is_refused(
@@ -107,6 +111,19 @@ def test_a_wrong_request_is_refused(
     reply = httpx.post(f"{serving.endpoint}/v1/embeddings", json={"model": encoder[0], **body})
     assert reply.status_code == 400
     assert (reply.json()["error"]["param"], reply.json()["error"]["code"]) == (param, code)
+
+
+def test_tokens_are_taken_as_texts_are(serving: Serving, encoder: tuple[str, Path]) -> None:
+    from transformers import AutoTokenizer
+
+    name, folder = encoder
+    tokens = AutoTokenizer.from_pretrained(folder)(TEXTS)["input_ids"]
+    with openai.OpenAI(base_url=f"{serving.endpoint}/v1", api_key="none") as client:
+        of_texts = client.embeddings.create(model=name, input=TEXTS).data
+        of_tokens = client.embeddings.create(model=name, input=tokens).data
+        alone = client.embeddings.create(model=name, input=tokens[1]).data
+    for text, token in zip([*of_texts, of_texts[1]], [*of_tokens, *alone], strict=True):
+        assert token.embedding == pytest.approx(text.embedding, abs=1e-5)
 
 
 def test_a_long_text_is_cut_if_asked(serving: Serving, encoder: tuple[str, Path]) -> None:
@@ -164,6 +181,11 @@ def test_vllm_embeds_alike(serving: Serving, deploy: Callable[..., str], tiny_mo
     body = {"model": name, "text_1": TEXTS[0], "text_2": TEXTS[1:]}
     scores = httpx.post(f"{serving.endpoint}/v1/score", json=body, timeout=60).json()["data"]
     assert [one["score"] for one in scores] == pytest.approx(fits, abs=1e-3)
+    url = f"{serving.endpoint}/v1/embeddings"
+    empty = httpx.post(url, json={"model": name, "input": [TEXTS[0], ""]})
+    assert (empty.status_code, empty.json()["error"]["param"]) == (400, "input")
+    tokens = httpx.post(url, json={"model": name, "input": [[5, 6, 7]]}, timeout=60)
+    assert len(tokens.json()["data"][0]["embedding"]) == len(vectors[0])
 
 
 def test_a_real_model_knows_its_neighbours(serving: Serving, deploy: Callable[..., str]) -> None:

@@ -110,14 +110,15 @@ def test_what_a_file_says_of_itself(tiny_gguf: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_it_does_not_do_is_refused(tiny_gguf: Path) -> None:
+def test_what_it_does_not_do_is_refused(tmp_path: Path) -> None:
+    file = make_gguf(make_tiny_model(tmp_path / "plain"))  # its template has no place for tools
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aaaa"}}
 
     async def ask(model: Any) -> list[tuple[str | None, str]]:
         wrong: list[dict[str, Any]] = [
             {"messages": user("x"), "tools": TOOLS},
             {"messages": [{"role": "user", "content": [image]}]},
-            {"messages": user("x"), "n": 2},
+            {"messages": user("x"), "n": 0},
             {
                 "messages": user("x"),
                 "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "odd"}}},
@@ -132,7 +133,7 @@ def test_what_it_does_not_do_is_refused(tiny_gguf: Path) -> None:
             found.append((caught.value.code, caught.value.message))
         return found
 
-    found = run(tiny_gguf, ask)
+    found = run(file, ask)
     assert [code for code, _ in found] == ["unsupported_by_model"] * 2 + [None, None, "context_length_exceeded"]
     assert "no place for tools" in found[0][1]
     assert f"max_tokens asks for {CONTEXT} more" in found[4][1]

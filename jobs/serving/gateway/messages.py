@@ -26,6 +26,7 @@ _KINDS = {
 @well_formed()
 def chat_request(request: dict[str, Any]) -> dict[str, Any]:
     """Anthropic's request as OpenAI's; RequestError for what has no counterpart."""
+    request = {name: value for name, value in request.items() if value is not None}
     check_fields(request, _FIELDS)
     if (request.get("thinking") or {}).get("type", "disabled") != "disabled":
         raise RequestError("thinking is not supported", param="thinking")
@@ -120,11 +121,21 @@ def message(answer: dict[str, Any]) -> dict[str, Any]:
     content: list[dict[str, Any]] = []
     if text := choice["message"].get("content"):
         content.append({"type": "text", "text": text})
-    reason = ANTHROPIC_REASONS.get(choice["finish_reason"], "end_turn")
+    reason, stop = _end(choice, "end_turn")
     for call in choice["message"].get("tool_calls") or ():
         made = _arguments(call["function"], cut=reason == "max_tokens")
         content.append({"type": "tool_use", "id": call["id"], "name": call["function"]["name"], "input": made})
-    return _head(answer["model"], content, reason, answer.get("usage"))
+    if choice["message"].get("tool_calls") and reason == "end_turn":  # a call that was forced, at some providers
+        reason = "tool_use"
+    return {**_head(answer["model"], content, reason, answer.get("usage")), "stop_sequence": stop}
+
+
+def _end(choice: dict[str, Any], before: str) -> tuple[str, str | None]:
+    """Why an answer ended, and the stop sequence that ended it, if one did."""
+    reason, stop = choice.get("finish_reason"), choice.get("stop_reason")
+    if reason == "stop" and isinstance(stop, str):
+        return "stop_sequence", stop
+    return ANTHROPIC_REASONS.get(reason or "", before), None
 
 
 def _arguments(function: dict[str, Any], *, cut: bool) -> dict[str, Any]:
@@ -160,7 +171,7 @@ def _used(counted: Any) -> dict[str, int]:
 async def events(model: str, chunks: AsyncIterator[dict[str, Any]]) -> AsyncIterator[bytes]:
     """OpenAI's chunks as Anthropic's events; a chunk with `error` is the last."""
     yield _event("message_start", message=_head(model, [], None, None))
-    index, kind, reason, counted = -1, "", "end_turn", None
+    index, kind, reason, stop, counted = -1, "", "end_turn", None, None
     async for chunk in chunks:
         if error := chunk.get("error"):
             yield _event("error", error={"type": "api_error", "message": error["message"]})
@@ -185,10 +196,11 @@ async def events(model: str, chunks: AsyncIterator[dict[str, Any]]) -> AsyncIter
                     yield _event("content_block_start", index=index, content_block=block)
                 told = {"type": "input_json_delta", "partial_json": piece} if call else _text_delta(piece)
                 yield _event("content_block_delta", index=index, delta=told)
-            reason = ANTHROPIC_REASONS.get(choice.get("finish_reason"), reason)
+            if choice.get("finish_reason"):
+                reason, stop = _end(choice, reason)
     if kind:
         yield _event("content_block_stop", index=index)
-    yield _event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=_used(counted))
+    yield _event("message_delta", delta={"stop_reason": reason, "stop_sequence": stop}, usage=_used(counted))
     yield _event("message_stop")
 
 

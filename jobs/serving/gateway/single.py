@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from .. import outcome
+from ..asked import asked as all_asked
 from ..protocol import IGNORED_FIELDS, JSON, SSE_DONE, new_id, response, sse, usage
 from .store import Key, is_deterministic, keys
 
@@ -17,7 +18,6 @@ Choice = dict[str, Any]
 _NOT_IN_KEYS = IGNORED_FIELDS | {"model", "messages", "stream", "stream_options"}  # the fingerprint says which model
 _OF_ONE_KIND = frozenset({"embeddings", "rerank", "score"})  # the same request always has the same answer
 _KEPT = _OF_ONE_KIND | {"chat", "completions"}
-_NEUTRAL: dict[str, Any] = {"n": 1, "logit_bias": {}, "tools": [], "response_format": {"type": "text"}}
 
 
 def key(route: str, fingerprint: str, fields: dict[str, Any], store: str) -> Key | None:
@@ -36,11 +36,7 @@ def key(route: str, fingerprint: str, fields: dict[str, Any], store: str) -> Key
 
 def asked(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields that an answer follows from; those that ask for nothing are left out."""
-    return {
-        name: value
-        for name, value in fields.items()
-        if name not in _NOT_IN_KEYS and value is not None and _NEUTRAL.get(name) != value
-    }
+    return {name: value for name, value in all_asked(fields).items() if name not in _NOT_IN_KEYS}
 
 
 def choice(route: str, body: bytes, media_type: str) -> Choice:
@@ -59,7 +55,8 @@ def plain(chosen: dict[str, Any]) -> Choice:
     """A choice of a response as one of a batch."""
     message = {name: value for name, value in chosen["message"].items() if name == "content" or value not in (None, [])}
     logprobs = {"logprobs": chosen["logprobs"]} if chosen.get("logprobs") else {}
-    return {"message": message, "finish_reason": chosen.get("finish_reason"), **logprobs}
+    stop = {"stop_reason": reason} if isinstance(reason := chosen.get("stop_reason"), str) else {}
+    return {"message": message, "finish_reason": chosen.get("finish_reason"), **logprobs, **stop}
 
 
 def may_be_kept(found: Choice) -> bool:
@@ -74,8 +71,7 @@ def body(found: Choice, model: str) -> bytes:
     if "response" in found:
         return orjson.dumps(found["response"])
     made = {"index": 0, "logprobs": None, **{name: found[name] for name in ("message", "finish_reason")}}
-    if "logprobs" in found:
-        made["logprobs"] = found["logprobs"]
+    made |= {name: found[name] for name in ("logprobs", "stop_reason") if name in found}
     told = {"usage": found["usage"]} if "usage" in found else {}
     return orjson.dumps(response("chat.completion", new_id("chatcmpl"), model, [made], **told))
 
@@ -88,6 +84,7 @@ async def events(found: Choice, model: str, *, with_usage: bool) -> AsyncIterato
     first = {"index": 0, "delta": delta, "finish_reason": None, "logprobs": found.get("logprobs")}
     yield sse(response("chat.completion.chunk", id_, model, [first]))
     last: dict[str, Any] = {"index": 0, "delta": {}, "finish_reason": found.get("finish_reason")}
+    last |= {"stop_reason": found["stop_reason"]} if "stop_reason" in found else {}
     yield sse(response("chat.completion.chunk", id_, model, [last]))
     if with_usage and "usage" in found:
         yield sse(response("chat.completion.chunk", id_, model, [], usage=found["usage"]))
@@ -99,7 +96,7 @@ def assembled(pieces: Iterable[bytes]) -> Choice | None:
     message: dict[str, Any] = {"role": "assistant", "content": ""}
     calls: dict[int, dict[str, Any]] = {}
     logprobs: list[Any] = []
-    reason, told, ended = None, None, False
+    reason, stop, told, ended = None, None, None, False
     for line in b"".join(pieces).splitlines():
         if not line.startswith(b"data: "):
             continue
@@ -112,6 +109,7 @@ def assembled(pieces: Iterable[bytes]) -> Choice | None:
         told = chunk.get("usage") or told
         for one in chunk.get("choices") or ():
             reason = one.get("finish_reason") or reason
+            stop = one.get("stop_reason") or stop
             logprobs += (one.get("logprobs") or {}).get("content") or ()
             for name, value in (one.get("delta") or {}).items():
                 if name == "tool_calls":
@@ -125,7 +123,7 @@ def assembled(pieces: Iterable[bytes]) -> Choice | None:
         message |= {"tool_calls": [calls[place] for place in sorted(calls)], "content": message["content"] or None}
     scored = {"logprobs": {"content": logprobs}} if logprobs else {}
     return {
-        **plain({"message": message, "finish_reason": reason, **scored}),
+        **plain({"message": message, "finish_reason": reason, "stop_reason": stop, **scored}),
         **({"usage": _counts(told)} if told else {}),
     }
 

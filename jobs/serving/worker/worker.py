@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self, cast
 
+from ..asked import asked
 from ..protocol import JSON, UNSUPPORTED, RequestError, parse_body
 from ..spec import ModelSpec
 from .engines import ROUTES, Counts, Generates, Media, Model, Tokenizes, get_engine, routes
@@ -64,10 +65,10 @@ class Worker:
                     answer = await self._tokenize(parse_body(body))
                 elif task := TASKS.get(route):
                     self._check(task.route)
-                    answer = await task.run(self.model, parse_body(body))
+                    answer = await task.run(self.model, asked(parse_body(body)))
                 else:
                     self._check(route)
-                    answer = await getattr(self.model, route)(parse_body(body))
+                    answer = await getattr(self.model, route)(asked(parse_body(body)))
             except RequestError as error:
                 return error.status, error.to_json(), JSON, self._fingerprint
         if isinstance(answer, Media):
@@ -79,7 +80,7 @@ class Worker:
         with self._counted():
             try:
                 self._check(route)
-                async for events in cast("Generates", self.model).stream(route, parse_body(body)):
+                async for events in cast("Generates", self.model).stream(route, asked(parse_body(body))):
                     yield 200, events
             except RequestError as error:
                 yield error.status, error.to_json()
@@ -107,6 +108,10 @@ class Worker:
     async def identity(self) -> tuple[str, dict[str, Any]]:
         """What the model's answers follow from, as a digest; the spec, as it is shown, its routes and its `meta`."""
         return self._fingerprint, {"spec": self._spec.shown(), "routes": self._routes, "meta": meta(self._spec)}
+
+    async def has_changed(self) -> bool:
+        """Whether its files are not those any more that it was loaded from."""
+        return await asyncio.to_thread(fingerprint, self._spec) != self._fingerprint
 
     async def _tokenize(self, request: dict[str, Any]) -> bytes:
         """By the model itself, if it does; else by the tokenizer in its folder."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .transformers import Options
 
-Texts = str | tuple[str, str]
+Texts = str | list[int] | tuple[str, str]
 
 
 class Encoder:
@@ -42,12 +42,11 @@ class Encoder:
     ) -> tuple[list[Any], int]:
         import torch
 
-        firsts = [text if isinstance(text, str) else text[0] for text in texts]
-        seconds = None if isinstance(texts[0], str) else [text[1] for text in texts]
-        limit = {"truncation": True, "max_length": self.context} if truncate else {"truncation": False}
-        ids = self._tokenizer(firsts, seconds, verbose=False, **limit)
+        ids = self._tokens(texts, truncate)
         lengths = [len(row) for row in ids["input_ids"]]
         for index, length in enumerate(lengths):
+            if not length:
+                raise RequestError(f"input[{index}] has no tokens; leave it out", param="input")
             if length > self.context:
                 raise RequestError(
                     f"the model's context is {self.context} tokens; input {index} has {length};"
@@ -66,6 +65,25 @@ class Encoder:
             for place, row in zip(places, read_rows.numpy(), strict=True):
                 rows[place] = row
         return rows, sum(lengths)
+
+    def _tokens(self, texts: Sequence[Texts], truncate: bool) -> Mapping[str, list[list[int]]]:
+        """The tokens of all texts, and what else the model takes; tokens that are given stay as they are."""
+        if isinstance(texts[0], list):
+            rows: list[list[int]] = [list(row[: self.context] if truncate else row) for row in texts]  # type: ignore[arg-type]
+            known = self.model.config.get_text_config().vocab_size
+            for index, row in enumerate(rows):
+                if strange := next((token for token in row if not 0 <= token < known), None):
+                    raise RequestError(
+                        f"input[{index}] has the token {strange}; the model's vocabulary is 0 to {known - 1}."
+                        " Tokens are those of the model's own tokenizer; with another one send texts",
+                        param="input",
+                    )
+            return {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
+        firsts = [text[0] if isinstance(text, tuple) else text for text in texts]
+        seconds = [text[1] for text in texts] if isinstance(texts[0], tuple) else None
+        limit = {"truncation": True, "max_length": self.context} if truncate else {"truncation": False}
+        found: Mapping[str, list[list[int]]] = self._tokenizer(firsts, seconds, verbose=False, **limit)
+        return found
 
 
 def load_encoder(kind: Any, folder: Path, options: Options, device: str, context: int | None = None) -> Encoder:

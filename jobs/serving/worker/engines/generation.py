@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any
 from transformers import StoppingCriteria
 
 from ...protocol import RequestError
-from .sampling import Sampler, Sampling
+from .logprobs import Scored
+from .sampling import Row, Sampler, Sampling
 from .together import failure
 
 if TYPE_CHECKING:
     import torch
+
+    from .grammar import Matcher
 
 logger = logging.getLogger(__name__)
 
@@ -35,23 +38,34 @@ class Answer:
         sampling: Sampling,
         stop: tuple[str, ...] = (),
         inputs: dict[str, torch.Tensor] | None = None,
+        matcher: Matcher | None = None,
+        logprobs: int | None = None,
     ) -> None:
-        """`inputs` are of images: a value for each token of the prompt, or one for each image or part of one."""
+        """`inputs` are of images: a value for each token of the prompt, or one for each image or part of one.
+
+        `matcher` holds the answer to a form; `logprobs` of the most probable tokens are kept with each of its own.
+        """
         self.prompt = prompt
+        self.row = Row(sampling, prompt, matcher, logprobs)
         self.inputs = inputs or {}
         self.max_tokens = max_tokens
-        self.sampling = sampling
         self.stop = stop
         self.streams = False  # whether pieces are wanted as they come
         self.cancelled = False
         self.tokens = 0  # of the answer, with the end token
         self.finish_reason = "length"
+        self.stop_reason: str | None = None  # the stop string that ended it
         self.texts: list[str] = []
         self._pending: list[int] = []
         self._shown = 0  # characters of `_pending` that have gone into `_held`
         self._held = ""  # text that may turn out to be the start of a stop string
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[str | RequestError | None] = asyncio.Queue()
+
+    @property
+    def scored(self) -> list[Scored]:
+        """The log probabilities of its tokens, if they were asked for."""
+        return self.row.scored[: self.tokens]
 
     @property
     def kind(self) -> list[tuple[str, Any]]:
@@ -99,9 +113,10 @@ class Answer:
 
     def _cut(self, last: bool) -> None:
         """Give out what no stop string can reach any more."""
-        ends = [at for stop in self.stop if (at := self._held.find(stop)) >= 0]
+        ends = [(at, stop) for stop in self.stop if (at := self._held.find(stop)) >= 0]
         if ends:
-            text, self._held, self.finish_reason = self._held[: min(ends)], "", "stop"
+            at, self.stop_reason = min(ends)
+            text, self._held, self.finish_reason = self._held[:at], "", "stop"
         else:
             keep = 0 if last else max((len(stop) - 1 for stop in self.stop), default=0)
             split = len(self._held) - min(keep, len(self._held))
@@ -118,8 +133,8 @@ class Batcher:
         self._tokenizer = tokenizer
         self._max_rows = max_batch_size
         self._max_tokens = max(1, kv_cache_memory_bytes // _bytes_per_token(model.config))
-        self._ends = _end_tokens(model, tokenizer)
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self._ends, default=0)
+        self.ends = _end_tokens(model, tokenizer)
+        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(self.ends, default=0)
         self._waiting: deque[Answer] = deque()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="generation", daemon=True)
@@ -156,6 +171,7 @@ class Batcher:
                 if answer not in again:
                     answer.put(failure(error))
         for answer in again:  # not above: there, what the batch held is still in memory
+            answer.row.restart()
             self._answer([answer])
 
     def _take(self) -> list[Answer]:
@@ -185,16 +201,15 @@ class Batcher:
             for row, answer in enumerate(live):
                 ids[row, width - len(answer.prompt) :] = torch.tensor(answer.prompt)
                 mask[row, width - len(answer.prompt) :] = 1
-            rules = [answer.sampling for answer in live]
-            sampler = Sampler(rules, [answer.prompt for answer in live], width)
-            samplers = [] if all(rule.is_plain for rule in rules) else [sampler]
+            rows = [answer.row for answer in live]
+            samplers = [] if all(row.is_plain for row in rows) else [Sampler(rows, width)]
             with torch.inference_mode():
                 self._model.generate(
                     input_ids=ids.to(self._model.device),
                     attention_mask=mask.to(self._model.device),
                     generation_config=self._config(max(answer.max_tokens for answer in live)),
                     logits_processor=samplers,
-                    stopping_criteria=[Progress(live, self._ends, self._decode)],
+                    stopping_criteria=[Progress(live, self.ends, self._decode)],
                     **self._inputs(live, width),
                 )
 

@@ -28,9 +28,11 @@ from ...protocol import (
 from . import llama_cpp_request as wire
 from .llama_cpp_request import LlamaRequest
 from .requests import parse_fields, parse_request
+from .tool_calls import Tools, tools
 from .vectors import EmbeddingRequest, vectors
 
 _PATHS = {"chat": "/v1/chat/completions", "completions": "/v1/completions"}
+_OF_CHAT = frozenset({"messages", "tools", "parallel_tool_calls", "top_logprobs"})  # which a completion has not
 _TEMPLATE = 1024  # more tokens than a chat template adds
 
 
@@ -60,8 +62,10 @@ class LlamaCppModel:
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
         typed = parse_request(request, LlamaRequest)
-        choice, counts = await self._chat(typed, typed.messages)
-        return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, [choice], usage=counts))
+        answers = await asyncio.gather(*(self._chat(typed, typed.messages, one) for one in range(typed.n or 1)))
+        choices = [{**choice, "index": index} for index, (choice, _) in enumerate(answers)]
+        counts = usage(answers[0][1]["prompt_tokens"], sum(one["completion_tokens"] for _, one in answers))
+        return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, choices, usage=counts))
 
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer all conversations, as many at a time as there are slots; a bad one is a choice with `error`."""
@@ -82,16 +86,26 @@ class LlamaCppModel:
     async def completions(self, request: dict[str, Any]) -> bytes:
         """Continue one prompt or several."""
         typed = parse_request(request, LlamaRequest)
-        answers = await asyncio.gather(*(self._complete(typed, prompt) for prompt in wire.prompts(typed)))
+        several = typed.n or 1
+        asked = [(prompt, number) for prompt in wire.prompts(typed) for number in range(several)]
+        answers = await asyncio.gather(*(self._complete(typed, *one) for one in asked))
         choices = [{**choice, "index": index} for index, (choice, _) in enumerate(answers)]
-        counts = usage(*(sum(one[key] for _, one in answers) for key in ("prompt_tokens", "completion_tokens")))
+        read = sum(one["prompt_tokens"] for _, one in answers[::several])
+        counts = usage(read, sum(one["completion_tokens"] for _, one in answers))
         return orjson.dumps(response("text_completion", new_id("cmpl"), self._name, choices, usage=counts))
 
     async def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
         """Server-sent events, one per token; the server ends an answer whose stream is closed."""
         typed = parse_request(request, LlamaRequest)
+        if typed.n not in (None, 1):
+            raise RequestError("a stream gives one answer; n must be 1", param="n")
+        given = tools(typed.tools, typed.tool_choice) if route == "chat" else None
+        if route == "chat" and (typed.held is not None or (given is not None and given.forced)):
+            async for piece in self._whole(typed):
+                yield piece
+            return
         if route == "chat":
-            body = await self._chat_body(typed, typed.messages)
+            body = await self._chat_body(typed, typed.messages, given=given)
             kind, id = "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001 (OpenAI's name)
         else:
             prompts = wire.prompts(typed)
@@ -102,7 +116,8 @@ class LlamaCppModel:
         counts = usage(0, 0)
         async for event in self._events(_PATHS[route], body):
             counts = wire.counted(event) or counts
-            if choices := [wire.choice(choice, route) for choice in event.get("choices") or []]:
+            best = typed.best if route == "chat" else typed.best_plain
+            if choices := [wire.choice(choice, event, best, route) for choice in event.get("choices") or []]:
                 yield sse(response(kind, id, self._name, choices))
         if (typed.stream_options or {}).get("include_usage"):
             yield sse(response(kind, id, self._name, [], usage=counts))
@@ -111,10 +126,11 @@ class LlamaCppModel:
     async def embeddings(self, request: dict[str, Any]) -> bytes:
         """A vector for each input."""
         typed = parse_fields(request, EmbeddingRequest)
-        texts: list[Any] = list(typed.texts)
+        inputs = typed.inputs
         if typed.truncate_prompt_tokens is not None:
-            texts = [(await self._ids(text))[: self._context] for text in texts]
-        answer = await self._post("/v1/embeddings", {"input": texts})
+            rows_of_ids = [await self._ids(one) if isinstance(one, str) else one for one in inputs]
+            inputs = [ids[: self._context] for ids in rows_of_ids]
+        answer = await self._post("/v1/embeddings", {"input": inputs})
         rows = [one["embedding"] for one in answer["data"]]
         typed.check_size(len(rows[0]))
         return vectors(self._name, typed, rows, answer["usage"]["prompt_tokens"])
@@ -141,39 +157,88 @@ class LlamaCppModel:
         await self._aside.aclose()
         del self._server
 
-    async def _chat(self, typed: LlamaRequest, messages: object) -> tuple[dict[str, Any], dict[str, int]]:
+    async def _chat(
+        self, typed: LlamaRequest, messages: object, number: int = 0
+    ) -> tuple[dict[str, Any], dict[str, int]]:
         """The choice that answers a conversation, and its usage."""
-        answer = await self._post(_PATHS["chat"], await self._chat_body(typed, messages))
+        given = tools(typed.tools, typed.tool_choice)
+        if typed.held is not None or (given is not None and given.forced):
+            return await self._held(typed, messages, given, number)
+        try:
+            answer = await self._post(_PATHS["chat"], await self._chat_body(typed, messages, number, given))
+        except RequestError as error:
+            if error.status != 500 or given is None:
+                raise
+            return await self._held(typed, messages, given, number)  # a call that it cannot read is text
         counts = wire.counted(answer)
         if not counts or not counts["prompt_tokens"]:
             raise RequestError("the chat template makes no text of the messages", param="messages")
-        return wire.choice(answer["choices"][0], "chat"), counts
+        return wire.choice(answer["choices"][0], answer, typed.best, "chat"), counts
 
-    async def _complete(self, typed: LlamaRequest, prompt: Any) -> tuple[dict[str, Any], dict[str, int]]:
-        answer = await self._post(_PATHS["completions"], await self._plain_body(typed, prompt))
-        return wire.choice(answer["choices"][0], "completions"), wire.counted(answer) or usage(0, 0)
+    async def _held(
+        self, typed: LlamaRequest, messages: object, given: Tools | None, number: int
+    ) -> tuple[dict[str, Any], dict[str, int]]:
+        """The same, for an answer that must call a tool or is held to a form: a continuation of the template's text.
 
-    async def _chat_body(self, typed: LlamaRequest, messages: object) -> dict[str, Any]:
-        body = {**wire.body(typed), "messages": check_messages(messages)}
+        llama.cpp's own parser forces no call, and fails on one that `max_tokens` cuts.
+        """
+        body = await self._chat_body(typed, messages, number, given)
+        prompt = await self._chat_ids(body)
+        form = wire.form((given.held if given else None) or typed.held)
+        asked = {name: value for name, value in body.items() if name not in _OF_CHAT}
+        scores = {} if typed.best is None else {"logprobs": max(1, typed.best)}
+        self._check_room(len(prompt), typed.asked, "messages")
+        answer = await self._post(_PATHS["completions"], {**asked, **form, **scores, "prompt": prompt})
+        found = wire.choice(answer["choices"][0], answer, typed.best, "chat")
+        text = found.pop("text")
+        found["message"] = {"role": "assistant", "content": text}
+        if given is not None:
+            found["message"], found["finish_reason"] = given.read(text, found["finish_reason"])
+        return found, wire.counted(answer) or usage(0, 0)
+
+    async def _whole(self, typed: LlamaRequest) -> AsyncIterator[bytes]:
+        """An answer that is read before it is shown, as events."""
+        choice, counts = await self._chat(typed, typed.messages)
+        id, message = new_id("chatcmpl"), choice["message"]  # noqa: A001 (OpenAI's name)
+        if calls := message.get("tool_calls"):
+            message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+        begin: dict[str, Any] = {"finish_reason": None} | _some(choice, "logprobs")
+        for piece, more in ((message, begin), ({}, _some(choice, "finish_reason", "stop_reason"))):
+            yield sse(response("chat.completion.chunk", id, self._name, [{"index": 0, "delta": piece, **more}]))
+        if (typed.stream_options or {}).get("include_usage"):
+            yield sse(response("chat.completion.chunk", id, self._name, [], usage=counts))
+        yield SSE_DONE
+
+    async def _complete(
+        self, typed: LlamaRequest, prompt: Any, number: int = 0
+    ) -> tuple[dict[str, Any], dict[str, int]]:
+        answer = await self._post(_PATHS["completions"], await self._plain_body(typed, prompt, number))
+        choice = wire.choice(answer["choices"][0], answer, typed.best_plain, "completions")
+        return choice, wire.counted(answer) or usage(0, 0)
+
+    async def _chat_body(
+        self, typed: LlamaRequest, messages: object, number: int = 0, given: Tools | None = None
+    ) -> dict[str, Any]:
+        body = {**wire.body(typed, number), "messages": check_messages(messages)}
         if not self._has_template:
             raise RequestError("the model's file has no chat template; backend.chat_template gives one")
-        if typed.tools and not self._takes_tools:
-            raise RequestError("the model's chat template has no place for tools", param="tools", code=UNSUPPORTED)
-        if typed.logprobs is not None:
-            body |= {"logprobs": typed.logprobs, "top_logprobs": typed.top_logprobs or 0}
-        if typed.response_format is not None:
-            body["response_format"] = typed.response_format
+        if given is not None:
+            if not self._takes_tools:
+                raise RequestError("the model's chat template has no place for tools", param="tools", code=UNSUPPORTED)
+            body["tools"] = given.given
+            if typed.parallel_tool_calls is not None:
+                body["parallel_tool_calls"] = typed.parallel_tool_calls
+        if (best := typed.best) is not None:
+            body |= {"logprobs": True, "top_logprobs": max(1, best)}  # with 0 it gives none
         # The server would cut an answer that finds no room; whether one does is worth counting only near the end.
         if typed.asked and typed.asked + len(orjson.dumps(body)) + _TEMPLATE > self._context:
             self._check_room(len(await self._chat_ids(body)), typed.asked, "messages")
         return body
 
-    async def _plain_body(self, typed: LlamaRequest, prompt: Any) -> dict[str, Any]:
-        body = {**wire.body(typed), "prompt": prompt}
-        if typed.logprobs:
-            body["logprobs"] = max(1, int(typed.logprobs))
-        if (schema := wire.schema(typed.response_format)) is not None:
-            body["json_schema"] = schema
+    async def _plain_body(self, typed: LlamaRequest, prompt: Any, number: int = 0) -> dict[str, Any]:
+        body = {**wire.body(typed, number), "prompt": prompt, **wire.form(typed.held)}
+        if (best := typed.best_plain) is not None:
+            body["logprobs"] = max(1, best)
         if not isinstance(prompt, str):
             self._check_room(len(prompt), typed.asked, "prompt")
         elif not prompt or (typed.asked and typed.asked + len(prompt.encode()) + 2 > self._context):
@@ -240,6 +305,10 @@ class LlamaCppModel:
         if "not supported" in words:
             return RequestError(words, code=UNSUPPORTED)
         return RequestError(words, status=reply.status_code)
+
+
+def _some(choice: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: choice[name] for name in names if name in choice}
 
 
 def _stopped(error: httpx.TransportError) -> RequestError:

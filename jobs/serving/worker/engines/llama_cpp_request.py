@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+import orjson
+
+from sqlllm.errors import PackageError
 
 from ...protocol import RequestError, usage
-from .requests import Request
+from . import logprobs
+from .held import COMPACT, Held
+from .requests import FullRequest
 
 _SEEDS = 2**32 - 1  # one more is llama.cpp's word for any
 # Fields that go on as they are.
 _SAME = (
     "temperature", "top_p", "min_p", "presence_penalty", "frequency_penalty", "logit_bias", "ignore_eos",
-    "tools", "tool_choice", "parallel_tool_calls", "chat_template_kwargs",
+    "chat_template_kwargs",
 )  # fmt: skip
 
 
-class LlamaRequest(Request):
+class LlamaRequest(FullRequest):
     """The fields of a chat or completion request that llama.cpp honours."""
 
-    logprobs: bool | int | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
-    response_format: dict[str, Any] | None = None
     logit_bias: dict[str, float] | None = None
     ignore_eos: bool | None = None
-    tools: list[dict[str, Any]] | None = None
-    tool_choice: str | dict[str, Any] | None = None
-    parallel_tool_calls: bool | None = None
 
     @property
     def asked(self) -> int | None:
@@ -35,54 +33,65 @@ class LlamaRequest(Request):
         return self.max_completion_tokens or self.max_tokens
 
 
-def body(typed: LlamaRequest) -> dict[str, Any]:
-    """What all routes have in common, in llama.cpp's names."""
+def body(typed: LlamaRequest, number: int = 0) -> dict[str, Any]:
+    """What all routes have in common, in llama.cpp's names; `number` among several answers to one prompt."""
     found = {name: value for name in _SAME if (value := getattr(typed, name)) is not None}
     if typed.top_k is not None:
         found["top_k"] = max(0, typed.top_k)
     if typed.repetition_penalty is not None:
         found["repeat_penalty"] = typed.repetition_penalty
-    if typed.seed is not None:
-        found["seed"] = typed.seed % _SEEDS
+    if (seed := typed.seed_of(number)) is not None:
+        found["seed"] = seed % _SEEDS
     if typed.stops:
-        found["stop"] = typed.stops
+        found |= {"stop": typed.stops, "verbose": True}  # then it also says which stop string it was
     if typed.asked:
         found["max_tokens"] = typed.asked
     return found
 
 
-def choice(choice: dict[str, Any], route: str) -> dict[str, Any]:
-    """llama.cpp's choice; log probabilities of plain text in OpenAI's older shape."""
-    if route == "completions" and choice.get("logprobs"):
-        return {**choice, "logprobs": _plain_logprobs(choice["logprobs"]["content"])}
-    return choice
+def choice(choice: dict[str, Any], answer: dict[str, Any], best: int | None, route: str) -> dict[str, Any]:
+    """llama.cpp's choice in an answer, or in an event of a stream, as OpenAI's, with `best` log probabilities."""
+    found = {name: value for name, value in choice.items() if name != "logprobs"}
+    if stop := (answer.get("__verbose") or {}).get("stopping_word"):
+        found["stop_reason"] = stop
+    scored = (choice.get("logprobs") or {}).get("content")
+    if best is None or not scored:
+        return found
+    tokens = [{**token, "top_logprobs": token["top_logprobs"][:best]} for token in scored]
+    return {**found, "logprobs": {"content": tokens} if route == "chat" else logprobs.completion(tokens)}
 
 
-def _plain_logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
-    texts = [token["token"] for token in tokens]
-    return {
-        "tokens": texts,
-        "token_logprobs": [token["logprob"] for token in tokens],
-        "top_logprobs": [{one["token"]: one["logprob"] for one in token["top_logprobs"]} for token in tokens],
-        "text_offset": [sum(map(len, texts[:place])) for place in range(len(texts))],
-    }
+def _check(schema: Any) -> None:
+    """RequestError for a schema that llama.cpp would log an error about, and forget."""
+    try:
+        from llguidance import LLMatcher
+    except ImportError as error:
+        raise PackageError.from_import_error(error, package="llguidance", extra="llama-cpp") from error
+    grammar = LLMatcher.grammar_from_json_schema(orjson.dumps(schema).decode())
+    is_wrong, words = LLMatcher.validate_grammar_with_warnings(grammar)
+    if is_wrong:
+        raise RequestError(f"the answer cannot be held to this form: {words[0].strip().splitlines()[0]}")
+
+
+def form(held: Held | None) -> dict[str, Any]:
+    """What an answer is held to, in llama.cpp's words."""
+    if held is None:
+        return {}
+    if held.kind == "json":
+        _check(held.value)
+        return {"json_schema": {**held.value, "x-guidance": COMPACT} if isinstance(held.value, dict) else held.value}
+    if held.kind == "grammar":
+        return {"grammar": held.value}
+    if held.kind == "choice":
+        texts = " | ".join(orjson.dumps(text).decode() for text in held.value)
+        return {"grammar": f"root ::= {texts}"}
+    raise RequestError("llama.cpp holds no answer to a regular expression; send a grammar", param="structured_outputs")
 
 
 def counted(answer: dict[str, Any]) -> dict[str, int] | None:
     """The tokens that llama.cpp says; None if it says none."""
     counted = answer.get("usage")
     return usage(counted["prompt_tokens"], counted["completion_tokens"]) if counted else None
-
-
-def schema(form: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The JSON schema that `response_format` asks for; None for plain text."""
-    kind = (form or {}).get("type", "text")
-    if kind == "text":
-        return None
-    if form is None or kind not in ("json_object", "json_schema"):
-        raise RequestError(f"response_format {kind!r} is unknown", param="response_format")
-    schema = form.get("schema") or (form.get("json_schema") or {}).get("schema") or {"type": "object"}
-    return dict(schema)
 
 
 def prompts(typed: LlamaRequest) -> list[Any]:

@@ -116,8 +116,8 @@ class OracleModel:
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation."""
         typed = await self._begin(request)
-        text, reason, counts = self._chat(typed, typed.messages)
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": reason}
+        text, end, counts = self._chat(typed, typed.messages)
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, **end}
         return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, [choice], usage=counts))
 
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
@@ -127,12 +127,12 @@ class OracleModel:
         choices: list[dict[str, Any]] = []
         for index, messages in enumerate(batch):
             try:
-                text, reason, counts = self._chat(typed, messages)
+                text, end, counts = self._chat(typed, messages)
             except RequestError as error:
                 choices.append(failed_choice(index, error))
                 continue
             message = {"role": "assistant", "content": text}
-            choices.append({"index": index, "message": message, "finish_reason": reason, "usage": counts})
+            choices.append({"index": index, "message": message, **end, "usage": counts})
         return batch_response(self._name, choices)
 
     async def completions(self, request: dict[str, Any]) -> bytes:
@@ -140,8 +140,7 @@ class OracleModel:
         typed = await self._begin(request)
         answers = [self._answer(typed, prompt, self._tokens.count(prompt)) for prompt in _prompts(typed)]
         choices = [
-            {"index": index, "text": text, "finish_reason": reason, "logprobs": None}
-            for index, (text, reason, _) in enumerate(answers)
+            {"index": index, "text": text, **end, "logprobs": None} for index, (text, end, _) in enumerate(answers)
         ]
         counts = usage(*(sum(one[key] for _, _, one in answers) for key in ("prompt_tokens", "completion_tokens")))
         return orjson.dumps(response("text_completion", new_id("cmpl"), self._name, choices, usage=counts))
@@ -150,25 +149,25 @@ class OracleModel:
         """Server-sent events, one per word."""
         typed = await self._begin(request)
         if route == "chat":
-            text, reason, counts = self._chat(typed, typed.messages)
+            text, end, counts = self._chat(typed, typed.messages)
             kind, id = "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001 (OpenAI's name)
         else:
             prompts = _prompts(typed)
             if len(prompts) != 1:
                 raise RequestError("a stream answers one prompt; send the prompts one by one", param="prompt")
-            text, reason, counts = self._answer(typed, prompts[0], self._tokens.count(prompts[0]))
+            text, end, counts = self._answer(typed, prompts[0], self._tokens.count(prompts[0]))
             kind, id = "text_completion", new_id("cmpl")  # noqa: A001
 
-        def event(piece: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        def event(piece: dict[str, Any], **end: str) -> bytes:
             choice = {"index": 0, **({"delta": piece} if route == "chat" else {"text": piece.get("content", "")})}
-            return sse(response(kind, id, self._name, [{**choice, "finish_reason": finish_reason}]))
+            return sse(response(kind, id, self._name, [{**choice, "finish_reason": None, **end}]))
 
         if route == "chat":
             yield event({"role": "assistant", "content": ""})
         for word in in_words(text):
             yield event({"content": word})
             await asyncio.sleep(0)  # other clients get their words in between
-        yield event({}, reason)
+        yield event({}, **end)
         if (typed.stream_options or {}).get("include_usage"):
             yield sse(response(kind, id, self._name, [], usage=counts))
         yield SSE_DONE
@@ -191,23 +190,23 @@ class OracleModel:
             await asyncio.sleep(self._options.latency)
         return typed
 
-    def _chat(self, request: OracleRequest, messages: object) -> tuple[str, str, dict[str, int]]:
+    def _chat(self, request: OracleRequest, messages: object) -> tuple[str, dict[str, str], dict[str, int]]:
         checked = check_messages(messages)
         return self._answer(request, _text(checked[-1]), self._tokens.count_chat(checked))
 
-    def _answer(self, request: OracleRequest, prompt: str, tokens: int) -> tuple[str, str, dict[str, int]]:
-        """Text, finish reason and usage. RequestError if there is no answer."""
+    def _answer(self, request: OracleRequest, prompt: str, tokens: int) -> tuple[str, dict[str, str], dict[str, int]]:
+        """Text, why it ended, and usage. RequestError if there is no answer."""
         self._counts["calls"] += 1
         try:
-            text, reason, answered = self._limited(request, prompt, tokens)
+            text, end, answered = self._limited(request, prompt, tokens)
         except RequestError:
             self._counts["failed"] += 1
             raise
         self._counts["prompt_tokens"] += tokens
         self._counts["completion_tokens"] += answered
-        return text, reason, usage(tokens, answered)
+        return text, end, usage(tokens, answered)
 
-    def _limited(self, request: OracleRequest, prompt: str, tokens: int) -> tuple[str, str, int]:
+    def _limited(self, request: OracleRequest, prompt: str, tokens: int) -> tuple[str, dict[str, str], int]:
         asked = request.max_completion_tokens or request.max_tokens
         room = self._options.max_model_len - tokens
         if room < (asked or 1):
@@ -220,13 +219,14 @@ class OracleModel:
         if self._fails_below and crc32(prompt.encode()) < self._fails_below:
             raise RequestError("the oracle fails here, as failure_rate asks", code="oracle_failure")
         text = self._find(prompt)
-        ends = [at for stop in request.stops if (at := text.find(stop)) >= 0]
-        if ends:
-            text = text[: min(ends)]
+        end = {"finish_reason": "stop"}
+        if ends := [(at, stop) for stop in request.stops if (at := text.find(stop)) >= 0]:
+            at, end["stop_reason"] = min(ends)
+            text = text[:at]
         count, limit = self._tokens.count(text), asked or room
         if count <= limit:
-            return text, "stop", count
-        return self._tokens.cut(text, limit), "length", limit
+            return text, end, count
+        return self._tokens.cut(text, limit), {"finish_reason": "length"}, limit
 
     def _find(self, prompt: str) -> str:
         key = prompt

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...protocol import RequestError, check_fields
+from .held import Held, held
 
 # Of OpenAI's protocol, and honoured by other engines.
 _UNSUPPORTED = frozenset(
@@ -55,6 +56,40 @@ class Request(BaseModel):
     def stops(self) -> tuple[str, ...]:
         """The stop strings."""
         return tuple(text for text in ([self.stop] if isinstance(self.stop, str) else self.stop or []) if text)
+
+
+class FullRequest(Request):
+    """The fields of engines that write several answers, hold them to a form, score tokens and call tools."""
+
+    n: int | None = Field(1, ge=1, le=128, description="answers to each prompt")
+    logprobs: bool | int | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    response_format: dict[str, Any] | None = None
+    structured_outputs: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def held(self) -> Held | None:
+        """What the answer is held to."""
+        return held(self.response_format, self.structured_outputs)
+
+    @property
+    def best(self) -> int | None:
+        """The most probable tokens that each token of a chat is shown with; None without log probabilities."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestError("top_logprobs needs logprobs: true", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def best_plain(self) -> int | None:
+        """The same of a plain completion, whose `logprobs` is a number."""
+        return None if self.logprobs is None or self.logprobs is False else int(self.logprobs)
+
+    def seed_of(self, number: int) -> int | None:
+        """The seed of one of several answers."""
+        return None if self.seed is None else self.seed + number
 
 
 R = TypeVar("R", bound=Request)

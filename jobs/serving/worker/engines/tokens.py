@@ -10,7 +10,7 @@ import orjson
 
 from sqlllm.errors import ModelError, PackageError
 
-from ...protocol import UNSUPPORTED, RequestError, check_messages
+from ...protocol import UNSUPPORTED, RequestError, check_messages, text_messages
 
 _BYTES_PER_TOKEN = 4
 
@@ -94,6 +94,7 @@ class TokenizerTokens:
 
     def chat_ids(self, messages: list[dict[str, Any]]) -> list[int]:
         """The tokens of a conversation."""
+        messages = text_messages(messages, only=False)
         if self._tokenizer.chat_template is None:
             return [token for message in messages for token in self.ids(str(message.get("content") or ""))]
         from jinja2 import TemplateError

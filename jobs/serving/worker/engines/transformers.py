@@ -64,7 +64,6 @@ class Transformers:
 
     name: ClassVar[str] = "transformers"
     generates: ClassVar[bool] = True
-    constrains: ClassVar[bool] = False
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from sqlllm.errors import ModelError
 from ...protocol import (
     CONTEXT_LENGTH_EXCEEDED,
     SSE_DONE,
+    UNSUPPORTED,
     RequestError,
     batch_response,
     check_messages,
@@ -22,16 +24,24 @@ from ...protocol import (
     new_id,
     response,
     sse,
+    text_messages,
     usage,
 )
 from ...spec import ModelSpec
-from .requests import Request, parse_request
+from . import logprobs
+from .grammar import Grammars, Matcher
+from .logprobs import Scored
+from .requests import FullRequest, Request, parse_request
 from .tokens import TokenizerTokens
+from .tool_calls import Tools, tools
 
 if TYPE_CHECKING:
     from .generation import Answer, Batcher
     from .sampling import Sampling
     from .transformers import Options
+
+Read = tuple[list[int], dict[str, Any] | None]
+"""The tokens of a prompt, and its images."""
 
 
 class TransformersModel:
@@ -48,72 +58,90 @@ class TransformersModel:
         self._defaults = defaults  # of the model's author: temperature, top_p ...
 
     async def chat(self, request: dict[str, Any]) -> bytes:
-        """Answer one conversation."""
-        typed = parse_request(request, Request)
-        (answer,) = await self._answer([await self._chat_answer(typed, typed.messages)])
-        counts = usage(len(answer.prompt), answer.tokens)
-        choices = [{"index": 0, **_chat_choice(answer)}]
+        """Answer one conversation, as often as `n` says."""
+        typed = parse_request(request, FullRequest)
+        given = tools(typed.tools, typed.tool_choice)
+        answers = await self._answer(
+            await self._several(typed, await self._read(typed, [typed.messages], given), given)
+        )
+        counts = usage(len(answers[0].prompt), sum(answer.tokens for answer in answers))
+        choices = [{"index": index, **self._choice(answer, given)} for index, answer in enumerate(answers)]
         return orjson.dumps(response("chat.completion", new_id("chatcmpl"), self._name, choices, usage=counts))
 
     async def chat_batch(self, request: dict[str, Any]) -> bytes:
         """Answer all conversations: one choice each, a bad one as a choice with `error`."""
-        from .generation import Answer
-
         batch = conversations(request)
-        typed = parse_request(request, Request)
+        typed = parse_request(request, FullRequest)
+        given = tools(typed.tools, typed.tool_choice)
+        matcher = await self._matcher(typed, given)
         results: list[Answer | RequestError] = []
-        for messages in batch:
+        for found in await self._read(typed, batch, given):
             try:
-                results.append(await self._chat_answer(typed, messages))
+                results.append(self._made(typed, found, matcher))
             except RequestError as error:
                 results.append(error)
-        answered = iter(await self._answered([result for result in results if isinstance(result, Answer)]))
-        results = [next(answered) if isinstance(result, Answer) else result for result in results]
+        answered = iter(await self._answered([result for result in results if not isinstance(result, RequestError)]))
+        results = [result if isinstance(result, RequestError) else next(answered) for result in results]
         choices = [
             failed_choice(index, result)
             if isinstance(result, RequestError)
-            else {"index": index, **_chat_choice(result), "usage": usage(len(result.prompt), result.tokens)}
+            else {"index": index, **self._choice(result, given), "usage": usage(len(result.prompt), result.tokens)}
             for index, result in enumerate(results)
         ]
         return batch_response(self._name, choices)
 
     async def completions(self, request: dict[str, Any]) -> bytes:
-        """Continue one prompt or several."""
-        typed = parse_request(request, Request)
-        answers = await self._answer([self._plain_answer(typed, tokens) for tokens in self._prompts(typed)])
-        choices = [
-            {"index": index, "text": "".join(answer.texts), "finish_reason": answer.finish_reason, "logprobs": None}
-            for index, answer in enumerate(answers)
-        ]
-        counts = usage(sum(len(answer.prompt) for answer in answers), sum(answer.tokens for answer in answers))
+        """Continue one prompt or several, each as often as `n` says."""
+        typed = parse_request(request, FullRequest)
+        prompts = await asyncio.to_thread(self._prompts, typed)
+        answers = await self._answer(await self._several(typed, [(tokens, None) for tokens in prompts], None))
+        choices = [{"index": index, **self._continuation(answer)} for index, answer in enumerate(answers)]
+        counts = usage(sum(map(len, prompts)), sum(answer.tokens for answer in answers))
         return orjson.dumps(response("text_completion", new_id("cmpl"), self._name, choices, usage=counts))
 
     async def stream(self, route: str, request: dict[str, Any]) -> AsyncIterator[bytes]:
-        """Server-sent events, one per piece of text."""
-        typed = parse_request(request, Request)
+        """Server-sent events, one per piece of text; an answer that may call tools is one event, once it is read."""
+        typed = parse_request(request, FullRequest)
+        if typed.n not in (None, 1):
+            raise RequestError("a stream gives one answer; n must be 1", param="n")
+        given = tools(typed.tools, typed.tool_choice) if route == "chat" else None
         if route == "chat":
-            answer = await self._chat_answer(typed, typed.messages)
+            found = await self._read(typed, [typed.messages], given)
             kind, id = "chat.completion.chunk", new_id("chatcmpl")  # noqa: A001
         else:
-            prompts = self._prompts(typed)
+            prompts = await asyncio.to_thread(self._prompts, typed)
             if len(prompts) != 1:
                 raise RequestError("a stream answers one prompt; send the prompts one by one", param="prompt")
-            answer, kind, id = self._plain_answer(typed, prompts[0]), "text_completion", new_id("cmpl")  # noqa: A001
+            found, kind, id = [(prompts[0], None)], "text_completion", new_id("cmpl")  # noqa: A001
+        (answer,) = await self._several(typed, found, given)
+        shown = 0
 
-        def event(piece: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        def event(piece: dict[str, Any], **end: Any) -> bytes:
+            nonlocal shown
             choice = {"index": 0, **({"delta": piece} if route == "chat" else {"text": piece.get("content", "")})}
-            return sse(response(kind, id, self._name, [{**choice, "finish_reason": finish_reason}]))
+            scored = answer.scored[shown:]
+            shown += len(scored)
+            scores = {"logprobs": self._scores(scored, route)} if scored else {}
+            return sse(response(kind, id, self._name, [{**choice, **scores, "finish_reason": None, **end}]))
 
         if route == "chat":
             yield event({"role": "assistant", "content": ""})
-        answer.streams = True
+        answer.streams = given is None
         self._batcher.submit(answer)
         try:
             async for text in answer:
-                yield event({"content": text})
+                answer.texts.append(text)
+                if given is None:
+                    yield event({"content": text})
         finally:
             answer.cancelled = True  # the client may have gone
-        yield event({}, answer.finish_reason)
+        end = self._end(answer)
+        if given is not None:
+            message, end["finish_reason"] = given.read("".join(answer.texts), answer.finish_reason)
+            if calls := message.get("tool_calls"):
+                message["tool_calls"] = [{"index": index, **call} for index, call in enumerate(calls)]
+            yield event({name: value for name, value in message.items() if name != "role"})
+        yield event({}, **end)
         if (typed.stream_options or {}).get("include_usage"):
             yield sse(response(kind, id, self._name, [], usage=usage(len(answer.prompt), answer.tokens)))
         yield SSE_DONE
@@ -154,19 +182,41 @@ class TransformersModel:
                 answer.cancelled = True
         return results
 
-    async def _chat_answer(self, request: Request, messages: object) -> Answer:
-        checked = check_messages(messages)
+    async def _read(self, request: FullRequest, batch: list[Any], given: Tools | None) -> list[Read | RequestError]:
+        """What the model takes of each conversation. In a thread: templates and tokenizers take time."""
         if self._tokenizer.chat_template is None:
             raise RequestError("the model's tokenizer has no chat template; use /v1/completions")
+        if given is not None and not self._takes_tools:
+            raise RequestError("the model's chat template has no place for tools", param="tools", code=UNSUPPORTED)
+        options = {**(request.chat_template_kwargs or {}), **({"tools": given.given} if given else {})}
+
+        def read() -> list[Read | RequestError]:
+            found: list[Read | RequestError] = []
+            for messages in batch:
+                try:
+                    found.append((self._chat_tokens(text_messages(check_messages(messages)), options), None))
+                except RequestError as error:
+                    found.append(error)
+            return found
+
+        return await asyncio.to_thread(read)
+
+    @property
+    def _takes_tools(self) -> bool:
+        """Whether the chat template has a place for tools."""
+        template = self._tokenizer.chat_template
+        return "tools" in (template if isinstance(template, str) else str(template))
+
+    def _chat_tokens(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> list[int]:
         from jinja2 import TemplateError
 
         try:
             tokens = self._tokenizer.apply_chat_template(
-                checked, add_generation_prompt=True, return_dict=False, **(request.chat_template_kwargs or {})
+                messages, add_generation_prompt=True, return_dict=False, **options
             )
         except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise RequestError(f"the chat template refuses the messages: {error}", param="messages") from None
-        return self._plain_answer(request, tokens)
+        return list(tokens)
 
     def _prompts(self, request: Request) -> list[list[int]]:
         prompt = request.prompt
@@ -181,9 +231,40 @@ class TransformersModel:
                 raise RequestError(f"prompt has the token {token}; {known}", param="prompt")
         return prompts
 
-    def _plain_answer(self, request: Request, prompt: list[int], inputs: dict[str, Any] | None = None) -> Answer:
+    async def _several(
+        self, request: FullRequest, found: Sequence[Read | RequestError], given: Tools | None
+    ) -> list[Answer]:
+        """As many answers to each prompt as are asked for; RequestError if one cannot be read."""
+        matcher = await self._matcher(request, given)
+        answers = []
+        for one in found:
+            if isinstance(one, RequestError):
+                raise one
+            answers += [self._made(request, one, matcher, number) for number in range(request.n or 1)]
+        return answers
+
+    async def _matcher(self, request: FullRequest, given: Tools | None) -> Callable[[], Matcher | None]:
+        """What makes a matcher for an answer, if it is held to a form. In a thread: grammars take time."""
+        form = (given.held if given else None) or request.held
+        if form is None:
+            return lambda: None
+        grammars = await asyncio.to_thread(lambda: self._grammars)
+        await asyncio.to_thread(grammars.matcher, form)  # it is kept
+        return lambda: grammars.matcher(form)
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        return Grammars(self._tokenizer, self._vocabulary, self._batcher.ends)
+
+    def _made(
+        self, request: FullRequest, found: Read | RequestError, matcher: Callable[[], Matcher | None], number: int = 0
+    ) -> Answer:
+        """An answer that is to be generated; `number` among those to the same prompt."""
         from .generation import Answer
 
+        if isinstance(found, RequestError):
+            raise found
+        prompt, inputs = found
         asked = request.max_completion_tokens or request.max_tokens
         room = self._context - len(prompt)
         if room < (asked or 1) or not prompt:
@@ -194,21 +275,46 @@ class TransformersModel:
                 code=CONTEXT_LENGTH_EXCEEDED,
             )
         limit = asked or min(room, self._defaults.get("max_new_tokens") or room)
-        return Answer(prompt, limit, self._sampling(request), request.stops, inputs)
+        best = request.best if request.prompt is None else request.best_plain
+        sampling = self._sampling(request, request.seed_of(number))
+        return Answer(prompt, limit, sampling, request.stops, inputs, matcher(), best)
 
-    def _sampling(self, request: Request) -> Sampling:
+    def _sampling(self, request: Request, seed: int | None) -> Sampling:
         from .sampling import Sampling
 
-        names = [name for name in Sampling.__dataclass_fields__ if name != "top_k"]
+        names = [name for name in Sampling.__dataclass_fields__ if name not in ("top_k", "seed")]
         asked = {name: value for name in names if (value := getattr(request, name)) is not None}
         defaults = {name: value for name in names if (value := self._defaults.get(name)) is not None}
         top_k = request.top_k if request.top_k is not None else self._defaults.get("top_k") or 0
-        return Sampling(**defaults | asked, top_k=max(0, top_k))
+        return Sampling(**defaults | asked, top_k=max(0, top_k), seed=seed)
 
+    def _choice(self, answer: Answer, given: Tools | None) -> dict[str, Any]:
+        text, end = "".join(answer.texts), self._end(answer)
+        message: dict[str, Any] = {"role": "assistant", "content": text}
+        if given is not None:
+            message, end["finish_reason"] = given.read(text, answer.finish_reason)
+        scores = {"logprobs": self._scores(answer.scored, "chat")} if answer.row.logprobs is not None else {}
+        return {"message": message, **scores, **end}
 
-def _chat_choice(answer: Answer) -> dict[str, Any]:
-    message = {"role": "assistant", "content": "".join(answer.texts)}
-    return {"message": message, "finish_reason": answer.finish_reason}
+    def _continuation(self, answer: Answer) -> dict[str, Any]:
+        scores = None if answer.row.logprobs is None else self._scores(answer.scored, "completions")
+        return {"text": "".join(answer.texts), "logprobs": scores, **self._end(answer)}
+
+    def _scores(self, scored: list[Scored], route: str) -> dict[str, Any]:
+        found = logprobs.chat(scored, self._token_bytes)
+        return found if route == "chat" else logprobs.completion(found["content"])
+
+    def _token_bytes(self, token: int) -> bytes:
+        """A token as it stands in a text."""
+        if token in self._batcher.ends or token in self._tokenizer.all_special_ids:
+            return str(self._tokenizer.decode([token])).encode()
+        return self._grammars.text(token)
+
+    @staticmethod
+    def _end(answer: Answer) -> dict[str, str]:
+        """Why it ended, and by which stop string."""
+        stop = {} if answer.stop_reason is None else {"stop_reason": answer.stop_reason}
+        return {"finish_reason": answer.finish_reason, **stop}
 
 
 def load(

@@ -36,9 +36,9 @@ class EmbeddingModel:
     async def embeddings(self, request: dict[str, Any]) -> bytes:
         """A vector for each input, in order."""
         typed = parse_fields(request, EmbeddingRequest)
-        texts = typed.texts
+        inputs = typed.inputs
         typed.check_size(self._encoder.model.config.hidden_size)
-        rows, tokens = await self._encoder.run(texts, self._pool, typed.truncate_prompt_tokens is not None)
+        rows, tokens = await self._encoder.run(inputs, self._pool, typed.truncate_prompt_tokens is not None)
         return vectors(self._name, typed, rows, tokens)
 
     async def check_health(self) -> None:

@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from typing_extensions import override
 
 from sqlllm.errors import ModelError
 
-from ...protocol import RequestError, check_messages
+from ...protocol import UNSUPPORTED, RequestError, check_messages
 from ...spec import ModelSpec
 from . import loading, pictures
-from .requests import Request
+from .requests import FullRequest
 from .tokens import PlainTokens
-from .transformers_chat import TransformersModel, ready
+from .tool_calls import Tools
+from .transformers_chat import Read, TransformersModel, ready
 
 if TYPE_CHECKING:
-    from .generation import Answer
     from .transformers import Options
 
 _MOST = 32  # images of a conversation
@@ -35,19 +36,29 @@ class SeeingModel(TransformersModel):
 
         async def count(messages: list[dict[str, Any]]) -> int:
             try:
-                return len((await self._read(messages, {}))["input_ids"][0])
+                return len((await self._inputs(messages, {}))["input_ids"][0])
             except RequestError:
                 return PlainTokens().count_chat(messages)
 
         return list(await asyncio.gather(*map(count, batch)))
 
-    async def _chat_answer(self, request: Request, messages: object) -> Answer:
-        inputs = dict(await self._read(check_messages(messages), request.chat_template_kwargs or {}))
-        inputs.pop("attention_mask")
-        (tokens,) = inputs.pop("input_ids").tolist()
-        return self._plain_answer(request, tokens, inputs)
+    @override
+    async def _read(self, request: FullRequest, batch: list[Any], given: Tools | None) -> list[Read | RequestError]:
+        if given is not None:
+            raise RequestError("a model that sees calls no tools on this engine", param="tools", code=UNSUPPORTED)
 
-    async def _read(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> Any:
+        async def read(messages: Any) -> Read | RequestError:
+            try:
+                inputs = dict(await self._inputs(check_messages(messages), request.chat_template_kwargs or {}))
+            except RequestError as error:
+                return error
+            inputs.pop("attention_mask")
+            (tokens,) = inputs.pop("input_ids").tolist()
+            return tokens, inputs
+
+        return list(await asyncio.gather(*map(read, batch)))
+
+    async def _inputs(self, messages: list[dict[str, Any]], options: dict[str, Any]) -> Any:
         """What the model takes: `input_ids`, `attention_mask`, and what its kind of images needs."""
         parts = [part for message in messages for part in _parts(message)]
         urls = [part["image_url"]["url"] for part in parts if part["type"] == "image_url"]

@@ -10,7 +10,10 @@ import numpy as np
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from ...protocol import RequestError
+from ...protocol import RequestError, check_input
+
+Input = str | list[int]
+"""A text, or the tokens of one."""
 
 
 class EmbeddingRequest(BaseModel):
@@ -19,18 +22,19 @@ class EmbeddingRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     model: str
-    input: str | list[str]
+    input: str | list[str] | list[int] | list[list[int]]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1)
     truncate_prompt_tokens: int | None = Field(None, ge=-1, le=-1, description="-1: cut what is too long")
 
     @property
-    def texts(self) -> list[str]:
-        """The inputs; RequestError if there are none."""
-        texts = [self.input] if isinstance(self.input, str) else self.input
-        if not texts:
-            raise RequestError("input is empty", param="input")
-        return texts
+    def inputs(self) -> list[Input]:
+        """Texts, or lists of the model's tokens; RequestError if there are none, or an empty one."""
+        check_input(self.input)
+        if isinstance(self.input, str):
+            return [self.input]
+        tokens = [one for one in self.input if isinstance(one, int)]
+        return [tokens] if tokens else [one for one in self.input if not isinstance(one, int)]
 
     def check_size(self, size: int) -> None:
         """Refuse dimensions that are not the model's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,9 +13,11 @@ from sqlllm.errors import ModelError, OptionError, PackageError, suggest
 
 from ...protocol import (
     CONTEXT_LENGTH_EXCEEDED,
+    UNSUPPORTED,
     RequestError,
     batch_response,
     check_fields,
+    check_input,
     check_messages,
     conversations,
     failed_choice,
@@ -22,11 +25,11 @@ from ...protocol import (
     usage,
 )
 from ...spec import ModelSpec
-from . import check_folder, parse_value, vllm_adapters
+from . import check_folder, parse_value, vllm_adapters, vllm_tools
 from .ranking import RerankRequest, ranking
 from .requests import parse_fields
 from .tokens import TokenizerTokens
-from .vllm_arguments import arguments, cpu_defaults, media, quantizations
+from .vllm_arguments import arguments, cpu_defaults, media, quantizations, tool_parsers
 from .vllm_reasons import reason
 
 if TYPE_CHECKING:
@@ -38,6 +41,7 @@ _COUNTED = {
     "prefix_tokens": "prefix_cache_queries",
     "prefix_tokens_cached": "prefix_cache_hits",
 }
+_TOO_LONG = re.compile(r"maximum (context|model) length|context length|max_model_len", re.IGNORECASE)
 # What answers which of vLLM's tasks.
 _ROUTES = {
     "generate": ("chat", "chat_batch", "completions"),
@@ -54,15 +58,18 @@ class VLLM:
 
     @staticmethod
     def parse(options: Mapping[str, str]) -> dict[str, Any]:
-        """Arguments of vLLM's `AsyncEngineArgs`, as the installed version spells them."""
+        """Arguments of vLLM's `AsyncEngineArgs`, as the installed version spells them, and two of its server's."""
         known = arguments()
         values: dict[str, Any] = {}
         for key, text in options.items():
             if key == vllm_adapters.OPTION:
                 values[key] = vllm_adapters.parse(text)
                 continue
+            if key == vllm_tools.OPTION:
+                values[key] = _tool_parser(text)
+                continue
             if key not in known:
-                cure = suggest(key, sorted([*known, vllm_adapters.OPTION]), what="options of vLLM")
+                cure = suggest(key, sorted([*known, vllm_adapters.OPTION, vllm_tools.OPTION]), what="options of vLLM")
                 raise OptionError(f"unknown option backend.{key}", key=f"backend.{key}", cure=cure)
             values[key] = parse_value(text, known[key])
         if (method := options.get("quantization", "").lower()) and method not in ("none", "false"):
@@ -118,6 +125,12 @@ class VLLM:
             options = vllm_adapters.arguments(adapters) | options
             del options[vllm_adapters.OPTION]
 
+        tools = options.pop(vllm_tools.OPTION, None)
+        if tools is None:
+            tools = vllm_tools.parser(Path(spec.model_path))
+        if tools:
+            options = {**options, vllm_tools.OPTION: tools, "enable_auto_tool_choice": True}
+
         class LocalFolder(CallbackBase):
             """The model lies in a folder: spare the task that downloads it (10 s)."""
 
@@ -139,13 +152,16 @@ class VLLM:
         except (RuntimeError, ValueError, OSError, TypeError, KeyError, AttributeError, TimeoutError) as error:
             raise ModelError(reason(error)) from error
         await vllm_adapters.load(server.engine, adapters)
-        return VLLMModel(server, spec, await server.engine._engine_client.get_supported_tasks(), adapters)
+        tasks = await server.engine._engine_client.get_supported_tasks()
+        return VLLMModel(server, spec, tasks, adapters, calls_tools=bool(tools))
 
 
 class VLLMModel:
     """A running vLLM engine."""
 
-    def __init__(self, server: Any, spec: ModelSpec, tasks: Collection[str], adapters: Mapping[str, str]) -> None:
+    def __init__(
+        self, server: Any, spec: ModelSpec, tasks: Collection[str], adapters: Mapping[str, str], *, calls_tools: bool
+    ) -> None:
         from ray.llm._internal.serve.core.configs.openai_api_models import EmbeddingCompletionRequest, ScoreRequest
         from ray.serve.llm.openai_api_models import ChatCompletionRequest, CompletionRequest
 
@@ -158,7 +174,7 @@ class VLLMModel:
                 # ... but for this check, which would refuse it.
                 return CompletionRequest.build_tok_params(self.model_copy(update={"max_tokens": 0}), model_config)
 
-        self._server = server
+        self._server, self._calls_tools = server, calls_tools
         self._name, self._adapters = spec.name, adapters
         self._folder = spec.model_path
         self.routes = frozenset(route for task in tasks for route in _ROUTES.get(task, ()))
@@ -183,6 +199,7 @@ class VLLMModel:
 
     async def embeddings(self, request: dict[str, Any]) -> bytes:
         """A vector for each input."""
+        check_input(request.get("input"))
         response = await self._answer("embeddings", request)
         return bytes(response.model_dump_json(), "utf-8")
 
@@ -255,6 +272,10 @@ class VLLMModel:
         }
         if choice.message.reasoning:
             result["message"]["reasoning_content"] = choice.message.reasoning
+        if choice.message.tool_calls:
+            result["message"]["tool_calls"] = [call.model_dump(mode="json") for call in choice.message.tool_calls]
+        if isinstance(choice.stop_reason, str):
+            result["stop_reason"] = choice.stop_reason
         if choice.logprobs is not None:
             result["logprobs"] = choice.logprobs.model_dump()
         return result
@@ -267,6 +288,7 @@ class VLLMModel:
         raise RequestError("the engine gave no answer", status=500)
 
     async def _run(self, route: str, request: dict[str, Any]) -> AsyncIterator[Any]:
+        from jinja2 import TemplateError
         from vllm.v1.engine.exceptions import EngineDeadError
 
         try:
@@ -274,6 +296,8 @@ class VLLMModel:
                 yield response
         except EngineDeadError as error:  # Serve starts another one when it sees that this one is not healthy
             raise RequestError(f"the engine has died: {reason(error)}", status=503) from error
+        except (TypeError, OverflowError, NotImplementedError, TemplateError) as error:  # as vLLM's own server has it
+            raise RequestError(f"vLLM cannot take the request: {reason(error)}") from error
 
     def _typed(self, route: str, request: dict[str, Any]) -> BaseModel:
         from pydantic import ValidationError
@@ -281,17 +305,43 @@ class VLLMModel:
         is_open = route == "completions" and request.get("max_tokens") is None
         kind = self._requests["open_completions" if is_open else route]
         request = vllm_adapters.chosen(request, self._adapters)
+        if request.get("temperature") == 0 and (request.get("n") or 1) != 1:  # vLLM refuses equal answers
+            request = {**request, "temperature": 1.0, "top_k": 1}
         check_fields(request, kind.model_fields)
+        if request.get("tools") and not self._calls_tools and request.get("tool_choice") != "none":
+            raise RequestError(
+                "vLLM does not know how this model calls tools; name the form in backend.tool_call_parser",
+                param="tools",
+                code=UNSUPPORTED,
+            )
         try:
             return kind.model_validate(request)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             param = ".".join(str(part) for part in first["loc"][:1])
             raise RequestError(f"{param}: {first['msg']}" if param else first["msg"], param=param or None) from None
+        except Exception as error:  # vLLM's validators look at the request alone, and into what may not be there
+            field = getattr(error, "parameter", None)
+            raise RequestError(f"vLLM cannot take the request: {_words(error)}", param=field) from error
+
+
+def _tool_parser(text: str) -> str:
+    """The name of a parser of vLLM's; empty for none."""
+    if text.lower() in vllm_tools.NONE:
+        return ""
+    if text not in (known := tool_parsers()):
+        key = f"backend.{vllm_tools.OPTION}"
+        raise OptionError(f"{key}: {text} is unknown", key=key, cure=suggest(text, known, what="parsers of vLLM"))
+    return text
+
+
+def _words(error: Exception) -> str:
+    missing = f"{error.args[0]} is missing" if isinstance(error, KeyError) and error.args else ""
+    return missing or " ".join(str(error).split()) or type(error).__name__
 
 
 def _refusal(response: Any) -> RequestError:
     """vLLM's error response as ours."""
     error = response.error
-    code = CONTEXT_LENGTH_EXCEEDED if "context length" in error.message else None
+    code = CONTEXT_LENGTH_EXCEEDED if _TOO_LONG.search(error.message) else None
     return RequestError(error.message, status=int(error.code), param=error.param, code=code)

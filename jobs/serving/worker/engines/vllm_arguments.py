@@ -34,6 +34,18 @@ def arguments() -> dict[str, str]:
 
 
 @cache
+def tool_parsers() -> list[str]:
+    """vLLM's names of the forms in which models call tools."""
+    (names,) = [
+        [key.value for key in node.value.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)]
+        for node in _source("tool_parsers/__init__.py").body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_TOOL_PARSERS_TO_REGISTER"
+        if isinstance(node.value, ast.Dict)
+    ]
+    return sorted(names)
+
+
+@cache
 def quantizations() -> list[str]:
     """vLLM's names of the ways in which weights are quantised."""
     return [

@@ -106,9 +106,15 @@ def chat_answer(answer: dict[str, Any]) -> dict[str, Any]:
         made["refusal"] = made["content"] or "it gives no reason"
     if thoughts := "".join(block.get("thinking", "") for block in answer["content"] if block["type"] == "thinking"):
         made["reasoning_content"] = thoughts
-    choice = {"index": 0, "message": made, "finish_reason": _FINISHED.get(answer["stop_reason"], "stop")}
+    choice = {"index": 0, "message": made, **_end(answer)}
     counted = _counted(answer["usage"])
     return {"id": answer["id"], "object": "chat.completion", "created": 0, "choices": [choice], "usage": counted}
+
+
+def _end(told: dict[str, Any]) -> dict[str, Any]:
+    """Why the answer ended, and by which stop sequence."""
+    finish = {"finish_reason": _FINISHED.get(told.get("stop_reason") or "", "stop")}
+    return {**finish, "stop_reason": stop} if (stop := told.get("stop_sequence")) else finish
 
 
 def _call(block: dict[str, Any], arguments: str) -> dict[str, Any]:
@@ -126,8 +132,8 @@ async def chunks(found: AsyncIterator[dict[str, Any]], with_usage: bool) -> Asyn
     counted: dict[str, Any] = {}
     places: dict[int, int] = {}  # of a block among the calls of tools
 
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
-        return {**shared, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+    def chunk(delta: dict[str, Any], **end: Any) -> dict[str, Any]:
+        return {**shared, "choices": [{"index": 0, "delta": delta, "finish_reason": None, **end}]}
 
     async for event in found:
         kind = event["type"]
@@ -144,6 +150,6 @@ async def chunks(found: AsyncIterator[dict[str, Any]], with_usage: bool) -> Asyn
             yield chunk({"tool_calls": [part]})
         elif kind == "message_delta":
             counted |= {key: value for key, value in (event.get("usage") or {}).items() if value is not None}
-            yield chunk({}, _FINISHED.get(event["delta"].get("stop_reason"), "stop"))
+            yield chunk({}, **_end(event["delta"]))
     if with_usage:
         yield {**shared, "choices": [], "usage": _counted(counted)}

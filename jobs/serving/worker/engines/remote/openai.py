@@ -8,6 +8,7 @@ from typing import Any, Self
 import orjson
 
 from .... import outcome
+from ....protocol import check_input
 from ....spec import ModelSpec
 from .. import Media, sounds
 from .http import Api, Refused
@@ -62,6 +63,7 @@ class OpenAIModel(ChatModel):
 
     async def embeddings(self, request: dict[str, Any]) -> bytes:
         """The provider's vectors."""
+        check_input(request.get("input"))
         return await self._pass("/embeddings", request, "data")
 
     async def rerank(self, request: dict[str, Any]) -> bytes:
