@@ -289,6 +289,7 @@ def test_other_limits_stop_after_the_batch_that_reached_them(
         assert said(await house.ask("ab", query)) == "ab"
         with pytest.raises(RequestError, match=words):
             await house.ask("cd", query)
+        await house.usage("q")  # it is written by now
         restarted = House(tmp_path)
         with pytest.raises(RequestError, match=words):
             await restarted.ask("cd", query)
