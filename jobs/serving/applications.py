@@ -27,6 +27,7 @@ REASON = "cannot load the model: "
 _POLL_SECONDS = 0.1
 _KEY = "key"  # in Ray's key-value store, under the gateway's name
 _SPECS = "sqlllm-specs"  # namespace in Ray's key-value store
+_DIGESTS = "sqlllm-digests"
 
 
 def quiet() -> LoggingConfig:
@@ -63,11 +64,23 @@ def workers(status: ApplicationStatusOverview) -> int:
     return sum(d.replica_states.get("RUNNING", 0) for d in status.deployments.values())  # type: ignore[call-overload]
 
 
-def remember(spec: ModelSpec) -> None:
-    """Keep what a model is deployed with where every process of the cluster finds it, and nobody is shown it."""
+def broken(status: ApplicationStatusOverview) -> str:
+    """Why an application has no worker and gets none, in the engine's words; empty if it has, or may have one."""
+    if workers(status):
+        return ""
+    found = (deployment.message.rpartition(REASON) for deployment in status.deployments.values())
+    return next((words.strip() for _, mark, words in found if mark), "")
+
+
+def remember(spec: ModelSpec, digest: str) -> None:
+    """Keep what a model is deployed with where every process of the cluster finds it, and nobody is shown it.
+
+    `digest` is the fingerprint of its files; empty if only the cluster's nodes see them.
+    """
     from ray.experimental import internal_kv as kv
 
     kv._internal_kv_put(spec.name, json.dumps(spec.whole()), namespace=_SPECS)
+    kv._internal_kv_put(spec.name, digest, namespace=_DIGESTS)
 
 
 def forget(name: str) -> None:
@@ -75,6 +88,7 @@ def forget(name: str) -> None:
     from ray.experimental import internal_kv as kv
 
     kv._internal_kv_del(name, namespace=_SPECS)
+    kv._internal_kv_del(name, namespace=_DIGESTS)
 
 
 def recall(name: str) -> ModelSpec | None:
@@ -83,6 +97,14 @@ def recall(name: str) -> ModelSpec | None:
 
     kept: bytes | None = kv._internal_kv_get(name, namespace=_SPECS)
     return None if kept is None else ModelSpec(**json.loads(kept))
+
+
+def recall_digest(name: str) -> str:
+    """The fingerprint that a model is deployed with; empty if none is known."""
+    from ray.experimental import internal_kv as kv
+
+    kept: bytes | None = kv._internal_kv_get(name, namespace=_DIGESTS)
+    return (kept or b"").decode()
 
 
 def key(*, make: bool) -> str | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from sqlllm.errors import ModelError, OptionError
@@ -42,8 +45,18 @@ def ask(http: httpx.Client, model: str, text: str) -> str:
     return str(reply.json()["choices"][0]["message"]["content"])
 
 
+def refused(http: httpx.Client, model: str) -> str:
+    """The error of a model that is not available; empty while it may become so."""
+    with suppress(httpx.ReadTimeout):
+        reply = http.post("/v1/completions", json={"model": model, "prompt": "who"}, timeout=2)
+        assert reply.status_code == 503
+        if "is not available:" in (words := str(reply.json()["error"]["message"])):
+            return words
+    return ""
+
+
 @contextmanager
-def asking(http: httpx.Client, model: str) -> Iterator[list[str]]:
+def asking(http: httpx.Client, model: str, text: str = "Hello") -> Iterator[list[str]]:
     """Ask all the while; gives the answers so far. A request that fails fails the test."""
     answers: list[str] = []
     failures: list[Exception] = []
@@ -52,7 +65,7 @@ def asking(http: httpx.Client, model: str) -> Iterator[list[str]]:
     def go_on() -> None:
         try:
             while not done.is_set():
-                answers.append(ask(http, model, "Hello"))
+                answers.append(ask(http, model, text))
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 
@@ -66,6 +79,33 @@ def asking(http: httpx.Client, model: str) -> Iterator[list[str]]:
         for thread in threads:
             thread.join()
     assert not failures
+
+
+def test_other_files_are_another_model(
+    serving: Serving, http: httpx.Client, deploy: Callable[[ModelSpec], None], tmp_path: Path
+) -> None:
+    table = tmp_path / "answers.jsonl"
+
+    def answers(text: str) -> ModelSpec:
+        table.write_text(json.dumps({"prompt": "who", "answer": text}))
+        return ModelSpec(name="table", engine="oracle", model_path=str(table))
+
+    deploy(answers("one"))
+    assert ask(http, "table", "who") == "one"
+    assert serving.deploy(answers("one")).seconds == 0  # nothing is new
+    with asking(http, "table", "who") as said:
+        assert serving.deploy(answers("two")).seconds > 0
+    assert set(said) <= {"one", "two"}
+    assert ask(http, "table", "who") == "two"
+
+    answers("three")  # and nobody deploys it
+    (worker,) = serving.workers("table")
+    psutil.Process(worker.pid).kill()
+    while not (told := refused(http, "table")):
+        pass
+    assert "have changed since the model was deployed; deploy it again" in told
+    assert serving.deploy(answers("three")).seconds > 0
+    assert ask(http, "table", "who") == "three"
 
 
 @pytest.mark.parametrize("room", [True, pytest.param(False, marks=pytest.mark.rare)])

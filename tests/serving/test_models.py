@@ -83,8 +83,23 @@ def test_a_first_answer_that_does_not_come_is_one_clear_error(broken: str, kind:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path == broken:
             raise httpx.ReadTimeout("no route")
-        return httpx.Response(200, json={"spec": spec.shown(), "routes": ["completions"]})
+        return httpx.Response(200, json={"spec": spec.shown(), "fingerprint": "f", "routes": ["completions"]})
 
     http = httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(answer))
     with http, pytest.raises(kind, match=message):
-        first_answer(http, spec, time.monotonic() + 5)
+        first_answer(http, spec, "f", time.monotonic() + 5)
+
+
+def test_a_first_answer_is_that_of_the_new_files() -> None:
+    spec, told = ModelSpec(name="m", engine="transformers", model_path="/m"), ["old", "old", "new"]
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/models/m":
+            asked.append(told[len(asked)])
+            return httpx.Response(200, json={"spec": spec.shown(), "fingerprint": asked[-1], "routes": []})
+        return httpx.Response(200)
+
+    with httpx.Client(base_url="http://gateway", transport=httpx.MockTransport(answer)) as http:
+        first_answer(http, spec, "new", time.monotonic() + 5)
+    assert asked == told

@@ -14,8 +14,8 @@ from ..worker.engines import get_engine
 _POLL_SECONDS = 0.05
 
 
-def first_answer(http: httpx.Client, spec: ModelSpec, deadline: float) -> None:
-    """Wait until the gateway calls the workers of this spec, and have one of them answer.
+def first_answer(http: httpx.Client, spec: ModelSpec, digest: str, deadline: float) -> None:
+    """Wait until the gateway calls the workers of this spec, with this fingerprint if any, and have one answer.
 
     Raises: SetupError if the gateway cannot be reached; ModelError if the model is not found by `deadline`
     (time.monotonic), or does not answer.
@@ -28,7 +28,7 @@ def first_answer(http: httpx.Client, spec: ModelSpec, deadline: float) -> None:
             cure="Open that port, or set serving.host to an address of the head node that all machines reach.",
         ) from None
     try:
-        reply = _answered(http, spec, deadline)
+        reply = _answered(http, spec, digest, deadline)
     except httpx.TransportError as error:
         raise ModelError(
             f"model {spec.name} loaded but does not answer: {error or type(error).__name__}",
@@ -38,10 +38,11 @@ def first_answer(http: httpx.Client, spec: ModelSpec, deadline: float) -> None:
         raise ModelError(f"model {spec.name} loaded but does not answer: {_message(reply)}")
 
 
-def _answered(http: httpx.Client, spec: ModelSpec, deadline: float) -> httpx.Response:
+def _answered(http: httpx.Client, spec: ModelSpec, digest: str, deadline: float) -> httpx.Response:
     # The gateway may go on calling the workers that were replaced, and take their answers for the new model's.
     while (reply := http.get(f"/v1/models/{spec.name}")).status_code in (200, 404, 503):
-        if reply.status_code == 200 and reply.json()["spec"] == spec.shown():
+        told = reply.json() if reply.status_code == 200 else {}
+        if told and told["spec"] == spec.shown() and digest in ("", told["fingerprint"]):
             break
         if time.monotonic() > deadline:
             raise ModelError(f"model {spec.name} loaded, but the gateway does not find it")

@@ -17,6 +17,7 @@ from .. import applications
 from ..applications import GATEWAY, MODEL_PREFIX
 from ..spec import Deployment, ModelSpec
 from ..worker.engines import get_engine
+from ..worker.fingerprint import fingerprint
 from . import front, logs, placement
 from .first import first_answer
 from .front import Front
@@ -108,20 +109,22 @@ class Serving:
         resources = _resources(spec)
         application = MODEL_PREFIX + spec.name
         previous = self._deployed(spec.name)
-        if previous == spec and applications.statuses()[application].status == "RUNNING":
+        before, digest = applications.recall_digest(spec.name), self._digest(spec)
+        is_there = previous == spec and applications.statuses()[application].status == "RUNNING"
+        if is_there and not (before != digest if digest else self._has_changed(spec.name)):
             return self._row(spec, applications.statuses()[application])
         placement.check_capacity(spec, resources)
         surge = not self._lacks_room(spec, resources, previous)
         answers = False
         self._deployed_here.add(spec.name)
-        applications.remember(spec)
+        applications.remember(spec, digest)
         try:
-            self._run(spec, surge=surge)
-            self._wait(spec, on_progress)
+            self._run(spec, digest, surge=surge)
+            self._wait(spec, digest, on_progress)
             answers = True
         finally:
             if not answers and previous is not None:  # it failed, or the user stopped it
-                self._restore(previous)
+                self._restore(previous, before)
             elif not answers:
                 self.undeploy(spec.name)
         if house := self._home(spec.name):  # it was another one, which needed no Ray
@@ -276,7 +279,20 @@ class Serving:
         url = self._house.url if self._house else ""
         return Deployment(spec.name, spec.engine, "RUNNING", url, spec.model_path, 1, seconds)
 
-    def _run(self, spec: ModelSpec, *, surge: bool) -> None:
+    def _has_changed(self, name: str) -> bool:
+        """Whether a model's files are not those any more that its workers have loaded; False while it has none."""
+        from ray import serve
+
+        if not self._ready(name):
+            return False
+        handle: Any = serve.get_app_handle(MODEL_PREFIX + name)
+        return bool(applications.answer(lambda: handle.has_changed.remote().result(timeout_s=600)))
+
+    def _digest(self, spec: ModelSpec) -> str:
+        """The fingerprint that is deployed; empty where only the cluster's nodes see the files."""
+        return "" if cluster.address(self._settings.ray) else fingerprint(spec)
+
+    def _run(self, spec: ModelSpec, digest: str, *, surge: bool) -> None:
         from ..worker.server import ModelServer
 
         applications.run(
@@ -284,6 +300,7 @@ class Serving:
             spec.model_dump(),
             _gpus(spec),
             os.environ.get("OMP_NUM_THREADS"),
+            digest,
             application=MODEL_PREFIX + spec.name,
             route_prefix=None,
             name=applications.DEPLOYMENT,
@@ -298,10 +315,10 @@ class Serving:
             **_resources(spec),
         )
 
-    def _restore(self, spec: ModelSpec) -> None:
+    def _restore(self, spec: ModelSpec, digest: str) -> None:
         """Have the model that was there answer again; workers of it that still run go on."""
-        applications.remember(spec)
-        self._run(spec, surge=True)
+        applications.remember(spec, digest)
+        self._run(spec, digest, surge=True)
 
     def _lacks_room(self, spec: ModelSpec, resources: dict[str, Any], previous: ModelSpec | None) -> bool:
         """Whether a model can only take the place of what it replaces.
@@ -364,7 +381,7 @@ class Serving:
         state = "IDLE" if status.status == "RUNNING" and not ready else str(status.status.value)
         return Deployment(spec.name, spec.engine, state, self.endpoint, spec.model_path, ready, round(seconds, 1))
 
-    def _wait(self, spec: ModelSpec, on_progress: Callable[[str], None]) -> None:
+    def _wait(self, spec: ModelSpec, digest: str, on_progress: Callable[[str], None]) -> None:
         """Until the model answers through the gateway."""
         shown = -1
 
@@ -383,7 +400,7 @@ class Serving:
             raise ModelError(f"model {spec.name} did not load: {error.message}", cure=error.cure) from None
         on_progress(f"{spec.name}: waiting for the first answer")
         with self.client(timeout=max(10.0, deadline - time.monotonic())) as http:
-            first_answer(http, spec, deadline)
+            first_answer(http, spec, digest, deadline)
 
 
 def _gpus(spec: ModelSpec) -> float:

@@ -47,6 +47,7 @@ class Model:
     workers: int = 0  # that are ready
     balance: str = ""  # which worker gets a request
     aliases: tuple[str, ...] = ()  # other names of it
+    broken: str = ""  # why it has no worker and gets none
 
 
 class Models(ABC):
@@ -90,7 +91,10 @@ class Models(ABC):
         if name not in self._models:
             deployed = ", ".join(sorted(filter(caller.may, self._models))) or "none"
             raise RequestError(f"model {name} is not deployed; deployed: {deployed}", status=404, param="model")
-        return self._models[name]
+        model = self._models[name]
+        if model.broken:  # else the request would wait for ever
+            raise RequestError(f"model {name} is not available: {model.broken}", status=503)
+        return model
 
     async def refresh(self, older_than: float) -> None:
         """Look for the deployed models, unless that was done less than `older_than` seconds ago."""

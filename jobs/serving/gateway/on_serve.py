@@ -12,7 +12,7 @@ from ray.serve.exceptions import BackPressureError, RayServeException
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatus
 
-from ..applications import DEPLOYMENT, MODEL_PREFIX, recall, workers
+from ..applications import DEPLOYMENT, MODEL_PREFIX, broken, recall, workers
 from ..protocol import RequestError
 from ..spec import ModelSpec
 from .models import Model, Models
@@ -107,7 +107,7 @@ class ServeModels(Models):
                 same = known is not None and known.balance == balance
                 worker = known.worker if known and same else self._worker(name, application, balance)
                 known = Model(name, worker, created, balance=balance, aliases=aliases)
-            known.workers = workers(status)
+            known.workers, known.broken = workers(status), broken(status)
             found[name] = known
         return found
 

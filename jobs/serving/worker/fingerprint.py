@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, lru_cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,16 +18,11 @@ from sqlllm.version import __version__
 from ..spec import ModelSpec
 from .engines import get_engine
 
-_WHOLE = 64 * 2**20  # bytes; a larger file is sampled
-_SAMPLES = 256
-_SAMPLE = 2**16
+_PIECE = 64 * 2**20  # bytes that one thread reads of a large file
 
 
 def fingerprint(spec: ModelSpec) -> str:
-    """A digest of what the model's answers follow from. Reads files: not for the event loop.
-
-    A file of more than 64 MiB counts by its size and 256 samples of its content.
-    """
+    """A digest of what the model's answers follow from. Reads files whole: not for the event loop."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(orjson.dumps([spec.engine, _versions(spec.engine), sorted(spec.engine_options.items())]))
     digest.update(spec.model_path.encode() if not Path(spec.model_path).exists() else b"")
@@ -53,16 +50,28 @@ def _places(spec: ModelSpec) -> list[Path]:
 
 
 def _add(digest: hashlib.blake2b, file: Path) -> None:
-    size = file.stat().st_size
-    digest.update(size.to_bytes(8, "big"))
-    with file.open("rb") as opened:
-        if size <= _WHOLE:
-            while block := opened.read(2**20):
-                digest.update(block)
-            return
-        for number in range(_SAMPLES):
-            opened.seek(number * (size - _SAMPLE) // (_SAMPLES - 1))
-            digest.update(opened.read(_SAMPLE))
+    told = file.stat()
+    digest.update(told.st_size.to_bytes(8, "big"))
+    if told.st_size <= _PIECE:
+        digest.update(file.read_bytes())
+    else:
+        digest.update(_large(str(file), told.st_size, told.st_dev, told.st_ino, told.st_mtime_ns, told.st_ctime_ns))
+
+
+@lru_cache(maxsize=256)
+def _large(path: str, size: int, *_: int) -> bytes:
+    """A digest of a large file's content, read once while it lies where it lay and has not changed."""
+    whole = hashlib.blake2b(digest_size=16)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        for piece in threads.map(lambda start: _piece(path, start), range(0, size, _PIECE)):
+            whole.update(piece)
+    return whole.digest()
+
+
+def _piece(path: str, start: int) -> bytes:
+    with open(path, "rb") as file:  # noqa: PTH123 (a thread each)
+        file.seek(start)
+        return hashlib.blake2b(file.read(_PIECE), digest_size=16).digest()
 
 
 def _versions(engine: str) -> list[str]:

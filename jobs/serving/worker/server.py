@@ -20,8 +20,9 @@ class LoadError(Exception):
 class ModelServer:
     """The methods of `Worker` that Serve calls."""
 
-    async def __init__(self, spec: dict[str, Any], gpus: float, threads: str | None) -> None:  # type: ignore[misc]
+    async def __init__(self, spec: dict[str, Any], gpus: float, threads: str | None, digest: str) -> None:  # type: ignore[misc]
         # Serve awaits it. `threads` is the user's OMP_NUM_THREADS; Ray sets its own, 1 for each CPU that it counts.
+        # `digest` is the fingerprint that was deployed; empty if only the cluster's nodes see the files.
         wanted = ModelSpec(**spec)
         if not gpus:
             share = (os.cpu_count() or 1) // wanted.replicas
@@ -34,6 +35,10 @@ class ModelServer:
             raise LoadError(REASON + str(error)) from None
         except MemoryError:
             raise LoadError(f"{REASON}it does not fit into the memory that its worker may use") from None
+        found, _ = await self._worker.identity()
+        if digest not in ("", found):  # it takes the place of a worker that has died, and would answer otherwise
+            said = f"the files in {wanted.model_path} have changed since the model was deployed; deploy it again"
+            raise LoadError(REASON + said)
 
     async def ask(self, route: str, body: bytes) -> tuple[int, bytes, str, str]:
         """HTTP status, body, media type, and the model's fingerprint."""
@@ -53,6 +58,10 @@ class ModelServer:
     async def identity(self) -> tuple[str, dict[str, Any]]:
         """What the model's answers follow from, and what it is."""
         return await self._worker.identity()
+
+    async def has_changed(self) -> bool:
+        """Whether its files are not those any more that it was loaded from."""
+        return await self._worker.has_changed()
 
     async def count_tokens(self, batch: list[list[dict[str, Any]]]) -> list[int]:
         """Tokens of each conversation."""
