@@ -184,7 +184,7 @@ def _stored(session: Session, model: str, params: bytes, batch: list[list[dict[s
     if session.settings.llm.store == "off":
         return 0
     body = orjson.loads(params) | {"model": model, "messages": batch}
-    with session.serving.client(model, timeout=60) as http:
+    with session.serving.client(timeout=60) as http:
         reply = http.post(wire.STORED, content=orjson.dumps(body))
     if reply.status_code != 200:
         raise ModelError(f"the gateway does not look up answers: {reply.text[:200]}")

@@ -173,8 +173,7 @@ class Meter:
         """Have the gateway stop what the statements so far have under way, if it can be reached; from any thread."""
         if serving := self._serving:
             with suppress(ModelError):
-                for http in serving.clients(timeout=30):
-                    _ask(http, "POST", wire.CANCEL, {"session": self._id})
+                _ask(serving.client(timeout=30), "POST", wire.CANCEL, {"session": self._id})
 
     @property
     def _serving(self) -> Serving | None:

@@ -19,9 +19,9 @@ import pytest
 from sqlllm import gateways, wire
 from sqlllm.errors import ModelError, SetupError
 from sqlllm.jobs.serving import Autoscale, ModelSpec, Serving
-from sqlllm.jobs.serving.deploy.front import Front
 from sqlllm.jobs.serving.deploy.house import takes
 from sqlllm.jobs.serving.gateway import usage
+from sqlllm.jobs.serving.gateway.models import Model, Models
 from sqlllm.settings import Settings
 
 from . import provider as fake
@@ -188,26 +188,27 @@ def test_a_closed_session_has_written_its_usage_and_left_no_threads(serving: Ser
     assert not any(name.startswith(("sqlllm-gateway", "usage", "answers")) for name in left), left
 
 
-def test_a_gateway_on_ray_leaves_the_port_to_the_one_that_has_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
+def test_models_on_ray_are_behind_the_gateway_that_is_there(serving: Serving, tmp_path: Path) -> None:
+    class OnServe(Models):
+        """One model, on a Ray that is not there."""
 
-    def start(_: Settings, *, any_port: bool) -> Front:
-        asked.append(any_port)
-        return Front("http://127.0.0.1:9")
+        async def deployed(self, before: dict[str, Model]) -> dict[str, Model]:
+            return {"heavy": before.get("heavy") or Model("heavy", house._tenants.known["o"].queue, 0, workers=1)}
 
-    monkeypatch.setattr("sqlllm.jobs.serving.deploy.front.start", start)
-    monkeypatch.setattr("sqlllm.jobs.serving.applications.wait_until_running", lambda *_: None)
-    for light in (False, True):
-        serving = Serving(Settings(home=tmp_path))
-        try:
-            if light:
-                serving.deploy(oracle(tmp_path, hello="hi"))
-            serving.start()
-        finally:
-            serving.close()
-    assert asked == [False, True]
+        def spec(self, name: str) -> ModelSpec | None:
+            return None
+
+    serving.deploy(oracle(tmp_path, hello="hi"))
+    house = serving._house
+    assert house is not None
+    house._tenants.on_serve = OnServe()
+    with serving.client() as http:
+        assert [card["id"] for card in http.get("/v1/models").json()["data"]] == ["heavy", "o"]
+    limited = {wire.QUERY_HEADER: json.dumps({"id": "s-1", "max_calls": 3, "store": "off"})}
+    answers = [post(serving, model=model, headers=limited).status_code for model in ("o", "heavy", "o", "heavy")]
+    assert answers == [200, 200, 200, 403]  # one count for both
+    serving.deploy(oracle(tmp_path, name="p", hello="ho"))
+    assert serving.endpoint == house.url
 
 
 def test_a_call_that_has_found_a_model_is_answered_by_what_replaces_it(serving: Serving, provider: Provider) -> None:
@@ -436,7 +437,7 @@ def test_a_key_or_an_allowed_origin_lets_a_page_in(
         serving.close()
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/nothing", "/nothing"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/nothing"])
 def test_a_route_that_is_not_there_says_so_as_openai_does(serving: Serving, provider: Provider, path: str) -> None:
     serving.deploy(remote(provider))
     reply = post(serving, path)

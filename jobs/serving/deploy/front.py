@@ -40,10 +40,17 @@ class Front:
         return httpx.Client(base_url=self.url, headers=headers, verify=verify, trust_env=False, **options)
 
 
-def start(settings: Settings, *, any_port: bool = False) -> Front:
-    """Start the gateway without waiting for it, or find the cluster's; `serving.api_key` gets the cluster's key.
+def start_serve(settings: Settings) -> None:
+    """Start Ray Serve for models alone: a gateway in this process calls them."""
+    cluster.start(settings.ray)
+    from ray import serve
 
-    `any_port`: `serving.port` is taken by another gateway of this session.
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    serve.start("Disabled", logging_config=applications.quiet())
+
+
+def start(settings: Settings) -> Front:
+    """Start the gateway without waiting for it, or find the cluster's; `serving.api_key` gets the cluster's key.
 
     Raises: SetupError if its port is in use, or its certificate is none.
     """
@@ -58,7 +65,7 @@ def start(settings: Settings, *, any_port: bool = False) -> Front:
     if running is None:
         host = ours.host or _usual_host(settings)
         certificate = cluster.on_head(tls.read, *files.values()) if files else ""
-        with reserved(host, 0 if any_port else ours.port) as port:
+        with reserved(host, ours.port) as port:
             options = {"host": host, "port": port, **files}
             serve.start("HeadOnly", options, logging_config=applications.quiet())
     else:

@@ -1,4 +1,4 @@
-"""Models that need no accelerator, and their gateway, in a thread of this process: ready in a moment, without Ray."""
+"""Models that need no accelerator, and a gateway, in a thread of this process: ready in a moment, without Ray."""
 
 from __future__ import annotations
 
@@ -98,17 +98,25 @@ class _Queue:
 
 
 class _Tenants(Models):
-    """The models of the house."""
+    """The models of the house, and those on Ray Serve behind its gateway."""
 
     def __init__(self) -> None:
         super().__init__()
         self.known: dict[str, _Tenant] = {}
+        self.on_serve: Models | None = None  # those that need Ray, once there are any
 
     def spec(self, name: str) -> ModelSpec | None:
-        return self.known[name].spec if name in self.known else None
+        if name in self.known:
+            return self.known[name].spec
+        return self.on_serve.spec(name) if self.on_serve else None
 
     async def deployed(self, before: dict[str, Model]) -> dict[str, Model]:
-        return {name: tenant.model for name, tenant in self.known.items()}
+        here = {name: tenant.model for name, tenant in self.known.items()}
+        if self.on_serve is None:
+            return here
+        own = {id(tenant.model) for tenant in self.known.values()}
+        there = {name: model for name, model in before.items() if id(model) not in own}
+        return await self.on_serve.deployed(there) | here
 
 
 class House:
@@ -135,6 +143,12 @@ class House:
             raise SetupError(
                 f"the gateway does not start: {self._failed}", cure=f"Is the home {where} a folder that may be written?"
             ) from self._failed
+
+    def join_serve(self) -> None:
+        """Have the gateway call the models of this process's Ray Serve, too."""
+        from ..gateway.on_serve import ServeModels
+
+        self._tenants.on_serve = ServeModels()
 
     def __contains__(self, name: str) -> bool:
         return name in self._tenants.known

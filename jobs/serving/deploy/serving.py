@@ -48,7 +48,8 @@ class Serving:
         """`before_ray` is called before Ray is needed for the first time."""
         self._settings, self._before_ray = settings, before_ray
         self._front = Front()
-        self._house: House | None = None  # models that need no Ray, where Ray is not in use
+        self._house: House | None = None  # models that need no Ray, and their gateway
+        self._on_serve = False
         self._deployed_here: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -61,23 +62,16 @@ class Serving:
     @property
     def endpoint(self) -> str:
         """The gateway's URL, without `/v1`; empty while there is none."""
-        return self._front.url or (self._house.url if self._house else "")
+        return self._front.url
 
     @property
     def certificate(self) -> str:
         """The gateway's, as PEM; empty without TLS."""
         return self._front.certificate
 
-    def client(self, model: str = "", **options: Any) -> httpx.Client:
-        """A client of the gateway that has `model`, or of the one there is, with its key; `options` are httpx's."""
-        house = self._home(model) or (None if self._front.url else self._house)
-        front = Front(house.url) if house else self._front
-        return front.client(self._settings.serving.api_key, **options)
-
-    def clients(self, **options: Any) -> list[httpx.Client]:
-        """A client of each gateway of this session."""
-        fronts = [front for front in (self._front, Front(self._house.url) if self._house else Front()) if front.url]
-        return [front.client(self._settings.serving.api_key, **options) for front in fronts]
+    def client(self, **options: Any) -> httpx.Client:
+        """A client of the gateway, with its key; `options` are httpx's."""
+        return self._front.client(self._settings.serving.api_key, **options)
 
     def start(self) -> bool:
         """Start the gateway, or find the cluster's, and wait until it is up; whether it was started here.
@@ -85,7 +79,8 @@ class Serving:
         Raises: SetupError if the port is in use, or the certificate is none.
         """
         self._start()
-        applications.wait_until_running(GATEWAY, self._deadline())
+        if self._house is None:
+            applications.wait_until_running(GATEWAY, self._deadline())
         return self._front.is_new
 
     def deploy(self, spec: ModelSpec, on_progress: Callable[[str], None] = lambda _: None) -> Deployment:
@@ -114,6 +109,7 @@ class Serving:
         if is_there and not (before != digest if digest else self._has_changed(spec.name)):
             return self._row(spec, applications.statuses()[application])
         placement.check_capacity(spec, resources)
+        here = next((one for one in self._house.specs if one.name == spec.name), None) if self._house else None
         surge = not self._lacks_room(spec, resources, previous)
         answers = False
         self._deployed_here.add(spec.name)
@@ -126,9 +122,9 @@ class Serving:
             if not answers and previous is not None:  # it failed, or the user stopped it
                 self._restore(previous, before)
             elif not answers:
-                self.undeploy(spec.name)
-        if house := self._home(spec.name):  # it was another one, which needed no Ray
-            house.remove(spec.name)
+                self._undeploy(spec.name)
+            if not answers and here is not None and self._home(spec.name) is None:
+                self._deploy_here(here)
         return self._row(spec, applications.statuses()[application], time.monotonic() - started)
 
     def find(self, name: str) -> Deployment:
@@ -149,7 +145,10 @@ class Serving:
         """Remove a model; does nothing if it is not there."""
         if house := self._home(name):
             house.remove(name)
-            return
+        elif self._on_ray:
+            self._undeploy(name)
+
+    def _undeploy(self, name: str) -> None:
         self._deployed_here.discard(name)
         applications.delete(MODEL_PREFIX + name, wait=True)
         applications.forget(name)
@@ -220,7 +219,6 @@ class Serving:
         with the process.
         """
         if self._house:
-            gateways.closed(self._house.url)
             self._house.close()
             self._house = None
         if self._deployed_here and not cluster.address(self._settings.ray):
@@ -228,15 +226,24 @@ class Serving:
                 applications.delete(MODEL_PREFIX + name, wait=False)
         self._deployed_here.clear()
         gateways.closed(self.endpoint)
-        self._front = Front()
+        self._front, self._on_serve = Front(), False
 
     def _start(self) -> None:
-        """Start the gateway without waiting for it, so that a model can load at the same time."""
-        if not self._front.url:
-            self._before_ray()
+        """Have Ray Serve, and a gateway without waiting for it, so that a model can load at the same time.
+
+        There is one gateway, which counts what statements and users use: the one in this process if it is there.
+        """
+        if self._on_serve:
+            return
+        self._before_ray()
+        if self._house is not None:
+            front.start_serve(self._settings)
+            self._house.join_serve()
+        else:
             own = self._settings.serving.api_key
-            self._front = front.start(self._settings, any_port=self._house is not None)
+            self._front = front.start(self._settings)
             self._announce(leave_key=own is None)
+        self._on_serve = True
 
     def _announce(self, *, leave_key: bool) -> None:
         """Let Python clients find the gateway: those of this process, and all of this user if it is `sqlllm up`'s.
@@ -253,16 +260,16 @@ class Serving:
     @property
     def _on_ray(self) -> bool:
         """Whether there may be models on Ray."""
-        return bool(self._front.url or cluster.address(self._settings.ray))
+        return bool(self._on_serve or cluster.address(self._settings.ray))
 
     def _home(self, name: str) -> House | None:
         """Where a model is one of this process."""
         return self._house if self._house is not None and name in self._house else None
 
     def _is_light(self, spec: ModelSpec) -> bool:
-        """Whether a model is to be served in this process: it can be, nobody else needs it, and Ray is not in use."""
-        if self._home(spec.name) and takes(spec):
-            return True
+        """Whether a model is to be served in this process: it can be, and so is its gateway, or Ray is not in use."""
+        if self._house is not None:
+            return takes(spec)
         ours = self._settings.serving
         return not self._on_ray and self._settings.spark.is_here and not ours.ssl_certfile and takes(spec)
 
@@ -270,14 +277,16 @@ class Serving:
         self._check_names(spec)
         if self._house is None:
             self._house = House(self._settings)
+            self._front = Front(self._house.url)
             key = self._settings.serving.api_key
             gateways.opened(gateways.Found(self._house.url, key.get_secret_value() if key else ""))
         seconds = self._house.deploy(spec, self._settings.serving.load_timeout)
+        if self._on_serve and self._deployed(spec.name) is not None:  # it was another one, which needed Ray
+            self._undeploy(spec.name)
         return self._row_here(spec, seconds)
 
     def _row_here(self, spec: ModelSpec, seconds: float = 0.0) -> Deployment:
-        url = self._house.url if self._house else ""
-        return Deployment(spec.name, spec.engine, "RUNNING", url, spec.model_path, 1, seconds)
+        return Deployment(spec.name, spec.engine, "RUNNING", self.endpoint, spec.model_path, 1, seconds)
 
     def _has_changed(self, name: str) -> bool:
         """Whether a model's files are not those any more that its workers have loaded; False while it has none."""
@@ -395,9 +404,12 @@ class Serving:
         try:
             applications.wait_until_running(MODEL_PREFIX + spec.name, deadline, show)
             applications.wake(MODEL_PREFIX + spec.name, deadline)  # it takes the place of one that had no worker
-            applications.wait_until_running(GATEWAY, deadline)
+            if self._house is None:
+                applications.wait_until_running(GATEWAY, deadline)
         except ModelError as error:
             raise ModelError(f"model {spec.name} did not load: {error.message}", cure=error.cure) from None
+        if house := self._home(spec.name):  # it was another one, which needed no Ray
+            house.remove(spec.name)
         on_progress(f"{spec.name}: waiting for the first answer")
         with self.client(timeout=max(10.0, deadline - time.monotonic())) as http:
             first_answer(http, spec, digest, deadline)

@@ -98,7 +98,7 @@ class Tools:
 
         if name not in self._known:
             try:
-                with self._session.serving.client(name, timeout=30) as http:
+                with self._session.serving.client(timeout=30) as http:
                     self._known[name] = http.get(f"/v1/models/{name}").raise_for_status().json()
             except (httpx.HTTPError, ValueError):
                 self._known[name] = {}
