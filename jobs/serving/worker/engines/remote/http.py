@@ -18,6 +18,7 @@ from sqlllm.wire import BAD_RESPONSE, INSUFFICIENT_QUOTA, PROVIDER_ERROR, PROVID
 from ....protocol import CONTEXT_LENGTH_EXCEEDED, RequestError
 from ....rate import Rate
 from ...rows import Sent, sent
+from .connections import Connections
 from .options import Options
 
 _AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})  # 529: Anthropic's "overloaded"
@@ -254,11 +255,12 @@ def _network(options: Options) -> dict[str, Any]:
         import ssl
 
         verify = ssl.create_default_context(cafile=verify)
-    shared = {"verify": verify, "limits": httpx.Limits(max_connections=None)}
-    if options.local_address in ("", "0.0.0.0"):  # noqa: S104 (Byzer-LLM's "any")
-        return {**shared, "proxy": options.proxies or None}
-    transport = httpx.AsyncHTTPTransport(proxy=options.proxies or None, local_address=options.local_address, **shared)
-    return {"transport": transport}
+    local = None if options.local_address in ("", "0.0.0.0") else options.local_address  # noqa: S104 (Byzer-LLM's "any")
+    if str(options.proxies or "").startswith("socks"):  # which aiohttp has not
+        shared = {"verify": verify, "limits": httpx.Limits(max_connections=None)}
+        return {"transport": httpx.AsyncHTTPTransport(proxy=options.proxies, local_address=local, **shared)}
+    context = httpx.create_ssl_context(verify=verify)
+    return {"transport": Connections(ssl=context, proxy=options.proxies or None, local_address=local)}
 
 
 def _retry_after(response: httpx.Response) -> float:
