@@ -26,7 +26,7 @@ from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 from sqlllm.version import __version__
 
 from ..protocol import JSON, RequestError, batch_response, conversations, parse_body, usage
-from . import doors, incoming, messages, single, streams
+from . import doors, incoming, messages, responses, single, streams
 from .access import Access, Caller
 from .answers import Answers, Choice, stopped
 from .incoming import Batch
@@ -74,6 +74,7 @@ def application(gateway: Gateway) -> ASGIApp:
             ("POST", "/v1/audio/transcriptions", "transcriptions"),
             ("POST", "/v1/images/generations", "images"),
             ("POST", "/tokenize", "tokenize"),
+            ("POST", "/v1/responses", "responses"),
             ("POST", "/v1/messages", "anthropic"),
             ("POST", "/v1/messages/count_tokens", "count_tokens"),
         )
@@ -247,6 +248,18 @@ class Gateway:
     async def tokenize(self, request: Request) -> Response:
         """The tokens of `prompt` or `messages`, as vLLM answers."""
         return await self._forward(request, "tokenize")
+
+    async def responses(self, request: Request) -> Response:
+        """One conversation in OpenAI's Responses API, plain or as a stream."""
+        self._access.caller(request.headers)  # before the body is read
+        asked = parse_body(await request.body())
+        chat = orjson.dumps(responses.chat_request(asked))
+        answer = await self._forward(request, "chat", chat, wrap=responses.events(asked))
+        if isinstance(answer, StreamingResponse) or answer.status_code != 200:
+            return answer
+        body = orjson.dumps(responses.response(asked, orjson.loads(bytes(answer.body))))
+        marks = {name: value for name, value in answer.headers.items() if name == wire.CACHE_HEADER}
+        return Response(body, 200, marks, JSON)
 
     async def anthropic(self, request: Request) -> Response:
         """One conversation in Anthropic's protocol, plain or as a stream."""
