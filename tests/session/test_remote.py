@@ -67,6 +67,26 @@ def session(spark: SparkSession, serving: Serving, shown: io.StringIO, tmp_path:
             serving.undeploy(name)
 
 
+def test_a_whole_script_with_a_provider_s_model_starts_no_ray(
+    spark: SparkSession, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object) -> None:
+        raise AssertionError("Ray starts")
+
+    monkeypatch.setattr("sqlllm.jobs.cluster.start", start)
+    deploy = f"""run command as LLM.`` where action="infer" and pretrainedModelType="saas/openai" and udfName="away"
+        and `saas.base_url`="{provider.url}" and `saas.api_key`="{KEY}" and `saas.model`="real";"""
+    rows = ASK.format(name="away").removesuffix(";") + " as answers;"
+    script = f"""{deploy} {rows}
+        run command as LLM.`` where action="list" as models;
+        run command as LLM.`` where action="undeploy" and udfName="away";
+        select text, error from answers;"""
+    with Session(spark=spark) as session:
+        session.override("home", str(tmp_path))
+        found = rows_of(session, script)
+    assert sorted(row["text"] for row in found) == [says(f"say {number}") for number in range(5)]
+
+
 @pytest.mark.parametrize(
     ("script", "name", "address", "path"),
     [
