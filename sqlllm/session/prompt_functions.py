@@ -109,9 +109,8 @@ class Prompts:
         kept with another text.
         """
         name = prompt.name.lower()
-        if name in self._session.models or name in builtins.functions() or name in ai.FUNCTIONS or name in FUNCTIONS:
-            what = "a model" if name in self._session.models else "a function of SQL"
-            raise OptionError(f"{prompt.name} is {what}", cure="Give the prompt another name.")
+        if name in self._session.models:
+            raise OptionError(f"{prompt.name} is a model", cure="Give the prompt another name.")
         kept = {one.version: one for one in self.kept(prompt.name)}
         equal = next((one.version for one in kept.values() if one.same_as(prompt)), "")
         numbers = [int(version) for version in kept if version.isdecimal()]
@@ -183,13 +182,25 @@ def _read(fields: dict[str, Any]) -> PromptFunction:
 
 def register(session: Session, register: Register, given: dict[str, str]) -> None:
     """register Prompt.`template` as name where model="..." and returns="..." and version="...";"""
-    name = register.function.resolve(session.variables)
-    template = given.get("code") or register.path.resolve(session.variables)
+    session.prompts.add(
+        read(
+            register.function.resolve(session.variables),
+            given.get("code") or register.path.resolve(session.variables),
+            given,
+        )
+    )
+
+
+def read(name: str, template: str, given: dict[str, str]) -> PromptFunction:
+    """The prompt function that a statement makes.
+
+    Raises: OptionError for an empty template, Jinja2 beyond names, an unknown option, and a name of SQL's.
+    """
+    check_name(name)
     if not template.strip():
         raise OptionError(
             f"the prompt {name} is empty",
             cure=f"Write register Prompt.`Rate {{{{ review }}}}` as {name}; or code='''...''' for a long one.",
-            place=register.place,
         )
     options = {key: value for key, value in given.items() if key not in _OWN}
     for key, value in options.items():
@@ -200,20 +211,23 @@ def register(session: Session, register: Register, given: dict[str, str]) -> Non
             requests.check(key, value)
         except ValueError as error:
             raise OptionError(str(error), key=key) from None
-    returns = checked_type(given.get("returns", ""))
-    request, parameters = plain(template, name, register)
-    session.prompts.add(
-        PromptFunction(
-            name=name,
-            template=template,
-            parameters=parameters,
-            request=request,
-            model=given.get("model", ""),
-            returns=returns,
-            options=options,
-            version=given.get("version", ""),
-        )
+    request, parameters = plain(template, name)
+    return PromptFunction(
+        name=name,
+        template=template,
+        parameters=parameters,
+        request=request,
+        model=given.get("model", ""),
+        returns=checked_type(given.get("returns", "")),
+        options=options,
+        version=given.get("version", ""),
     )
+
+
+def check_name(name: str) -> None:
+    """OptionError for the name of a function that SQL has already."""
+    if name.lower() in builtins.functions() or name.lower() in ai.FUNCTIONS or name.lower() in FUNCTIONS:
+        raise OptionError(f"{name} is a function of SQL", cure="Give the prompt another name.")
 
 
 def checked_type(returns: str) -> str:
@@ -227,7 +241,7 @@ def checked_type(returns: str) -> str:
     return returns.strip()
 
 
-def plain(template: str, name: str, register: Register | None = None) -> tuple[str, tuple[str, ...]]:
+def plain(template: str, name: str) -> tuple[str, tuple[str, ...]]:
     """A template of `{{ name }}` alone in the notation of llm_prompt, and the names in the order of the text.
 
     Raises: OptionError for anything else of Jinja2.
@@ -246,7 +260,6 @@ def plain(template: str, name: str, register: Register | None = None) -> tuple[s
             raise OptionError(
                 f"the prompt {name} holds {match[0]}, and a prompt in SQL takes {{{{ name }}}} alone",
                 cure="Write it as a Python function with @sqlllm.prompt, and session.register(function).",
-                place=register.place if register else None,
             )
         names[named[1]] = None
         pieces.append(f"{{{named[1]}}}")

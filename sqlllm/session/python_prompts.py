@@ -56,6 +56,7 @@ def register(
                 f"the prompt {name} was changed by {method}, which a function of SQL does not have",
                 cure="Register the prompt without it, and call the other one in Python.",
             )
+    prompt_functions.check_name(name)
     parameters = _parameters(prompt, name)
     try:
         returns, labels = _returns(prompt, name)

@@ -33,7 +33,7 @@ from sqlllm.dialect.statements import (
 from sqlllm.errors import OptionError, ParseError, SQLLLMError, TableError, VariableError
 from sqlllm.settings import Settings
 
-from . import commands, foreseen, include, known_options, llm, prompts, registry
+from . import commands, foreseen, include, known_options, llm, prompt_functions, prompts, registry
 from .called import Functions
 from .commands import absent
 from .variables import check_key, is_conf, unknown_conf
@@ -236,7 +236,13 @@ class Rehearsal:
 
     def _register(self, register: Register) -> None:
         self._fields(register)
-        self._make(register.function.resolve(self))
+        name, path = register.function.resolve(self), register.path.resolve(self)
+        given = register.options.resolve(self)
+        self._make(name)
+        is_prompt = register.module.resolve(self).lower() == "prompt"
+        if is_prompt and not any(_OPEN in text for text in (name, path, *given, *given.values())):
+            with self._noting(register):
+                prompt_functions.read(name, given.get("code") or path, given)
 
     def _cell(self, cell: Cell) -> None:
         self._fields(cell)

@@ -250,7 +250,7 @@ def test_other_forms_are_left(select: str, reason: str | None) -> None:
         operator.cut(nodes[0], tree, context)
 
 
-def test_a_filter_of_one_table_is_no_join() -> None:
+def test_a_filter_of_one_table_is_not_a_join() -> None:
     database = Database(1)
     for sql in (
         "select 1 from a join b on a.k = b.k and ai_filter(llm_prompt('is <{a.x}> good?'))",

@@ -32,7 +32,7 @@ _TEXT = "llm_text"
 @module(
     "Cluster",
     column="the column of texts",
-    k="how many clusters; without it the number that tells them apart best",
+    k="how many clusters; without it the number that separates them best",
     about="what the names are about, as in: why customers write",
     names="false leaves out the names, and asks no chat model",
     model="the model that names the clusters; llm.model without it",
