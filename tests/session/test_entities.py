@@ -138,6 +138,13 @@ def test_clusters_are_those_of_the_texts_in_any_order(k: int) -> None:
         assert all(0 < near <= 1.00001 for near in result.near)
 
 
+def test_texts_without_letters_have_a_cluster() -> None:
+    texts = ["!!!", "???", "...", "the parcel"]
+    result = topics.topics(texts, [1] * 4, spelled(texts), 4)
+    assert result.clusters[3] not in result.clusters[:3]
+    assert len(result.names) == len(set(result.clusters))
+
+
 def test_rows_count_for_the_order_of_clusters() -> None:
     result = topics.topics(TEXTS, [1] * 18 + [10] * 6, spelled(TEXTS), 3)
     assert result.clusters == [1] * 10 + [2] * 8 + [0] * 6

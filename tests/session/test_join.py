@@ -19,6 +19,7 @@ from sqlllm.session.operators.asking import Reply
 from sqlllm.session.operators.cut import Context, Cut, Unfit, alone, parse, selects
 from sqlllm.session.operators.join import Join
 from sqlllm.settings import LLMSettings
+from sqlllm.udfs.transport import Endpoint
 from tests.planner.duck import translated
 
 from .oracles import Oracle, alike
@@ -85,6 +86,7 @@ class Tools:
         self.oracle = Oracle(alike, refuses="\0")
         self.notes: list[str] = []
         self.settings = LLMSettings()
+        self.endpoint = Endpoint(url="", model="judge")
 
     def asker(self, model: str) -> Tools:
         return self
@@ -196,6 +198,34 @@ def test_the_rows_are_those_of_the_exact_predicate(sql: str, databases: list[Dat
         assert database.columns(rest) == database.columns(exact(sql))
         assert tools.notes == []
         assert len(tools.oracle.prompts) <= 4
+
+
+def drawn(chance: random.Random) -> str:
+    """A random select over a semantic join."""
+    kind = chance.choice(["join", "join", "left join", "left join", "right join", "left semi join", "left anti join"])
+    hidden = "semi" in kind or "anti" in kind
+    beside = ["a.k = b.k", "a.n > 1", "b.m < 3", "a.n <= b.m", "a.k <=> b.k", "a.id % 3 = b.bid % 3", "a.n in (0, 2)"]
+    on = chance.sample(beside, chance.choice([0, 0, 1, 2]))
+    on.insert(chance.randrange(len(on) + 1), P)
+    third = chance.choice(["", "", "join c on c.k = a.k", "left join c on c.cid = a.n"])
+    after = [] if hidden else ["b.m is null", "b.m > 1", "coalesce(b.m, a.n) < 3"]
+    where = chance.sample(["a.n > 0", "a.id < 8", "a.k = 1 or a.k is null", *after], chance.choice([0, 1, 2]))
+    mine = chance.choice(["*", "a.*", "a.id", "a.x, a.id", "count(*) as c", "a.k, count(*) as c"])
+    items = mine if hidden or mine in ("*", "count(*) as c", "a.k, count(*) as c") else f"{mine}, b.bid, b.y"
+    conditions = f" where {' and '.join(f'({one})' for one in where)}" if where else ""
+    group = " group by a.k" if mine.startswith("a.k") else ""
+    return f"select {items} from a {kind} b on {' and '.join(on)} {third}{conditions}{group}"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_joins_give_the_rows_of_the_exact_predicate(seed: int) -> None:
+    chance, database = random.Random(seed), Database(seed + 10)
+    for _ in range(12):
+        sql = drawn(chance)
+        rest, cuts, _ = run(sql, database, LLMSettings(join_rows=chance.choice([1, 2, 32])))
+        assert len(cuts) == 1, sql
+        assert database.rows(rest) == database.rows(exact(sql)), (sql, rest)
+        assert database.columns(rest) == database.columns(exact(sql)), sql
 
 
 def test_conditions_beside_it_come_first() -> None:

@@ -12,6 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sqlllm.udfs.requests import RequestError
 
 from . import numbered
@@ -274,6 +276,7 @@ class _Run:
 
 def central(records: Sequence[str], vectors: Vectors, members: Sequence[int]) -> int:
     """The member that is nearest to all others; of several the one with the longest record, then the first."""
-    near = similarities(vectors, [(one, other) for one in members for other in members])
-    total = [round(sum(near[at : at + len(members)]), 4) for at in range(0, len(near), len(members))]
-    return min(zip(total, members, strict=True), key=lambda one: (-one[0], -len(records[one[1]]), one[1]))[1]
+    mine = vectors[list(members)]
+    near = np.asarray(mine @ np.asarray(mine.sum(axis=0)).ravel()).ravel()
+    found = zip(near, members, strict=True)  # rounded, as sums differ from processor to processor
+    return min(found, key=lambda one: (-round(float(one[0]), 4), -len(records[one[1]]), one[1]))[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import ClassVar
 
@@ -382,6 +382,7 @@ class _Work:
 def asks(tools: Tools, model: str, what: str) -> Ask:
     """A model of the statement as the algorithms ask it."""
     asker = tools.asker(model)
+    asker.endpoint = replace(asker.endpoint, rows_per_prompt=1)  # these prompts hold many rows as it is
 
     def ask(prompts: Sequence[str]) -> list[Reply]:
         return [

@@ -18,7 +18,7 @@ Vectors = Any
 
 Embed = Callable[[Sequence[str]], Vectors]
 
-_ROWS = 1024  # of a product that is held at once
+_CELLS = 16 * 2**20  # of a product that is held at once
 
 
 def spelled(texts: Sequence[str]) -> Vectors:
@@ -78,8 +78,9 @@ def _ranked(lefts: Vectors, rights: Vectors, width: int) -> list[NDArray[np.int6
     """For each left row its nearest right rows, nearest first."""
     found: list[NDArray[np.int64]] = []
     width = min(width, rights.shape[0])
-    for start in range(0, lefts.shape[0], _ROWS):
-        product = lefts[start : start + _ROWS] @ rights.T
+    rows = max(1, _CELLS // max(1, rights.shape[0]))
+    for start in range(0, lefts.shape[0], rows):
+        product = lefts[start : start + rows] @ rights.T
         # Rounded, so that the order does not depend on how a processor adds up.
         near = np.round(np.asarray(product.todense() if hasattr(product, "todense") else product, np.float64), 5)
         for row in near:

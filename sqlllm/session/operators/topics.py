@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -72,7 +73,9 @@ def _split(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The cluster of each vector, and the centres of the clusters."""
     model = _package("cluster").KMeans(min(k, vectors.shape[0]), n_init=starts, random_state=_SEED)
-    return model.fit_predict(vectors, sample_weight=weights), model.cluster_centers_
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that equal vectors leave clusters empty, which are dropped
+        return model.fit_predict(vectors, sample_weight=weights), model.cluster_centers_
 
 
 def _best(vectors: Vectors, weights: NDArray[np.float64]) -> int:

@@ -72,4 +72,4 @@ run t as Dedup.`` where prompt="{name} is the same company as {other.nam}" as u;
 -- error:
 -- there is no column nam
 -- Did you mean name?
--- <script>:2:31
+-- <script>:2:25
