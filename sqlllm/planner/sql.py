@@ -73,6 +73,10 @@ class Dialect(Spark):  # type: ignore[misc] # sqlglot makes its dialects at run 
 
     class Parser(Spark.Parser):  # type: ignore[misc]
         COLON_IS_VARIANT_EXTRACT = True
+        # Functions ai_* are ours: sqlglot knows other arguments of some.
+        FUNCTIONS: ClassVar[dict[str, Any]] = {
+            name: build for name, build in Spark.Parser.FUNCTIONS.items() if not name.startswith("AI_")
+        }
 
         def _parse_function_call(
             self,
