@@ -221,7 +221,18 @@ _FILTER = "Is what the user says true? Answer with true or false and nothing els
 _MASK = "Repeat the text word by word, but write [MASKED] in place of each of these kinds of information: "
 _TRANSLATE = "Translate the text. Answer with the translation and nothing else. Translate into: "
 _GRAMMAR = "Correct the grammar of the text and change nothing else. Answer with the corrected text and nothing else."
+_IN_SELECT = "in a select, an insert or a create table"
 _SUMMARIZE = "Summarize the text. Answer with the summary and nothing else. At most so many words: "
+
+
+def _of_rows(where: str) -> Callable[[Asked, Arguments], str]:
+    """A function over several rows, which an operator runs: what it has left cannot run."""
+
+    def write(_asked: Asked, _arguments: Arguments) -> str:
+        raise ValueError(f"it is over several rows, and can only stand {where}")
+
+    return write
+
 
 FUNCTIONS: dict[str, Function] = {
     "ai_query": Function(
@@ -244,4 +255,15 @@ FUNCTIONS: dict[str, Function] = {
     "ai_embed": Function(("model", "content"), 2, lambda asked, given: _vector(asked, given["content"]), named=()),
     "ai_similarity": Function(("content1", "content2"), 2, _similarity, named=("model",), embeds=True),
     "ai_rerank": Function(("model", "query", "texts"), 3, _rerank, named=()),
+    "ai_rank": Function(
+        ("content", "criterion"), 1, _of_rows("in a select, with OVER"), named=("model", "list_size", "orders")
+    ),
+    "ai_agg": Function(
+        ("content", "instruction"), 2, _of_rows(_IN_SELECT), named=("model", "returnType", "failOnError")
+    ),
+    "ai_summarize_agg": Function(
+        ("content", "max_words"), 1, _of_rows(_IN_SELECT), named=("model", "returnType", "failOnError")
+    ),
+    "ai_approx_count": Function(("condition", "error", "confidence"), 1, _of_rows(_IN_SELECT), named=()),
+    "ai_approx_avg": Function(("value", "error", "confidence"), 1, _of_rows(_IN_SELECT), named=("least", "most")),
 }

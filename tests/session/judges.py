@@ -65,3 +65,23 @@ class FirstShown:
 
     def __call__(self, prompts: Sequence[Prompt]) -> list[Answer]:
         return [Answer(str([number for number, _ in shown(prompt.text)])) for prompt in prompts]
+
+
+def answer(prompt: str) -> str | None:
+    """For `oracle/function`: what the operators ask, about texts with one number and perhaps a mark `<...>`.
+
+    Texts are ordered by their numbers, marks are collected, and a statement is true if its number is even. There is no
+    answer about a text with the word `refused`.
+    """
+    if "refused" in prompt:
+        return None
+    texts = shown(prompt)
+    if prompt.startswith("Order the"):
+        return Judge(lambda text: float(re.findall(r"-?\d+", text)[-1]))._answer(prompt).text
+    marks = re.findall(r"<\w+>", prompt)
+    if "Count" in prompt:
+        return str(len(marks))
+    if marks or texts:
+        return " ".join(marks) or "nothing"
+    number = int(re.findall(r"\d+", prompt)[-1])
+    return str(number % 10 / 10) if "Rate" in prompt else str(number % 2 == 0).lower()

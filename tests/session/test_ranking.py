@@ -178,6 +178,26 @@ def test_lists_fit_the_context() -> None:
     assert ranks(found, [1] * 61) == {value: 60 - value for value in range(60)}
 
 
+def test_long_texts_fit_beside_the_pivots() -> None:
+    texts = [f"{'word ' * 110}row {value}" for value in range(20)]
+    judge = Judge(number)
+    found = run(ranked(texts, [1] * 20, listing(context=600), 3), judge)
+    assert max(len(prompt) // 4 for prompt in judge.prompts) <= 600
+    assert {index for index, rank in ranks(found, [1] * 20).items() if rank <= 3} == {17, 18, 19}
+
+
+def test_a_text_that_long_answers_always_leave_out_is_placed_by_short_ones() -> None:
+    def without(answer: str, _: int) -> str:
+        numbers = answer.strip("[]").split(", ")
+        return f"[{', '.join(numbers[:2] + numbers[3:])}]" if len(numbers) > 4 else answer
+
+    texts = [f"row {value}" for value in range(6)]
+    judge = Judge(number, reply=without)
+    found = run(ranked(texts, [1] * 6, listing(both=False)), judge)
+    assert ranks(found, [1] * 6) == {value: 6 - value for value in range(6)}
+    assert len(judge.prompts) < 30
+
+
 def test_one_order_alone_asks_half() -> None:
     texts = [f"row {value}" for value in range(100)]
     judges = [Judge(number), Judge(number)]

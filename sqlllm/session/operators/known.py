@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from .aggregate import Aggregate
+from .approximate import Approximate
 from .cut import Operator
 from .join import Join
+from .rank import Rank
 
 # Join comes before what takes an ai_filter of one table, which would leave one of two tables as it is written.
-OPERATORS: tuple[Operator, ...] = (Join(),)
+# Functions over several rows come after what filters their rows.
+OPERATORS: tuple[Operator, ...] = (Join(), Rank(), Aggregate(), Approximate())

@@ -70,3 +70,8 @@ def _array(answer: str, start: int) -> tuple[list[list[int]], int]:
     if answer[-1:].isdigit() and groups and groups[-1]:  # the number may go on
         groups[-1].pop()
     return [group for group in groups if group], max(end, start + 1)
+
+
+def listed(prompt: str) -> list[str]:
+    """The texts that a prompt lists."""
+    return re.findall(r"^\[\d+\] (.*)$", prompt, re.MULTILINE)

@@ -111,12 +111,12 @@ class _Work:
         classes, rest = yield from self._sample(items)
         if not classes or not rest:
             return classes
-        pivots = self._pivots(classes, items, k)
+        pivots = self._pivots(classes, len(rest), k / max(1, self._rows(items)))
         between, tied = yield from self._placed([classes[place][0] for place in pivots], rest)
         for gap, (start, end) in enumerate(zip([-1, *pivots], [*pivots, len(classes)], strict=True)):
             between[gap] += [index for known in classes[start + 1 : end] for index in known]
         fixed = [[*classes[place], *same] for place, same in zip(pivots, tied, strict=True)]
-        segments = self._joined(between, fixed)
+        segments = self._joined(between, fixed, len(items))
         place_of = {index: place for place, index in enumerate(items)}
         deeper, above = [], 0
         for among, same in segments:
@@ -131,13 +131,13 @@ class _Work:
                     above += self._rows(tie)
         return found
 
-    def _joined(self, between: list[Class], fixed: list[Class]) -> list[tuple[Class, Class]]:
-        """Each gap and what is tied with the pivot after it; neighbours that fit one list are one."""
+    def _joined(self, between: list[Class], fixed: list[Class], most: int) -> list[tuple[Class, Class]]:
+        """Each gap and what is tied with the pivot after it; neighbours that fit one list are one, below `most`."""
         segments: list[tuple[Class, Class]] = []
         for gap, same in zip(between, [*fixed, []], strict=True):
             if segments and (last := segments[-1])[0] and gap:
                 joined = [*last[0], *last[1], *gap]
-                if len(self._packed([], joined, self._listing.size)) == 1:
+                if len(joined) < most and len(self._packed([], joined, self._listing.size)) == 1:
                     segments[-1] = (joined, same)
                     continue
             segments.append((gap, same))
@@ -162,19 +162,27 @@ class _Work:
             size = max(1, len(sample) // 2)
         return [], []
 
-    def _pivots(self, classes: list[Class], items: list[int], k: int) -> list[int]:
-        """Which of the sample's classes are pivots: for the first `k` rows those around where the k-th is likely."""
+    def _pivots(self, classes: list[Class], rest: int, wanted: float) -> list[int]:
+        """Which of the sample's classes are pivots for `rest` texts.
+
+        If less than half is `wanted`, the best share of all rows, they are around where its end is likely.
+        """
         known = sum(len(tied) for tied in classes)
-        wanted = k / max(1, self._rows(items))
         if wanted > 0.5:
-            count = min(len(classes), max(1, self._listing.size // 2))
-            return sorted({(step + 1) * len(classes) // (count + 1) for step in range(count)})
-        target = wanted * known
-        after = list(accumulate(len(tied) for tied in classes))  # texts of the sample up to each class
-        places = set()
-        for goal in (target / 2, target + target**0.5 / 2 + 0.5, target + 2 * target**0.5 + 1.5):
-            places.add(next((place for place, count in enumerate(after) if count >= goal), len(classes) - 1))
-        return sorted(places)
+            count = max(1, min(len(classes), self._listing.size // 2, rest // 2))
+            places = {(step + 1) * len(classes) // (count + 1) for step in range(count)}
+        else:
+            target = wanted * known
+            after = list(accumulate(len(tied) for tied in classes))  # texts of the sample up to each class
+            goals = (target / 2, target + target**0.5 / 2 + 0.5, target + 2 * target**0.5 + 1.5)
+            last = len(classes) - 1
+            places = {next((place for place, count in enumerate(after) if count >= goal), last) for goal in goals}
+        pivots = sorted(places)
+        while len(pivots) > 1 and (
+            len(pivots) > rest or sum(self._cost[classes[place][0]] for place in pivots) * 3 > self._room * 2
+        ):
+            pivots.pop()  # the longest text must have room beside them
+        return pivots
 
     def _placed(self, pivots: list[int], items: list[int]) -> Steps[tuple[list[Class], list[Class]]]:
         """The `items` in each gap around the pivots, and those tied with each."""

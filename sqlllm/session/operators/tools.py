@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from sqlllm.dialect import RenderedSql
 from sqlllm.errors import ModelError, suggest
+from sqlllm.places import Source
 
+from .. import ai, planning
 from .asking import Asker
 
 if TYPE_CHECKING:
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from sqlllm.jobs.serving.gateway.usage import Query
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
 
 _CONTEXT = 8192  # tokens, of a model that does not say
 _CHARACTERS = 65_536  # of the texts whose tokens are counted to learn how long a token is
+
+
+_numbers = count(1)
 
 
 class Tools:
@@ -103,6 +111,20 @@ class Tools:
             except (httpx.HTTPError, ValueError):
                 self._known[name] = {}
         return self._known[name]
+
+    def compute(self, rows: pa.Table, select: Callable[[str], str]) -> pa.Table:
+        """What `select` gives of a view with `rows`, of whose name it makes SQL; models in it are asked row by row."""
+        name = f"llm_rows_{next(_numbers)}"
+        session = self._session
+        session.spark.createDataFrame(rows).createOrReplaceTempView(name)
+        try:
+            text = select(name)
+            sql = ai.written_out(session, RenderedSql(text, Source(text).place(0, len(text))))
+            if called := session.models.called(sql.text):
+                session.meter.begin(text, called, query=self._query)
+            return planning.analysed(session.spark, sql.text).toArrow()
+        finally:
+            session.spark.catalog.dropTempView(name)
 
     def step(self, text: str) -> None:
         """One line of progress."""
