@@ -337,7 +337,7 @@ class Rehearsal:
     # -----------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _noting(self, statement: Include | Load | Macro | Run | Save | Set) -> Iterator[None]:
+    def _noting(self, statement: Include | Load | Macro | Register | Run | Save | Set) -> Iterator[None]:
         try:
             yield
         except SQLLLMError as error:
