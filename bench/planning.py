@@ -43,6 +43,7 @@ limit 10"""
 def _median(sql: str) -> float:
     took = []
     for _ in range(ROUNDS):
+        sql += " "  # not a text that was read before
         start = time.process_time()
         planner.rewrite(sql, {"up"}, lambda _: COLUMNS)
         took.append(1_000 * (time.process_time() - start))

@@ -15,13 +15,13 @@ from .sql import Dialect, NotUnderstood, is_volatile, nodes, operand
 
 def write_out(tree: exp.Query) -> None:
     """Write out the named windows, the identifiers and the decode() of `tree`."""
-    for decode in nodes(tree, exp.DecodeCase):
-        _decode(decode)
-    for call in [node for node in nodes(tree, exp.Anonymous) if node.name.lower() == "identifier"]:
-        _identifier(call)
-    for select in nodes(tree, exp.Select):
-        if select.args.get("windows"):
-            _named_windows(select)
+    for node in nodes(tree):
+        if isinstance(node, exp.DecodeCase):
+            _decode(node)
+        elif isinstance(node, exp.Anonymous) and node.name.lower() == "identifier":
+            _identifier(node)
+        elif isinstance(node, exp.Select) and node.args.get("windows"):
+            _named_windows(node)
 
 
 def _identifier(call: exp.Anonymous) -> None:

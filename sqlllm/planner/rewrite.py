@@ -22,7 +22,7 @@ from .parts import aggregates, windows
 from .plain import write_out
 from .scopes import is_recursive, resolve
 from .sql import PREFIX, NotUnderstood, calls, depth, has_calls, mark_volatile, nodes, read, size, write
-from .stars import expand, named_by_columns
+from .stars import expand, is_inside, named_by_columns
 
 
 def normal(sql: str) -> str | None:
@@ -183,7 +183,7 @@ class _Statement:
         self._merge()
         for select in self._inside_out(exp.Select):
             self._layer(select)
-        if not named_by_columns(self._root) <= self._named:
+        if self._named and not named_by_columns(nodes(self._root)) <= self._named:
             raise NotUnderstood("arrays_zip names its fields by columns that are computed anew")
         return write(self._root.this)
 
@@ -195,14 +195,17 @@ class _Statement:
     def _merge(self) -> None:
         write_out(self._root.this)
         resolve(self._root.this, self._name)
-        for select in self._inside_out(exp.Select):
-            expand(select, self._columns)
-        self._named = named_by_columns(self._root)
+        found = nodes(self._root)
+        if any(map(is_inside, found)):
+            for select in self._inside_out(exp.Select):
+                expand(select, self._columns)
+        self._named = named_by_columns(found)
         for operation in self._inside_out(exp.SetOperation):
             if has_calls(operation, self._models) and (one := one_select(operation)):
                 operation.replace(one)
-        for select in self._inside_out(exp.Select):
-            laterals.lift(select, self._models, self._name, self._columns)
+        if any(isinstance(node, exp.Lateral) for node in found):
+            for select in self._inside_out(exp.Select):
+                laterals.lift(select, self._models, self._name, self._columns)
         for query in [node for node in nodes(self._root, exp.Query) if node.args.get("with_")]:
             inline_once(query, self._models)
             narrow(query, self._models)

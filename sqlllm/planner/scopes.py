@@ -21,15 +21,17 @@ Environment = dict[str, exp.CTE]
 
 def resolve(tree: exp.Query, name: Callable[[], str]) -> None:
     """Give each CTE of `tree` a name of its own, and write out the lists of columns behind aliases."""
-    bound = dict(_bindings(tree, {}))
-    free = {table.name.lower() for table in nodes(tree, exp.Table) if id(table) not in bound}
-    ctes = nodes(tree, exp.CTE)
+    found = nodes(tree)
+    tables = [node for node in found if isinstance(node, exp.Table)]
+    ctes = [node for node in found if isinstance(node, exp.CTE)]
+    bound = dict(_bindings(tree, {})) if ctes else {}
+    free = {table.name.lower() for table in tables if id(table) not in bound}
     times = Counter(cte.alias.lower() for cte in ctes)
     renamed: dict[int, str] = {}
     for cte in ctes:
         if times[cte.alias.lower()] > 1 or cte.alias.lower() in free:
             renamed[id(cte)] = name()
-    for table in nodes(tree, exp.Table):
+    for table in tables:
         meant = bound.get(id(table))
         if meant is not None and id(meant) in renamed:
             if not table.alias:
@@ -40,7 +42,7 @@ def resolve(tree: exp.Query, name: Callable[[], str]) -> None:
             cte.args["alias"].set("this", exp.to_identifier(renamed[id(cte)]))
     for cte in ctes:
         _list_of_cte(cte, name)
-    for alias in nodes(tree, exp.TableAlias):
+    for alias in nodes(tree, exp.TableAlias) if any(map(_has_list, found)) else ():
         _list_of_source(alias, {cte.alias.lower(): cte for cte in ctes}, name)
 
 
@@ -68,8 +70,14 @@ def visible(node: exp.Expr) -> list[exp.CTE]:
     return found
 
 
+def _has_list(node: exp.Expr) -> bool:
+    return isinstance(node, exp.TableAlias) and bool(node.args.get("columns"))
+
+
 def _bindings(node: exp.Expr, environment: Environment) -> Iterator[tuple[int, exp.CTE]]:
     """The tables below `node` that are CTEs, by identity."""
+    if isinstance(node, exp.Column | exp.Identifier | exp.Literal):
+        return
     with_ = node.args.get("with_")
     if with_ is not None:
         environment = dict(environment)

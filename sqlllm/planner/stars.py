@@ -10,12 +10,12 @@ first:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlglot import exp
 
 from .columns import Columns
-from .sql import NotUnderstood, here, nodes, write
+from .sql import NotUnderstood, here, write
 
 
 def expand(select: exp.Select, columns: Columns) -> None:
@@ -36,9 +36,15 @@ def expand(select: exp.Select, columns: Columns) -> None:
                 _put(star, found, parent)
 
 
-def named_by_columns(tree: exp.Expr) -> set[tuple[str, ...]]:
-    """The arguments of each call in `tree` that names fields by them."""
-    return {tuple(write(one) for one in node.iter_expressions()) for node in nodes(tree, exp.ArraysZip)}
+def is_inside(node: exp.Expr) -> bool:
+    """Whether `node` is a star inside an expression, or a row: what `expand` may have to write out."""
+    around = node.parent.parent if isinstance(node.parent, exp.Column) else node.parent
+    return isinstance(node, exp.Tuple) or (isinstance(node, exp.Star) and not isinstance(around, exp.Select))
+
+
+def named_by_columns(found: Iterable[exp.Expr]) -> set[tuple[str, ...]]:
+    """The arguments of each call among the nodes `found` that names fields by them."""
+    return {tuple(write(one) for one in node.iter_expressions()) for node in found if isinstance(node, exp.ArraysZip)}
 
 
 def _is_row(node: exp.Tuple) -> bool:
