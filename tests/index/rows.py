@@ -9,10 +9,11 @@ from zlib import crc32
 
 import pyarrow as pa
 
+from sqlllm.retrieval import care
+from sqlllm.retrieval import dataset as index
+from sqlllm.retrieval.dataset import About
 from sqlllm.session.indexes import staged
 from sqlllm.session.indexes.places import Place
-from sqlllm.udfs import index, index_care
-from sqlllm.udfs.index import About
 
 from .embedding import SIZE, vector
 
@@ -45,7 +46,7 @@ def overwrite(folder: Path, rows: Sequence[Row], told: About | None = None, vect
     schema, uri = told.schema(COLUMNS), str(folder / "kb.lance")
     with index.one_at_a_time(uri):
         made = index.replace_all(uri, schema, index.fragments(table(rows, told, vectors), uri, schema, {}), {})
-        return index_care.tend(made, whole=True)
+        return care.tend(made, whole=True)
 
 
 def append(folder: Path, rows: Sequence[Row], told: About | None = None) -> dict[str, int]:
@@ -55,7 +56,7 @@ def append(folder: Path, rows: Sequence[Row], told: About | None = None) -> dict
     parts = index.fragments(table(rows, told), beside, schema, {})
     with index.one_at_a_time(uri):
         counts, dataset = staged.merged(Place("kb", uri, {}), told, schema, beside, parts)
-        index_care.tend(dataset)
+        care.tend(dataset)
     return counts
 
 

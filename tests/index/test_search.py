@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from sqlllm.errors import OptionError
-from sqlllm.udfs import filters, index_care
-from sqlllm.udfs.search import KINDS, SCORE, Search
+from sqlllm.retrieval import care, filters
+from sqlllm.retrieval.search import KINDS, SCORE, Search
 
 from .embedding import SIZE, vector
 from .rows import Row, about, overwrite
@@ -33,9 +33,9 @@ def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     vectors[5], vectors[7] = FIRST, SIXTY
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "scanned":
-            patch.setattr(index_care, "FEW", 10**9)
+            patch.setattr(care, "FEW", 10**9)
         dataset = overwrite(tmp_path_factory.mktemp("many"), rows, vectors=vectors)
-    assert index_care.searched_by_index(dataset) == (request.param == "indexed")
+    assert care.searched_by_index(dataset) == (request.param == "indexed")
     return Search(dataset.uri, dataset.version, limit=50)
 
 

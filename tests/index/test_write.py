@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from sqlllm.errors import OptionError, TableError
-from sqlllm.udfs import index, index_care
+from sqlllm.retrieval import care
+from sqlllm.retrieval import dataset as index
 
 from .rows import Row, about, append, held, opened, overwrite, table
 
@@ -140,9 +141,9 @@ def test_files_and_versions_stay_bounded_over_many_appends(tmp_path: Path, appen
         append(tmp_path, [(f"n{number}", "n", f"text {number}", number)])
     dataset = opened(tmp_path)
     assert dataset.count_rows() == len(OLD) + appends
-    told = index_care.sizes(dataset)
+    told = care.sizes(dataset)
     assert told["files"] <= 2 * 16
-    assert told["versions"] <= index_care.VERSIONS + 32
+    assert told["versions"] <= care.VERSIONS + 32
     assert sum(1 for one in (tmp_path / "kb.lance").rglob("*") if one.is_file()) < 1500
     found = dataset.to_table(columns=["id"], filter=f"id = 'n{appends - 1}'").num_rows
     assert found == 1

@@ -13,9 +13,11 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sqlllm.errors import ModelError, OptionError, ParseError, TableError, nearest
-from sqlllm.udfs import filters, index_tasks, literals
-from sqlllm.udfs.index import HASH, VECTOR, About
-from sqlllm.udfs.search import KINDS, SCORE, Search
+from sqlllm.retrieval import filters
+from sqlllm.retrieval.dataset import HASH, VECTOR, About
+from sqlllm.retrieval.search import KINDS, SCORE, Search
+from sqlllm.udfs import index as tasks
+from sqlllm.udfs import literals
 
 from .. import calls
 from ..tables import quoted
@@ -97,7 +99,7 @@ def _hits(session: Session, call: Call, cut: Cut) -> str:
     )
     returns = _returns(staged.columns(dataset.schema), columns)
     function = f"llm_search_{hashlib.sha256(repr((search, place.storage)).encode()).hexdigest()[:16]}"
-    index_tasks.register_search(session.spark, function, search, returns)
+    tasks.register_search(session.spark, function, search, returns)
     query, vector = _asked(session, given, about, kind, str(fixed.get("model", "")))
     apart = "cast(null as string)" if plain or "filters" not in given else f"cast({given['filters']} as string)"
     found = f"{function}({query}, {vector}, {apart})"

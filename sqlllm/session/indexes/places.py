@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError, TableError, suggest
-from sqlllm.udfs import index
+from sqlllm.retrieval import dataset as index
 
 from .. import guard
 

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import OptionError, TableError
-from sqlllm.udfs import index_care, index_tasks
-from sqlllm.udfs.index import VECTOR
+from sqlllm.retrieval import care
+from sqlllm.retrieval.dataset import VECTOR
+from sqlllm.udfs import index as tasks
 
 from . import places, staged
 
@@ -35,7 +36,7 @@ def load(ask: Request) -> DataFrame:
     schema = from_arrow_schema(staged.columns(dataset.schema))
     schema.add(StructField(VECTOR, ArrayType(FloatType())))
     files = [part.fragment_id for part in dataset.get_fragments()]
-    return index_tasks.read(session.spark, place.uri, dataset.version, schema, files, place.storage)
+    return tasks.read(session.spark, place.uri, dataset.version, schema, files, place.storage)
 
 
 def at(dataset: LanceDataset, options: dict[str, str]) -> LanceDataset:
@@ -64,7 +65,7 @@ def _version(dataset: LanceDataset, number: int) -> LanceDataset:
 
 def _cure(dataset: LanceDataset) -> str:
     kept = sorted(one["version"] for one in versions(dataset))
-    return f"Versions {kept[0]} to {kept[-1]} are kept, the newest {index_care.VERSIONS} of all."
+    return f"Versions {kept[0]} to {kept[-1]} are kept, the newest {care.VERSIONS} of all."
 
 
 def _number(text: str) -> int:
@@ -91,5 +92,5 @@ def show(session: Session) -> DataFrame:
         except TableError:  # a Lance dataset of somebody else
             continue
         if found is not None:
-            rows.append({"name": name, **index_care.sizes(found)})
+            rows.append({"name": name, **care.sizes(found)})
     return session.table(rows, _SHOWN)

@@ -10,8 +10,8 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlllm.udfs import index
-from sqlllm.udfs.index import HASH, VECTOR, About
+from sqlllm.retrieval import dataset as index
+from sqlllm.retrieval.dataset import HASH, VECTOR, About
 
 if TYPE_CHECKING:
     import pyarrow as pa

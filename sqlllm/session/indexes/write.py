@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sqlllm.errors import ModelError, OptionError, TableError, suggest
-from sqlllm.udfs import index, index_care, index_tasks
-from sqlllm.udfs.index import HASH, VECTOR, About
-from sqlllm.udfs.index_tasks import ERROR, KEY_HASH
+from sqlllm.retrieval import care
+from sqlllm.retrieval import dataset as index
+from sqlllm.retrieval.dataset import HASH, VECTOR, About
+from sqlllm.udfs import index as tasks
+from sqlllm.udfs.index import ERROR, KEY_HASH
 
 from .. import planning
 from ..tables import Result, quoted
@@ -119,7 +121,7 @@ class _Save:
             about = index.with_dimensions(about, self._dimensions(frame))
         schema = about.schema(staged.arrow_schema(self._rows.select(*map(quoted, plain))))
         beside = index.staging(uri) if append else uri
-        made = index_tasks.written(frame, beside, schema, storage)
+        made = tasks.written(frame, beside, schema, storage)
         self._check_keys(made)
         parts = [one for task in made for one in task.fragments]
         rows = sum(task.rows for task in made)
@@ -129,7 +131,7 @@ class _Save:
             else:
                 dataset = index.replace_all(uri, schema, parts, storage)
                 counts = {"num_inserted_rows": rows}
-            dataset = index_care.tend(dataset, whole=not append)
+            dataset = care.tend(dataset, whole=not append)
         failed = sum(task.failed for task in made)
         if failed:
             reason = next(task.error for task in made if task.failed) or "no answer"
@@ -165,7 +167,7 @@ class _Save:
         known = "cast(null as array<float>)"
         if self._old is not None:
             name = "llm_index_known"
-            index_tasks.register_known(session.spark, name, self._place.uri, self._old.version, self._place.storage)
+            tasks.register_known(session.spark, name, self._place.uri, self._old.version, self._place.storage)
             known = f"{name}({text}, {HASH})"
         model = session.models.named(about.model, "embedding_model")
         looked_up = rows.selectExpr("*", f"{known} as llm_known")
@@ -188,7 +190,7 @@ class _Save:
             raise ModelError(f"model {self._about.model} gives no vectors: {failed[0][0]}", place=self._where)
         raise TableError("the table has no row with a text", cure="An index needs a text.", place=self._where)
 
-    def _check_keys(self, made: Sequence[index_tasks.Written]) -> None:
+    def _check_keys(self, made: Sequence[tasks.Written]) -> None:
         """TableError if two rows have the same key."""
         import numpy as np
 

@@ -20,7 +20,7 @@ from sqlglot.errors import SqlglotError
 
 from sqlllm.errors import OptionError, suggest
 
-from .index import listed, literal, quoted
+from .dataset import listed, literal, quoted
 
 _COMPARED: dict[type[exp.Expr], str] = {
     exp.EQ: "=",

@@ -9,7 +9,7 @@ import math
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from .index import HASH, VECTOR, About, quoted
+from .dataset import HASH, VECTOR, About, quoted
 
 if TYPE_CHECKING:
     from lance import LanceDataset

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from sqlllm.errors import OptionError
 
-from . import filters, index_care
-from .index import HASH, VECTOR, About, find, gone, quoted
+from . import care, filters
+from .dataset import HASH, VECTOR, About, find, gone, quoted
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -86,7 +86,7 @@ def _opened(uri: str, version: int, storage: tuple[tuple[str, str], ...]) -> tup
 @lru_cache(maxsize=256)
 def _few(dataset: LanceDataset, passes: str) -> bool:
     """Whether so few rows pass the filter that they are best compared one by one."""
-    return bool(passes) and dataset.count_rows(passes) <= index_care.FEW
+    return bool(passes) and dataset.count_rows(passes) <= care.FEW
 
 
 class _Finder:
@@ -97,7 +97,7 @@ class _Finder:
     ) -> None:
         self._dataset, self._about, self._passes = dataset, about, passes
         self._columns = {name: quoted(name) for name in columns}
-        self._exact = exact or not index_care.searched_by_index(dataset) or _few(dataset, passes)
+        self._exact = exact or not care.searched_by_index(dataset) or _few(dataset, passes)
 
     def near(self, vector: Sequence[float] | None, limit: int) -> list[Hit]:
         """By meaning; a vector without a direction is near to nothing."""
@@ -127,7 +127,7 @@ class _Finder:
 
     def words(self, text: str | None, limit: int) -> list[Hit]:
         """By the words that the texts and the question share."""
-        if text is None or not text.strip() or not index_care.has_words(self._dataset):
+        if text is None or not text.strip() or not care.has_words(self._dataset):
             return []
         from lance.query import MatchQuery
 

@@ -1,0 +1,1 @@
+"""Indexes of texts as Lance datasets: their rows, their care, their search. Neither Spark nor Ray."""
