@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .client import LLM as LLM
     from .client import Chat as Chat
     from .client import Image as Image
+    from .client import Index as Index
     from .client import Messages as Messages
     from .client import Sound as Sound
     from .client import Template as Template
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["SQLLLMError", "Session", "__version__", "connect"]
 
 # The session brings Spark and Ray, the client httpx: each is loaded when it is first used.
-_CLIENT = frozenset({"LLM", "Chat", "Image", "Messages", "Sound", "Template", "Tool", "prompt"})
+_CLIENT = frozenset({"LLM", "Chat", "Image", "Index", "Messages", "Sound", "Template", "Tool", "prompt"})
 
 
 def __getattr__(name: str) -> object:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .chat import Chat
+    from .index import Index
     from .llm import LLM
     from .media import Image, Sound
     from .messages import Message, Messages
@@ -22,6 +23,7 @@ _WHERE = {
     "Chat": "chat",
     "Delta": "replies",
     "Image": "media",
+    "Index": "index",
     "Message": "messages",
     "Messages": "messages",
     "MetaHolder": "meta",
@@ -40,6 +42,7 @@ __all__ = [
     "Chat",
     "Delta",
     "Image",
+    "Index",
     "Message",
     "Messages",
     "MetaHolder",

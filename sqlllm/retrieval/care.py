@@ -43,17 +43,28 @@ def tend(dataset: LanceDataset, *, whole: bool = False) -> LanceDataset:
     for column in dict.fromkeys((HASH, *about.key, *([about.document] if about.document else []), *about.filters)):
         if whole or f"sqlllm_{column}" not in indexes:
             dataset.create_scalar_index(quoted(column), "BTREE", name=f"sqlllm_{column}", replace=True)
-    if whole or _WORDS not in indexes:
-        words: dict[str, Any] = {"base_tokenizer": "icu", "lower_case": True, "stem": False, "remove_stop_words": False}
-        dataset.create_scalar_index(
-            quoted(about.text), "INVERTED", name=_WORDS, replace=True, with_position=False, **words
-        )
     rows = dataset.count_rows(f"{VECTOR} is not null")
     if about.dimensions and rows >= FEW and (whole or _MEANING not in indexes or _outgrown(dataset, rows)):
         dataset.create_index(
             VECTOR, "IVF_SQ", name=_MEANING, metric="cosine", replace=True, num_partitions=partitions(rows)
         )
+    if whole or _WORDS not in indexes:  # the last one: with it the version is finished
+        words: dict[str, Any] = {"base_tokenizer": "icu", "lower_case": True, "stem": False, "remove_stop_words": False}
+        dataset.create_scalar_index(
+            quoted(about.text), "INVERTED", name=_WORDS, replace=True, with_position=False, **words
+        )
     dataset.cleanup_old_versions(older_than=timedelta(0), retain_versions=VERSIONS, error_if_tagged_old_versions=False)
+    return dataset
+
+
+def finished(dataset: LanceDataset) -> LanceDataset:
+    """The newest version that is searched: an older one while the rows that were saved last have no indexes yet."""
+    if has_words(dataset) or not dataset.count_rows():
+        return dataset
+    for version in sorted((int(one["version"]) for one in dataset.versions()), reverse=True)[1:]:
+        older = dataset.checkout_version(version)
+        if has_words(older):
+            return older
     return dataset
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from sqlllm.errors import OptionError
+from sqlllm.errors import OptionError, TableError
 
 from . import care, filters
 from .dataset import HASH, VECTOR, About, find, gone, quoted
@@ -127,8 +127,10 @@ class _Finder:
 
     def words(self, text: str | None, limit: int) -> list[Hit]:
         """By the words that the texts and the question share."""
-        if text is None or not text.strip() or not care.has_words(self._dataset):
+        if text is None or not text.strip() or not self._dataset.count_rows():
             return []
+        if not care.has_words(self._dataset):
+            raise TableError("the index is not finished: its writer was stopped", cure="Save it again.")
         from lance.query import MatchQuery
 
         def look(count: int) -> list[Hit]:

@@ -9,6 +9,7 @@ from sqlllm.udfs.ai import FUNCTIONS, Asked, Function
 
 from . import calls, prompt_functions, prompts
 from .calls import Call, Cut
+from .indexes import SEARCHES
 
 if TYPE_CHECKING:
     from sqlllm.dialect import RenderedSql
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 _MODEL = ("model", "endpoint")  # parameters that name the model
-SEARCHES = ("vector_search", "ai_search")
-"""Functions that search an index: a table, and an array of structs."""
 
 
 def written_out(session: Session, sql: RenderedSql) -> RenderedSql:

@@ -15,6 +15,7 @@ from sqlllm.udfs import ai
 from sqlllm.udfs.functions import FUNCTIONS as LLM_FUNCTIONS
 
 from . import vectors
+from .indexes import PARAMETERS, SAME, SEARCHES
 
 if TYPE_CHECKING:
     from sqlllm.dialect import SqlText
@@ -52,6 +53,8 @@ class Functions:
                 continue
             if function := ai.FUNCTIONS.get(name):
                 yield from _ai(name, function, call, sql.place)
+            elif name in SEARCHES:
+                yield from _search(name, call, place)
             elif name in LLM_FUNCTIONS:
                 parameters = re.findall(r"(?:^|, )(\w+) ", LLM_FUNCTIONS[name][0])
                 # A template may name columns, and a third argument of llm_prompt says what NULL is.
@@ -77,7 +80,7 @@ def no_function(name: str, own: Iterable[str], known: str = "") -> TableError:
 
 def _nearest(name: str, own: Iterable[str]) -> str | None:
     """The function that `name` means: one of the script's, ai_* or llm_* before Spark's."""
-    ours = [*own, *ai.FUNCTIONS, *LLM_FUNCTIONS]
+    ours = [*own, *ai.FUNCTIONS, *SEARCHES, *LLM_FUNCTIONS]
     word = name.lower()
     near = nearest(word, ours)
     if near and (word.startswith(("ai_", "llm_")) or SequenceMatcher(None, word, near.lower()).ratio() > 0.8):
@@ -105,6 +108,16 @@ def _ai(name: str, function: ai.Function, call: Call, place: Place) -> Iterator[
         wanted = builtins.counted(function.needed, len(function.parameters))
         at = place.source.place(call.name.start, call.name.end)
         yield _wrong(name, wanted, call.arguments, signature(name), at)
+
+
+def _search(name: str, call: Call, place: Place) -> Iterator[ParseError]:
+    known = (*PARAMETERS, *SAME)
+    for token in call.named:
+        if token.text.lower() not in known:
+            at = place.source.place(token.start, token.end)
+            cure = suggest(token.text, PARAMETERS, what=f"arguments of {name}")
+            yield ParseError(f"{name} has no {token.text}", cure=cure, place=at)
+            return
 
 
 def signature(name: str) -> str:

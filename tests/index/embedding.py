@@ -8,7 +8,7 @@ import re
 from http.server import BaseHTTPRequestHandler
 from zlib import crc32
 
-from tests.serving.provider import Asked, send
+from tests.serving.provider import Asked, Reply, send
 
 SIZE = 32
 
@@ -39,3 +39,15 @@ def texts(asked: list[Asked]) -> list[str]:
         given = json.loads(one.raw)["input"]
         found += [given] if isinstance(given, str) else given
     return found
+
+
+def refuses(word: str) -> Reply:
+    """A model that refuses each request with a text that holds `word`."""
+
+    def reply(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        if any(word in text for text in texts([asked])):
+            send(handler, 400, {"error": {"message": f"{word} is refused", "type": "invalid_request_error"}})
+        else:
+            embeds(handler, asked)
+
+    return reply

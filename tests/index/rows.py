@@ -66,8 +66,13 @@ def opened(folder: Path) -> LanceDataset:
     return found
 
 
+def searched(folder: Path) -> LanceDataset:
+    """The version that a search sees."""
+    return care.finished(opened(folder))
+
+
 def held(folder: Path) -> dict[str, str | None]:
     """The text of each row by its id; fails if an id is there twice."""
-    rows = opened(folder).to_table(columns=["id", "content"]).to_pylist()
+    rows = searched(folder).to_table(columns=["id", "content"]).to_pylist()
     assert len({row["id"] for row in rows}) == len(rows)
     return {row["id"]: row["content"] for row in rows}

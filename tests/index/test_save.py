@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sqlllm.errors import SQLLLMError
 from tests.session.cases import rows_of
 
-from .embedding import texts, vector
+from .embedding import embeds, refuses, texts, vector
 
 if TYPE_CHECKING:
     from sqlllm.session import Session
     from tests.serving.provider import Provider
+
+    from .conftest import Notes
 
 
 pytestmark = pytest.mark.slow
@@ -69,3 +73,140 @@ def test_search_as_a_table_and_lateral(session: Session) -> None:
             query => q.question, num_results => 1, query_type => '{kind}') as hit order by q.n as t;""",
         )
         assert {row["n"]: row["id"] for row in rows} == best
+
+
+def test_search_by_meaning_asks_each_question_once(session: Session, provider: Provider) -> None:
+    chunks(session)
+    saved(session, 'overwrite chunks as index.`s2` where text="content" and model="emb" and key="id"')
+    provider.asked.clear()
+    rows = rows_of(
+        session,
+        """select n % 2 as n, ai_search(index => 's2', query => concat('question of cats ', n % 2), num_results => 2)
+           as hits from range(40) as t(n) as searched;""",
+    )
+    assert sorted(texts(provider.asked)) == ["question of cats 0", "question of cats 1"]
+    assert {len(row["hits"]) for row in rows} == {2}  # type: ignore[arg-type]
+    (row,) = rows_of(
+        session,
+        """load index.`s2` as loaded;
+           select hits.id as ids from (select ai_search('s2', 'x', 1, 'ann', query_vector => v, columns => array('id'))
+           as hits from (select vector as v from loaded where id = 'a2')) as t;""",
+    )
+    assert row["ids"] == ["a2"]
+
+
+def test_an_unchanged_text_costs_nothing_and_a_document_keeps_no_old_chunk(
+    session: Session, provider: Provider
+) -> None:
+    options = 'where text="content" and model="emb" and key="id" and document="path"'
+    chunks(session, [(f"r{n}", "r.pdf", f"chunk {n} of the report") for n in range(5)] + [("o", "o.pdf", "other")])
+    saved(session, f"overwrite chunks as index.`again` {options}")
+    session.run('set llm.store = "off";')
+    try:
+        provider.asked.clear()
+        # One chunk less at the front: every key has another text, and each text is known.
+        chunks(session, [(f"r{n}", "r.pdf", f"chunk {n + 2} of the report") for n in range(3)])
+        row = saved(session, "append chunks as index.`again`")
+        assert texts(provider.asked) == []
+        assert (row["rows"], row["updated"], row["deleted"]) == (4, 3, 2)
+        chunks(session, [("n1", "n.pdf", "news"), ("n2", "n.pdf", "other")])
+        saved(session, "append chunks as index.`again`")
+        assert texts(provider.asked) == ["news"]
+    finally:
+        session.run('set llm.store = "on";')
+    found = {row["id"]: row["content"] for row in rows_of(session, "load index.`again` as t;")}
+    assert found == {
+        "o": "other", "n1": "news", "n2": "other", **{f"r{n}": f"chunk {n + 2} of the report" for n in range(3)}
+    }  # fmt: skip
+
+
+def test_older_versions_are_read_and_searched(session: Session) -> None:
+    chunks(session, [("v1", "d", "first words")])
+    first = saved(session, 'overwrite chunks as index.`versions` where model="emb" and key="id"')["version"]
+    chunks(session, [("v2", "d", "second words")])
+    saved(session, "append chunks as index.`versions`")
+    assert len(rows_of(session, "load index.`versions` as t;")) == 2
+    for how in (f'version="{first}"',):
+        assert [row["id"] for row in rows_of(session, f"load index.`versions` where {how} as t;")] == ["v1"]
+    assert len(rows_of(session, 'load index.`versions` where asOf="2999-01-01" as t;')) == 2
+    rows = rows_of(session, f"select id from vector_search('versions', 'words', version => {first}) as t;")
+    assert [row["id"] for row in rows] == ["v1"]
+    with pytest.raises(SQLLLMError, match=r"the index has no version 999"):
+        rows_of(session, 'load index.`versions` where version="999" as t;')
+    with pytest.raises(SQLLLMError, match=r"no version of 1999-01-01 or before"):
+        rows_of(session, 'load index.`versions` where asOf="1999-01-01" as t;')
+
+
+def test_vectors_of_the_table_are_used_as_they_are(session: Session, provider: Provider, tmp_path: Path) -> None:
+    session.spark.createDataFrame(
+        [("a", 1, "x", [1.0, 0.0]), ("a", 2, "y", [0.5, 0.75**0.5])],
+        "doc string, part int, text string, v array<double>",
+    ).createOrReplaceTempView("made")
+    provider.asked.clear()
+    saved(session, f'overwrite made as index.`{tmp_path}/kb` where key="doc, part" and vector="v"')
+    assert texts(provider.asked) == []
+    rows = rows_of(
+        session, f"select part, search_score from vector_search('{tmp_path}/kb', query_vector => array(1, 0)) as t;"
+    )
+    assert [(row["part"], round(float(str(row["search_score"])), 6)) for row in rows] == [(1, 1.0), (2, 0.5)]
+    row = saved(session, f'append made as index.`{tmp_path}/kb` where vector="v"')
+    assert (row["rows"], row["updated"]) == (2, 2)
+
+
+WRONG = {
+    'save overwrite chunks as index.`w` where model="emb"': "the index needs a key",
+    'save overwrite chunks as index.`w` where model="emb" and key="nr"': "the table has no column nr",
+    'save overwrite chunks as index.`w` where model="em" and key="id"': "there is no model em",
+    'save overwrite chunks as index.`w` where model="emb" and key="path"': "two rows have the same key (path = 'd')",
+    'save overwrite chunks as index.`w` where modl="emb" and key="id"': "Did you mean model?",
+    'save chunks as index.`there` where model="emb" and key="id"': "there is an index there already",
+    'save append chunks as index.`there` where model="emb2"': "index there has model='emb', not 'emb2'",
+    'save append chunks as index.`there` where key="path"': "index there has key='id', not 'path'",
+    'save append other as index.`there`': "the index has no column more",
+    'save overwrite reserved as index.`w` where model="emb" and key="id"': "vector is a column of each index",
+    'save overwrite chunks as index.`a b` where model="emb" and key="id"': "is not a name of an index",
+    'save overwrite chunks as index.`w` where model="emb" and key="id" partitionBy path': "an index has no partitions",
+    "load index.`ther` as t": "Did you mean there?",
+    "select * from vector_search('ther', 'x') as t": "Did you mean there?",
+    "select * from vector_search('there') as t": "needs query or query_vector",
+    "select * from vector_search('there', 'x', query_type => 'hybird') as t": "did you mean hybrid?",
+    "select * from vector_search('there', 'x', num_result => 3) as t": "did you mean num_results?",
+    "select * from vector_search('there', 'x', num_results => 0) as t": "a number from 1 to",
+    "select * from vector_search('there', 'x', filters => \"title = 'x'\") as t": "the index has no column title",
+    "select * from vector_search('there', 'x', columns => array('nr')) as t": "the index has no column nr",
+    "select * from vector_search('there', 'x', model => 'emb2') as t": "made with the model emb, not emb2",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def there(session: Session) -> None:
+    chunks(session, [("x", "d", "some text"), ("y", "d", "more text")])
+    saved(session, 'overwrite chunks as index.`there` where model="emb" and key="id"')
+    session.run("select *, 1 as more from chunks as other; select *, 1 as vector from chunks as reserved;")
+
+
+@pytest.mark.usefixtures("there")
+def test_what_cannot_be_done_says_why(session: Session) -> None:
+    chunks(session, [("x", "d", "some text"), ("y", "d", "more text")])
+    for script, words in WRONG.items():
+        with pytest.raises(SQLLLMError) as raised:
+            rows_of(session, f"{script};")
+        assert words in str(raised.value), script
+        assert "Traceback" not in str(raised.value)
+    assert len(rows_of(session, "load index.`there` as t;")) == 2
+
+
+def test_a_text_without_a_vector_is_counted_and_its_words_are_found(
+    session: Session, provider: Provider, notes: Notes
+) -> None:
+    provider.answers = refuses("poison")
+    try:
+        chunks(session, [("p", "d", "poison apple"), ("g", "d", "green apple")])
+        notes.lines.clear()
+        row = saved(session, 'overwrite chunks as index.`bad` where model="emb" and key="id"')
+        assert (row["rows"], row["failed"]) == (2, 1)
+        assert any("1 texts have no vector" in line for line in notes.lines)
+        rows = rows_of(session, "select id from vector_search('bad', 'poison', query_type => 'full_text') as t;")
+        assert [row["id"] for row in rows] == ["p"]
+    finally:
+        provider.answers = embeds

@@ -113,6 +113,7 @@ def _run(settings: Settings) -> None:
         settings.quota,
         settings.serving,
         settings.llm.price_table,
+        settings.indexes,
         application=GATEWAY,
         route_prefix="/",
         name="gateway",

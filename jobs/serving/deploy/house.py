@@ -239,6 +239,7 @@ class House:
                 settings.serving,
                 self._tenants,
                 settings.llm.price_table,
+                settings.indexes,
             )
             config = uvicorn.Config(
                 application(gateway),

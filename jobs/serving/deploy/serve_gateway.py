@@ -18,9 +18,15 @@ class ServeGateway:
     """One replica."""
 
     def __init__(
-        self, folder: Path, store: StoreSettings, quota: QuotaSettings, settings: ServingSettings, prices: Prices
+        self,
+        folder: Path,
+        store: StoreSettings,
+        quota: QuotaSettings,
+        settings: ServingSettings,
+        prices: Prices,
+        indexes: str = "",
     ) -> None:
-        self._gateway = Gateway(folder, store, quota, settings, ServeModels(), prices)
+        self._gateway = Gateway(folder, store, quota, settings, ServeModels(), prices, indexes)
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve calls it once the replica is there."""

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from sqlllm import wire
+from sqlllm.retrieval import places
 from sqlllm.settings import QuotaSettings, ServingSettings, StoreSettings
 from sqlllm.version import __version__
 
@@ -30,6 +31,7 @@ from . import doors, incoming, messages, responses, single, streams
 from .access import Access, Caller
 from .answers import Answers, Choice, stopped
 from .incoming import Batch
+from .indexes import IndexSearch
 from .limits import Limits, Statement
 from .metrics import MEDIA_TYPE, Metrics
 from .models import Model, Models
@@ -75,6 +77,7 @@ def application(gateway: Gateway) -> ASGIApp:
             ("POST", "/v1/images/generations", "images"),
             ("POST", "/tokenize", "tokenize"),
             ("POST", "/v1/responses", "responses"),
+            ("POST", "/v1/vector_stores/{name}/search", "vector_search"),
             ("POST", "/v1/messages", "anthropic"),
             ("POST", "/v1/messages/count_tokens", "count_tokens"),
         )
@@ -92,7 +95,7 @@ class Refused(Exception):
 
 
 class Gateway:
-    """One gateway; keeps answers and usage in files of `folder`. `prices` are those of its own settings."""
+    """One gateway; keeps answers and usage in files of `folder`. `prices` and `indexes` are of its own settings."""
 
     def __init__(
         self,
@@ -102,8 +105,10 @@ class Gateway:
         settings: ServingSettings,
         models: Models,
         prices: Prices | None = None,
+        indexes: str = "",
     ) -> None:
         self.settings = settings
+        self._indexes = places.folder(indexes, folder.parent)
         self._access = Access(settings.api_key, settings.users)
         self._answers = Answers(open_store(store, folder))
         self._usage = UsageFile(folder)
@@ -231,6 +236,23 @@ class Gateway:
     async def score(self, request: Request) -> Response:
         """The fit of pairs of texts."""
         return await self._forward(request, "score")
+
+    async def vector_search(self, request: Request) -> Response:
+        """The rows of an index that answer a question, as OpenAI's vector stores answer."""
+        caller = self._access.caller(request.headers)
+        search = IndexSearch(request.path_params["name"], parse_body(await request.body()), self._indexes)
+        about = await asyncio.to_thread(search.open)
+        vectors: list[Any] = [None] * len(search.queries)
+        if about.model:
+            caller.check(about.model)
+        if search.embeds:
+            body = orjson.dumps({"model": about.model, "input": search.queries})
+            answer = await self._forward(request, "embeddings", body)
+            if answer.status_code != 200:
+                return answer
+            data = orjson.loads(bytes(answer.body))["data"]
+            vectors = [one["embedding"] for one in sorted(data, key=lambda one: int(one.get("index", 0)))]
+        return Response(await asyncio.to_thread(search.run, vectors), media_type=JSON)
 
     async def speech(self, request: Request) -> Response:
         """A text as sound."""

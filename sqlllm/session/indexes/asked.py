@@ -21,7 +21,7 @@ from sqlllm.udfs import literals
 
 from .. import calls
 from ..tables import quoted
-from . import places, read, staged
+from . import PARAMETERS, SAME, SEARCHES, places, read, staged
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
     from ..calls import Call, Cut
     from ..session import Session
 
-PARAMETERS = (
-    "index", "query", "num_results", "query_type", "filters", "query_vector", "columns", "model", "reranker",
-    "num_candidates", "version",
-)  # fmt: skip
-_SAME = {"query_text": "query", "filters_json": "filters"}  # Databricks' other names
 _FIXED = ("index", "num_results", "query_type", "model", "reranker", "num_candidates", "version")
 _RESULTS = 5
 _MOST = 10_000  # results of one question
@@ -57,7 +52,7 @@ def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
             raise error.at(place) from None
         return made if call.name == "ai_search" else f"(select inline({made}))"
 
-    return calls.written_out(sql, ("vector_search", "ai_search"), write)
+    return calls.written_out(sql, SEARCHES, write)
 
 
 def _hits(session: Session, call: Call, cut: Cut) -> str:
@@ -149,7 +144,7 @@ def _arguments(call: Call, cut: Cut) -> dict[str, str]:
         if given.start == given.end:
             raise ValueError(f"{given.name or 'an argument'} is empty")
         if given.name:
-            wanted = _SAME.get(given.name.lower(), given.name.lower())
+            wanted = SAME.get(given.name.lower(), given.name.lower())
             if wanted not in PARAMETERS:
                 near = nearest(wanted, PARAMETERS)
                 raise ValueError(f"{call.name} has no {given.name}" + (f"; did you mean {near}?" if near else ""))
