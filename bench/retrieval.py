@@ -38,7 +38,7 @@ folder, vectors, questions = sys.argv[1:]
 vectors, questions = np.load(vectors, mmap_mode="r"), np.load(questions)
 client = chromadb.PersistentClient(folder)
 begun = time.perf_counter()
-made = client.create_collection("kb", configuration={"hnsw": {"space": "cosine"}})
+made = client.create_collection("manual", configuration={"hnsw": {"space": "cosine"}})
 for start in range(0, len(vectors), 5000):
     part = np.asarray(vectors[start:start + 5000])
     ids = [str(start + n) for n in range(len(part))]

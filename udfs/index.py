@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # PySpark evaluates the hints of functions at run time
 
+from sqlllm.retrieval import care
 from sqlllm.retrieval import dataset as index
 from sqlllm.retrieval.dataset import HASH, VECTOR, About
 from sqlllm.retrieval.search import Search
@@ -111,6 +112,29 @@ def register_known(spark: SparkSession, name: str, uri: str, version: int, stora
         return pa.array(found, pa.list_(pa.float32()))
 
     spark.udf.register(name, arrow_udf(known, "array<float>"))  # type: ignore[call-overload]
+
+
+def register_lookup(spark: SparkSession, name: str, uri: str) -> None:
+    """`name(map)`: the hits in the newest version as JSON, by Byzer's keys: `query.keyword`, `query.vector`, ..."""
+    from pyspark.sql.pandas.functions import arrow_udf
+
+    def look_up(asked: pa.Array) -> pa.Array:
+        found = index.find(uri)
+        if found is None:
+            return pa.array(["[]" if one is not None else None for one in asked.to_pylist()], pa.string())
+        search = Search(uri, care.finished(found).version)
+        return pa.array([None if one is None else _byzer(search, dict(one)) for one in asked.to_pylist()], pa.string())
+
+    spark.udf.register(name, arrow_udf(look_up, "string"))  # type: ignore[call-overload]
+
+
+def _byzer(search: Search, asked: dict[str, str]) -> str:
+    text, told = asked.get("query.keyword"), asked.get("query.vector")
+    kind = "hybrid" if text and told else "ann" if told else "full_text"
+    columns = tuple(one.strip() for one in (asked.get("query.fields") or "").split(",") if one.strip())
+    limit = int(asked.get("query.limit") or 10)
+    one = replace(search, kind=kind, limit=limit, columns=columns)
+    return json.dumps(one.run(text, json.loads(told) if told else None), default=str, ensure_ascii=False)
 
 
 def register_search(spark: SparkSession, name: str, search: Search, schema: StructType) -> None:

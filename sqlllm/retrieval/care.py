@@ -45,9 +45,12 @@ def tend(dataset: LanceDataset, *, whole: bool = False) -> LanceDataset:
             dataset.create_scalar_index(quoted(column), "BTREE", name=f"sqlllm_{column}", replace=True)
     rows = dataset.count_rows(f"{VECTOR} is not null")
     if about.dimensions and rows >= FEW and (whole or _MEANING not in indexes or _outgrown(dataset, rows)):
-        dataset.create_index(
-            VECTOR, "IVF_SQ", name=_MEANING, metric="cosine", replace=True, num_partitions=partitions(rows)
-        )
+        training: dict[str, Any] = {
+            "num_partitions": partitions(rows),
+            "sample_rate": 64,
+            "max_iters": 10,
+        }  # a quarter of the time
+        dataset.create_index(VECTOR, "IVF_SQ", name=_MEANING, metric="cosine", replace=True, **training)
     if whole or _WORDS not in indexes:  # the last one: with it the version is finished
         words: dict[str, Any] = {"base_tokenizer": "icu", "lower_case": True, "stem": False, "remove_stop_words": False}
         dataset.create_scalar_index(

@@ -34,7 +34,7 @@ _RETRIES = 50  # of a commit that met another
 class About:
     """What an index is of: kept in the dataset, so that it moves with the rows.
 
-    `model` embeds the texts ("": the table brought its vectors). `key` names the columns that tell rows apart,
+    `model` embeds the texts ("": the table brought its vectors). `key` names the columns that identify a row,
     `document` the column whose rows are replaced together, `filters` the columns with an index of their own.
     """
 

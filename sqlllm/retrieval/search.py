@@ -48,12 +48,12 @@ class Search:
 
     def run(self, text: str | None, vector: Sequence[float] | None = None, filters: str | None = None) -> list[Hit]:
         """The hits, best first, each with `search_score`. A question without words has none."""
-        dataset, about = _opened(self.uri, self.version, self.storage)
+        dataset, about, indexed = _opened(self.uri, self.version, self.storage)
         told = [one for one in (self.filters, filters) if one]
         names = tuple(name for name in dataset.schema.names if name not in (VECTOR, HASH))
         passes = " and ".join(f"({read})" for one in told if (read := _condition(one, names)))
         reads = list(dict.fromkeys((*(self.columns or names), *about.key)))
-        finder = _Finder(dataset, about, passes, reads, exact=self.exact)
+        finder = _Finder(dataset, about, passes, reads, exact=self.exact or not indexed)
         if self.kind == "full_text":
             found = finder.words(text, self.limit)
         elif self.kind == "ann":
@@ -75,12 +75,12 @@ def _condition(text: str, names: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=32)
-def _opened(uri: str, version: int, storage: tuple[tuple[str, str], ...]) -> tuple[LanceDataset, About]:
-    """The dataset, opened once a process: what its indexes hold stays in memory."""
+def _opened(uri: str, version: int, storage: tuple[tuple[str, str], ...]) -> tuple[LanceDataset, About, bool]:
+    """The dataset, and whether its vectors are indexed. It is opened once a process: its indexes stay in memory."""
     dataset = find(uri, version, dict(storage) or None)
     if dataset is None:
         raise gone(uri, version)
-    return dataset, About.of(dataset.schema)
+    return dataset, About.of(dataset.schema), care.searched_by_index(dataset)
 
 
 @lru_cache(maxsize=256)
@@ -97,7 +97,7 @@ class _Finder:
     ) -> None:
         self._dataset, self._about, self._passes = dataset, about, passes
         self._columns = {name: quoted(name) for name in columns}
-        self._exact = exact or not care.searched_by_index(dataset) or _few(dataset, passes)
+        self._exact = exact or _few(dataset, passes)
 
     def near(self, vector: Sequence[float] | None, limit: int) -> list[Hit]:
         """By meaning; a vector without a direction is near to nothing."""

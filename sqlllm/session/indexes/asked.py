@@ -10,7 +10,7 @@ those of any other call of a model are.
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import ModelError, OptionError, ParseError, TableError, nearest
 from sqlllm.retrieval import filters
@@ -21,7 +21,7 @@ from sqlllm.udfs import literals
 
 from .. import calls
 from ..tables import quoted
-from . import PARAMETERS, SAME, SEARCHES, places, read, staged
+from . import PARAMETERS, SAME, SEARCHES, exact, places, read, staged
 
 if TYPE_CHECKING:
     from pyspark.sql.types import StructType
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..calls import Call, Cut
     from ..session import Session
 
-_FIXED = ("index", "num_results", "query_type", "model", "reranker", "num_candidates", "version")
+_FIXED = ("index", "num_results", "query_type", "model", "reranker", "num_candidates", "version", *exact.FIXED)
 _RESULTS = 5
 _MOST = 10_000  # results of one question
 _USAGE = "vector_search(index => 'kb', query => question, num_results => 5, query_type => 'hybrid')"
@@ -43,22 +43,36 @@ def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
     def write(call: Call, cut: Cut) -> str:
         place = sql.place_at(call.start, call.end)
         try:
-            made = _hits(session, call, cut)
+            made = _written(session, call, cut)
         except OptionError as error:
             raise ParseError(error.message, cure=error.cure, place=place) from None
         except ValueError as error:
             raise ParseError(str(error), cure=f"Write {_USAGE}.", place=place) from None
         except (ModelError, TableError) as error:
             raise error.at(place) from None
-        return made if call.name == "ai_search" else f"(select inline({made}))"
+        return made
 
     return calls.written_out(sql, SEARCHES, write)
 
 
-def _hits(session: Session, call: Call, cut: Cut) -> str:
-    """The SQL of the array of hits."""
+def _written(session: Session, call: Call, cut: Cut) -> str:
+    """The SQL of one call: a subquery, or an array of structs."""
     given = _arguments(call, cut)
     fixed = {key: _constant(key, given[key]) for key in _FIXED if key in given}
+    if "table" not in fixed:
+        if other := next((key for key in exact.FIXED if key in fixed), ""):
+            raise ValueError(f"{other} is of a search in a table: the index knows its own")
+        hits = _hits(session, given, fixed)
+        return hits if call.name == "ai_search" else f"(select inline({hits}))"
+    if call.name == "ai_search":
+        raise ValueError("a table without an index is searched by vector_search")
+    limit = _count("num_results", fixed.get("num_results", _RESULTS))
+    plain = str(_constant("filters", given["filters"])) if "filters" in given else ""
+    return exact.search(session, given, fixed, limit, plain, lambda names: _columns(given.get("columns"), names))
+
+
+def _hits(session: Session, given: dict[str, str], fixed: dict[str, Any]) -> str:
+    """The SQL of the array of hits."""
     name = str(fixed.get("index", ""))
     if not name:
         raise ValueError("the search needs an index")

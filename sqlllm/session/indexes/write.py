@@ -70,7 +70,7 @@ def _about(session: Session, ask: Request, frame: DataFrame, *, known: About | N
 
     text = column(given["text"], "text") if "text" in given else next((columns[n] for n in _TEXTS if n in columns), "")
     vector = column(given["vector"], "vector") if "vector" in given else ""
-    model = given.get("model", "")
+    model = session.models.named(given["model"], "embedding_model") if given.get("model") else ""
     if known is not None:
         wanted = About(
             text=text if "text" in given else "", key=listed("key"), model=model,
@@ -80,7 +80,11 @@ def _about(session: Session, ask: Request, frame: DataFrame, *, known: About | N
         missing = [one for one in (found.text, *found.key) if one not in frame.columns]
         if missing:
             raise TableError(f"the table has no column {missing[0]}, and the index has", place=ask.place)
-        return replace(found, given=vector or (found.given if found.given in frame.columns else ""))
+        given_column = vector or (found.given if found.given in frame.columns else "")
+        if not found.model and not given_column:
+            cure = 'Name the column: vector="COLUMN".'
+            raise OptionError("the vectors of the index came with its table, and this table has none", cure=cure)
+        return replace(found, given=given_column)
     if not text:
         cure = f'Write text="COLUMN". Columns: {", ".join(frame.columns)}.'
         raise OptionError("which column holds the text?", cure=cure)
@@ -95,7 +99,7 @@ def _about(session: Session, ask: Request, frame: DataFrame, *, known: About | N
     return About(
         text=text,
         key=listed("key"),
-        model=session.models.named(model, "embedding_model") if model or not vector else "",
+        model=model or ("" if vector else session.models.named("", "embedding_model")),
         document=column(given["document"], "document") if "document" in given else "",
         filters=listed("filters"),
         given=vector,

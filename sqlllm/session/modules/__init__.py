@@ -7,4 +7,18 @@ from .inputs import DUMMY, columns_of, input_table, options_of
 __all__ = ["DUMMY", "columns_of", "input_table", "options_of"]
 
 # The handlers register themselves.
-from . import absent, databases, json, learning, partitions, profile, ray, samples, semantic, shapes, syntax, trees  # noqa: F401
+from . import (
+    absent,
+    databases,
+    json,
+    learning,
+    partitions,
+    profile,
+    ray,
+    retrieval,
+    samples,
+    semantic,
+    shapes,
+    syntax,
+    trees,
+)

@@ -15,7 +15,10 @@ ABSENT = {
     "EmptyTableWithSchema": ("a select does it", "Write select cast(null as int) as a where false as t;"),
     "FeatureExtractInPlace": ("a select does it", "Write regexp_extract_all(text, '[0-9]{11}', 0) and its like."),
     "FeishuMessageExt": _SEND,
-    "LLMQABuilder": _EMBED,
+    "LLMQABuilder": (
+        "an index does it",
+        "Write save overwrite t as index.`kb`, then ai_search(index => 'kb', query => q).",
+    ),
     "NormalizeInPlace": _SHAPE,
     "PatternDistribution": ("a select does it", "Write regexp_replace(x, '[0-9]', '9') as p, count(*) ... group by 1."),
     "PredictionEva": ("it has another name", 'Write run t as ClassificationEvaluator.`` where labelCol="label";'),
