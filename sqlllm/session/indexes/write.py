@@ -40,7 +40,7 @@ def save(ask: Request, frame: DataFrame, mode: str) -> Result | None:
     session = ask.session
     place = places.of(session, ask.path, ask.options, ask.place)
     old = place.find()
-    if old is not None and mode in ("errorifexists", "ignore"):
+    if old is not None and mode in ("errorIfExists", "ignore"):
         if mode == "ignore":
             return None
         raise TableError(

@@ -7,7 +7,7 @@ from .inputs import DUMMY, columns_of, input_table, options_of
 __all__ = ["DUMMY", "columns_of", "input_table", "options_of"]
 
 # The handlers register themselves.
-from . import (
+from . import (  # noqa: F401
     absent,
     databases,
     json,
