@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from . import report, semantic_joins
+from . import report, semantic_joins, semantic_ranks
 
 OPERATORS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "join": ("join 60 x 60, 48 matches", semantic_joins.join),
@@ -19,6 +19,10 @@ OPERATORS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "dedup": ("300 names of 100 companies", semantic_joins.dedup),
     "dedup_err": ("300 names, 0.1 % of the oracle's answers wrong", partial(semantic_joins.dedup, error=0.001)),
     "cluster": ("600 texts in 8 clusters, with names", semantic_joins.cluster),
+    "top": ("the ten highest of 200 texts", semantic_ranks.top_ten),
+    "top_err": ("the ten highest of 200, each seen with an error of 2 places", partial(semantic_ranks.top_ten, 2.0)),
+    "summary": ("a summary of 500 texts beyond the context", semantic_ranks.summary),
+    "count": ("an approximate count of 100,000 rows, 2 % more or less", semantic_ranks.approximate),
 }
 """A title and what measures it, by the operator's name in the last line."""
 
