@@ -19,7 +19,10 @@ def main(arguments: list[str]) -> None:
     from . import byzerllm, illufly  # noqa: F401 (which install their names)
 
     sys.modules.setdefault("ray", _Ray("ray"))
-    alias.module("byzerllm.utils.retrieval", ByzerRetrieval=_absent("ByzerRetrieval", "`retrieve` in SQL"))
+    alias.module(
+        "byzerllm.utils.retrieval",
+        ByzerRetrieval=_absent("ByzerRetrieval", "`run command as Retrieval` in SQL, or sqlllm.Index"),
+    )
     sys.argv = arguments
     sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
     runpy.run_path(arguments[0], run_name="__main__")

@@ -12,7 +12,7 @@ import pydantic
 
 from sqlllm.client import MetaHolder
 
-from . import alias
+from . import alias, storage
 from .answers import (
     LLMClassResponse,
     LLMFunctionCallResponse,
@@ -120,6 +120,7 @@ def install() -> None:
     alias.module("byzerllm.utils.client.types", Templates=Templates)
     alias.module("byzerllm.utils.langutil", asyncfy=asyncfy, asyncfy_with_semaphore=asyncfy_with_semaphore)
     alias.module("byzerllm.apps.utils", TagExtractor=TagExtractor)
+    alias.module("byzerllm.apps.byzer_storage.simple_api", **storage.NAMES)
     alias.module("autocoder.utils.llms", get_single_llm=get_single_llm)
     alias.module("autocoder.common.files", read_file=_read_file)
 
