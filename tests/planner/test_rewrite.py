@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sqlllm import planner
+from sqlllm.session import planning
 
 from .cases import rewrites
 
@@ -114,3 +115,25 @@ def test_a_deep_or_long_select_stays_in_bounds(sql: str) -> None:
     assert len(found.text) < 20 * len(sql) + 20_000
     with contextlib.suppress(planner.NotUnderstood):
         planner.asked(found.text, {"up"})
+
+
+PLAN = "Sort [k#38]\n+- UnionLoop 0\n   :- Project [1 AS 1#33]\n   +- UnionLoopRef 0, [1#33], false"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("#33", "#71", True),
+        ("0", "7", True),
+        ("[1 AS", "[2 AS", False),
+        ("[k#38]", "[k#33]", False),
+        ("Ref 0", "Ref 1", False),
+    ],
+)
+def test_plans_with_a_loop_are_compared_but_for_their_ids(old: str, new: str, same: bool) -> None:
+    assert planning._same_loop(PLAN.replace(old, new), PLAN) is same
+
+
+def test_a_plan_that_hides_its_values_is_not_compared() -> None:
+    plan = PLAN.replace("Project", "LocalRelation")
+    assert not planning._same_loop(plan, plan)
