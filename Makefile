@@ -40,7 +40,7 @@ format: setup  ## rewrite the Python files in one style
 docs: setup  ## the documentation as a site, in site/; a link that leads nowhere fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-BENCHES = calls client explain gateway million parse prefix resume sembench spine store "throughput --scale 0.125" training
+BENCHES = calls client explain gateway guarantees million parse prefix resume sembench spine store "throughput --scale 0.125" training
 bench: setup  ## every benchmark, each with its figures as a last line of JSON
 	@for bench in $(BENCHES); do echo "bench.$$bench"; $(BIN)/python -m bench.$$bench || exit 1; done
 

@@ -163,6 +163,16 @@ class LLMSettings(_Group):
         "auto", description="how a join over ai_filter asks: the way that costs the least tokens, or the one named here"
     )
     join_rows: int = Field(32, ge=1, le=1024, description="rows of each side of such a join in one prompt, at most")
+    cascade: str = Field(
+        "off", description="helper of ai_filter and the like: a model's name, `emb` (a classifier on vectors) or `off`"
+    )
+    recall_target: float = Field(0.9, gt=0, lt=1, description="share of the true rows that a cascade finds")
+    precision_target: float = Field(0.9, gt=0, lt=1, description="share of a cascade's answers that are right")
+    confidence: float = Field(0.95, gt=0, lt=1, description="probability with which both targets of a cascade hold")
+    proxy: Literal["off", "auto"] = Field(
+        "off",
+        description="`auto`: ai_filter trains a classifier on vectors of `embedding_model` where it has no helper",
+    )
     planner: bool = Field(True, description="rewrite selects so that they call models less and mean the same")
     reorder_fields: bool = Field(
         False, description="put the lines of llm_prompt's templates in the order that a model's cache serves best"

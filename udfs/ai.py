@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from . import kinds, labels, literals, requests
+from . import cascades, kinds, labels, literals, requests
 from .literals import text
 
-_JOIN = ("method", "recall_target", "confidence")  # of an ai_filter between two tables
+_NAMED = ("model", "modelParameters", "failOnError")
+_CASCADE = ("cascade", "recall_target", "precision_target", "confidence", "thresholds")
 
 Arguments = Mapping[str, str]
 """The SQL of each argument, by the name of its parameter."""
@@ -42,7 +43,7 @@ class Function:
     parameters: tuple[str, ...]
     needed: int
     write: Callable[[Asked, Arguments], str]
-    named: tuple[str, ...] = ("model", "modelParameters", "failOnError")
+    named: tuple[str, ...] = _NAMED
     embeds: bool = False  # its model is one that embeds
 
 
@@ -124,9 +125,44 @@ def _query(asked: Asked, arguments: Arguments) -> str:
 
 def _classify(asked: Asked, arguments: Arguments) -> str:
     task = labels.task(arguments["labels"], arguments.get("options"))
-    returns = {"returns": text("labels")} if task.multiple else {}
-    answer = _answer(asked, arguments, arguments["content"], system_msg=task.system, labels=task.names, **returns)
-    return _result("ai_classify", answer, _typed(answer, kinds.Labels((), task.multiple)), arguments)
+    fields = {"system_msg": task.system, "labels": task.names} | ({"returns": text("labels")} if task.multiple else {})
+
+    def value(content: str) -> str:
+        answer = _answer(asked, arguments, content, **fields)
+        return _result("ai_classify", answer, _typed(answer, kinds.Labels((), task.multiple)), arguments)
+
+    allowed = f"array_contains(from_json({task.names}, 'array<string>'), {{0}})"
+    return _surely(arguments, "string", task.system, allowed, value)
+
+
+def _surely(arguments: Arguments, kind: str, system: str, allowed: str, value: Callable[[str], str]) -> str:
+    """The helper's answer where it is sure and `allowed`, else the `value` that the main model gives of a content."""
+    content, given = arguments["content"], _decision(arguments)
+    if given is None:
+        return value(content)
+    if given.by != "confidence" or arguments.get("failOnError"):
+        raise ValueError('thresholds are {"by": "confidence", "low": 0.9} here, and failOnError goes without a cascade')
+    fields = {
+        "instruction": content,
+        "system_msg": f"concat({system}, {text(' ' + cascades.SURE)})",
+        "returns": text(cascades.SURELY[kind]),
+    }
+    pairs = ", ".join(f"{text(key)}, {one}" for key, one in fields.items())
+    helper = Asked(_constant(arguments["cascade"])).call(f"llm_param(map({pairs}))")
+    answer, stands = cascades.standing(helper, kind, given, allowed)
+    return f"if({stands}, {answer}, {value(f'if({stands}, null, {content})')})"
+
+
+def _score(asked: Asked, arguments: Arguments) -> str:
+    rubric = arguments.get("rubric")
+    system = f"concat({text(SCORE)}, {arguments['criterion']}{f', {text(RUBRIC)}, {rubric}' if rubric else ''})"
+
+    def value(content: str) -> str:
+        answer = _answer(asked, arguments, content, system_msg=system, returns=text("double"))
+        score = f"array_max(filter(array({_typed(answer, kinds.Atom('double'))}), x -> x between 0 and 1))"
+        return _result("ai_score", answer, score, arguments)
+
+    return _surely(arguments, "double", system, "{0} between 0 and 1", value)
 
 
 def _sentiment(asked: Asked, arguments: Arguments) -> str:
@@ -172,8 +208,48 @@ def _fields(sql: str) -> kinds.StructOf:
 def _filter(asked: Asked, arguments: Arguments) -> str:
     if "method" in arguments:
         raise ValueError("method of ai_filter is for a condition between two tables of a join")
-    answer = _answer(asked, arguments, arguments["content"], system_msg=text(_FILTER), returns=text("boolean"))
-    return _result("ai_filter", answer, _typed(answer, kinds.Atom("boolean")), arguments)
+    content, fields = arguments["content"], {"system_msg": text(FILTER), "returns": text("boolean")}
+    given = _decision(arguments)
+    score = ""
+    if given:
+        score = _likely(given, Asked(_constant(arguments["cascade"])), content)
+        content = cascades.undecided(score, given, content)
+    answer = _answer(asked, arguments, content, **fields)
+    value = _typed(answer, kinds.Atom("boolean"))
+    return _result("ai_filter", answer, cascades.chosen(score, given, value) if given else value, arguments)
+
+
+def _decision(arguments: Arguments) -> cascades.Decision | None:
+    """What `thresholds` holds: without it, the main model answers every row."""
+    if "thresholds" not in arguments:
+        return None
+    if "cascade" not in arguments:
+        raise ValueError("thresholds need the helper that they are for: cascade => '...'")
+    return cascades.Decision.read(_constant(arguments["thresholds"]))
+
+
+def _constant(sql: str) -> str:
+    try:
+        found = literals.constant(sql)
+    except literals.NotConstant:
+        found = None
+    if not isinstance(found, str):
+        raise ValueError("cascade and thresholds are texts in quotes: the query is planned by them")
+    return found
+
+
+def _likely(given: cascades.Decision, helper: Asked, content: str) -> str:
+    """What the helper thinks of `content`, for a filter."""
+    if given.by == "vector":
+        return cascades.dot(_vector(helper, content), given.weights)
+    if given.by == "cluster":
+        return cascades.share(_vector(helper, content), given.clusters)
+    if given.by == "logprobs":
+        fields = {"instruction": content, "system_msg": text(FILTER)} | {k: text(v) for k, v in cascades.SCORED.items()}
+    else:
+        fields = {"instruction": content, "system_msg": text(cascades.LIKELY), "returns": text("double")}
+    pairs = ", ".join(f"{text(key)}, {value}" for key, value in fields.items())
+    return cascades.likely(helper.call(f"llm_param(map({pairs}))"), given.by)
 
 
 def _instruct(name: str, task: str, extra: str = "", default: str = "") -> Callable[[Asked, Arguments], str]:
@@ -217,7 +293,9 @@ _EXTRACT = (
     "Extract from the text: {}. Answer with one JSON object that has these keys and nothing else; the value of what"
     " the text does not say is null."
 )
-_FILTER = "Is what the user says true? Answer with true or false and nothing else."
+FILTER = "Is what the user says true? Answer with true or false and nothing else."
+SCORE = "Score the text from 0 to 1. Answer with the number and nothing else. What 0 and 1 stand for: "
+RUBRIC = "\nRubric:\n"
 _MASK = "Repeat the text word by word, but write [MASKED] in place of each of these kinds of information: "
 _TRANSLATE = "Translate the text. Answer with the translation and nothing else. Translate into: "
 _GRAMMAR = "Correct the grammar of the text and change nothing else. Answer with the corrected text and nothing else."
@@ -242,9 +320,10 @@ FUNCTIONS: dict[str, Function] = {
         named=("labels",),
     ),
     "ai_gen": Function(("request",), 1, _generate),
-    "ai_classify": Function(("content", "labels", "options"), 2, _classify),
+    "ai_classify": Function(("content", "labels", "options"), 2, _classify, named=(*_NAMED, *_CASCADE)),
+    "ai_score": Function(("content", "criterion"), 2, _score, named=(*_NAMED, *_CASCADE, "rubric")),
     "ai_extract": Function(("content", "labels"), 2, _extract),
-    "ai_filter": Function(("content",), 1, _filter, named=("model", "modelParameters", "failOnError", *_JOIN)),
+    "ai_filter": Function(("content",), 1, _filter, named=(*_NAMED, "method", *_CASCADE)),
     "ai_analyze_sentiment": Function(("content",), 1, _sentiment),
     "ai_fix_grammar": Function(("content",), 1, _instruct("ai_fix_grammar", _GRAMMAR)),
     "ai_mask": Function(("content", "labels"), 2, _mask),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
@@ -91,6 +92,27 @@ def test_a_sentence_model_knows_its_neighbours(session: Session) -> None:
     assert rows[0]["text"] == "a kitten naps on the couch"
     assert rows[0]["cat"] > 0.5 > max(rows[1]["cat"], rows[2]["cat"]) + 0.2  # type: ignore[operator, call-overload]
     assert max(rows, key=lambda row: row["bank"])["text"] == "interest rates rose again"  # type: ignore[arg-type, return-value]
+
+
+def test_vectors_filter_without_the_main_model(session: Session) -> None:
+    session.run(
+        'select ai_embed("emb", "a cat on the sofa") as cat, ai_embed("emb", "banks raise rates") as bank as v;'
+    )
+    (vectors,) = session.spark.table("v").collect()
+    cat, bank = ([round(one, 6) for one in vector] for vector in vectors)
+    classifier = {"by": "vector", "weights": [*cat, 0.0]}
+    clusters = {"by": "cluster", "clusters": [[*cat, -0.5, 0.9], [*bank, -0.5, 0.1]]}
+    cut = {"low": 0.4, "high": 0.4}
+    told = [json.dumps(cut | one) for one in (classifier, clusters)]
+    asked = [f"ai_filter(text, model => 'chat', cascade => 'emb', thresholds => '{one}')" for one in told]
+    rows = rows_of(
+        session,
+        f"""
+        select * from values ("a kitten naps on the couch"), ("interest rates rose again"), (null) as t(text) as texts;
+        select text, {asked[0]} as one, {asked[1]} as other from texts as t;
+        """,
+    )
+    assert [(row["one"], row["other"]) for row in rows] == [(True, True), (False, False), (None, None)]
 
 
 def test_embeddings_are_floats_by_both_spellings_and_those_of_the_route(session: Session) -> None:

@@ -15,6 +15,7 @@ from sqlglot import exp
 
 from sqlllm.planner import scopes
 from sqlllm.planner.names import conjuncts
+from sqlllm.planner.parts import aggregates, windows
 from sqlllm.planner.sql import copied, has_calls, here, is_volatile, read
 
 if TYPE_CHECKING:
@@ -126,14 +127,10 @@ class Arguments:
 
 
 def parse(sql: str) -> exp.Query | None:
-    """The select, with every ai_* call as an `Anonymous` and every CTE under a name of its own; None if not known."""
+    """The select, with every CTE under a name of its own; None if sqlglot does not know its syntax."""
     tree = read(sql)
     if tree is None:
         return None
-    for node in list(tree.find_all(exp.Func)):
-        if not isinstance(node, exp.Anonymous) and (name := node.sql_name().lower()).startswith("ai_"):
-            given = [one for value in node.args.values() for one in (value if isinstance(value, list) else [value])]
-            node.replace(exp.Anonymous(this=name, expressions=[one for one in given if one is not None]))
     numbers = iter(range(1_000_000))
     scopes.resolve(tree, lambda: f"llm_scope_{next(numbers)}")
     return tree
@@ -166,6 +163,20 @@ def source(select: exp.Select, items: Sequence[exp.Expr], functions: Collection[
     below.set("expressions", [item.copy() for item in items])
     cheap = [part.this.copy() for part in conjuncts(select, "where") if not has_operators(part.this, functions)]
     return below.where(*cheap, copy=False) if cheap else below
+
+
+def check_of_row(node: exp.Expr, content: exp.Expr, select: exp.Select, functions: Collection[str]) -> None:
+    """Unfit unless `content`, of the call `node`, is of one row of what `select` reads, and no answer."""
+    if any(True for part in (aggregates, windows) for _ in part(content)) or content.find(exp.Query):
+        raise Unfit("its text is not of one row")
+    if has_operators(content, functions):
+        raise Unfit("its text is an answer")
+    clause = node.find_ancestor(exp.Join, exp.Where, exp.Select)
+    if isinstance(clause, exp.Join):
+        raise Unfit("its rows are pairs")
+    shaped = select.args.get("group") or any(True for item in select.expressions for _ in aggregates(item))
+    if shaped and not isinstance(clause, exp.Where):
+        raise Unfit("its rows are groups")
 
 
 def looked_up(view: str, keys: Mapping[str, exp.Expr], value: str) -> exp.Expr:

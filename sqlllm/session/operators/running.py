@@ -100,32 +100,34 @@ class _Run:
 
     def cutting(self) -> Cutting:
         session, sql = self._session, self._sql
-        if not texts.calls(sql.text, self._functions):
+        found = texts.calls(sql.text, self._functions)
+        if not found:
             return Cutting(sql)
         tree = parse(sql.text)
         if tree is None:
-            return Cutting(sql)  # ai_* functions without a value of one row say so themselves
+            helped = any(given.name.lower() == "cascade" for call in found for given in call.arguments)
+            return self._as_written("sqlglot does not know its syntax") if helped else Cutting(sql)
         context = Context(session.settings.llm, frozenset(session.models), self._columns)
         if not any(operator.nodes(select, context) for select in selects(tree) for operator in OPERATORS):
             return Cutting(sql)
         if not self._is_read_alike(tree):
             return self._as_written("sqlglot does not read it as Spark does")
         statement = None if self._explain else session.meter.open(sql.text)
-        tools, found = Tools(session, statement), Cutting(sql, statement)
+        tools, cutting = Tools(session, statement), Cutting(sql, statement)
         while (taken := self._next(tree, context)) is not None:
             cut, select = taken
             request = session.mask(write(cut.node))  # before it is replaced
             tables = {
-                name: self._input(alone(query, select), found.query, cut.samples.get(name, 0))
+                name: self._input(alone(query, select), cutting.query, cut.samples.get(name, 0))
                 for name, query in cut.inputs.items()
             }
             ways = cut.ways(tables, tools) if self._explain else ()
-            found.planned.append(Planned(request, sum(table.num_rows for table in tables.values()), ways))
+            cutting.planned.append(Planned(request, sum(table.num_rows for table in tables.values()), ways))
             self._put(cut, tables, tools)
-        if found.was_cut:
+        if cutting.was_cut:
             place = sql.place  # whatever is wrong in the rest is wrong in the statement
-            found.sql = RenderedSql(write(tree), place, (0,), ((place.start, place.end),))
-        return found
+            cutting.sql = RenderedSql(write(tree), place, (0,), ((place.start, place.end),))
+        return cutting
 
     def _next(self, tree: exp.Query, context: Context) -> tuple[Cut, exp.Select] | None:
         """The next node to cut out, inner ones first; those that cannot be are left, or an error."""
