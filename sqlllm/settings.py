@@ -164,7 +164,7 @@ class LLMSettings(_Group):
     )
     join_rows: int = Field(32, ge=1, le=1024, description="rows of each side of such a join in one prompt, at most")
     cascade: str = Field(
-        "off", description="helper of ai_filter and the like: a model's name, `emb` (a classifier on vectors) or `off`"
+        "off", description="helper of ai_filter and the like: a model, `emb` (a classifier on vectors), `auto` or `off`"
     )
     recall_target: float = Field(0.9, gt=0, lt=1, description="share of the true rows that a cascade finds")
     precision_target: float = Field(0.9, gt=0, lt=1, description="share of a cascade's answers that are right")

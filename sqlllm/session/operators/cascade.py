@@ -47,7 +47,8 @@ class Asked:
 
     @classmethod
     def read(cls, helper: str, given: Arguments, context: Context) -> Asked:
-        """Raises Unfit for a target that is not between 0 and 1."""
+        """Raises Unfit for a helper that is not a literal, or a target that is not between 0 and 1."""
+        given.constant("cascade")
         numbers = []
         for name in _NUMBERS:
             text = given.constant(name) or str(getattr(context.settings, name))
@@ -130,7 +131,7 @@ def sampled_inputs(node: exp.Expr, content: exp.Expr, select: exp.Select, contex
     few = isinstance(most, exp.Literal) and most.is_int and int(most.name) < guarantee.first_sample(0)
     if few and not select.args.get("order") and node.find_ancestor(exp.Where, exp.Select) is not select:
         raise Unfit("its LIMIT may need fewer calls than a sample")
-    rows = source(select, [exp.alias_(content.copy(), "text")], functions)
+    rows = source(select, [exp.alias_(exp.cast(content.copy(), "string"), "text")], functions)
     some = exp.select("text").from_(rows.copy().subquery("llm_rows")).where("text is not null")
     number = exp.select(exp.alias_(exp.Count(this=exp.column("text")), "rows")).from_(rows.subquery("llm_rows"))
     return {"sample": some, "rows": number}
