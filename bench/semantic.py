@@ -10,9 +10,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from . import report, semantic_joins, semantic_ranks
+from . import report, semantic_filter, semantic_joins, semantic_ranks
 
 OPERATORS: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "filter": ("filter 10,000 rows, targets 0.9, helper 85 % right, half true", semantic_filter.cascade),
+    "filter_most": ("the same, 80 % true", partial(semantic_filter.cascade, share=0.8)),
     "join": ("join 60 x 60, 48 matches", semantic_joins.join),
     "join_err": ("join 60 x 60, 1 % of the oracle's answers wrong", partial(semantic_joins.join, error=0.01)),
     "match": ("entity match 1,000 x 1,000, recall target 0.95", partial(semantic_joins.join, 1000, 500, recall=0.95)),
