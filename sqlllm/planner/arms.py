@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from .parts import uses_own_aliases
+from .parts import is_plain_table, uses_own_aliases
 from .sql import is_plain_star, is_volatile, write
 
 _SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "distinct"}
@@ -52,7 +52,7 @@ def _is_simple(select: exp.Select) -> bool:
     return (
         not any(value and key not in _SIMPLE for key, value in select.args.items())
         and (not select.args.get("distinct") or not select.args["distinct"].args.get("on"))
-        and all(isinstance(source, exp.Table) for source in _sources(select))
+        and all(map(is_plain_table, _sources(select)))
         and not any(is_volatile(part) or part.find(exp.Query, exp.UDTF, exp.AggFunc, exp.Window)
                     for part in select.iter_expressions() if part.arg_key not in _ROWS)
         and not uses_own_aliases(select)

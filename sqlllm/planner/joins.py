@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from sqlglot import exp
 
 from .names import hold
-from .scopes import has_columns
+from .parts import is_plain_table
 from .sql import NotUnderstood, calls, is_volatile, nodes, write
 
 
@@ -80,6 +80,6 @@ def share(select: exp.Select, models: Collection[str], name: Callable[[], str]) 
 
 def _tables(select: exp.Select) -> list[exp.Expr]:
     found = [select.args["from_"].this, *(join.this for join in select.args.get("joins") or ())]
-    if not all(isinstance(source, exp.Table) and not has_columns(source) for source in found):
+    if not all(map(is_plain_table, found)):
         raise NotUnderstood
     return found

@@ -58,6 +58,16 @@ def is_known(root: exp.Expr, models: Collection[str]) -> bool:
     return all(name in models or name.startswith("llm_") for name in names)
 
 
+def is_plain_table(source: exp.Expr) -> bool:
+    """Whether `source` is a table whose rows are the same each time it is read: no sample, no list of columns."""
+    named = {"this", "db", "catalog", "alias"}
+    return (
+        isinstance(source, exp.Table)
+        and not any(value and key not in named for key, value in source.args.items())
+        and not (source.args.get("alias") and source.args["alias"].columns)
+    )
+
+
 def uses_own_aliases(select: exp.Select) -> bool:
     """Whether an item of the list of `select` may use the alias of another one."""
     aliases = {item.alias.lower() for item in select.expressions if isinstance(item, exp.Alias)}

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 
 def check(models: Models, frame: DataFrame, sql: RenderedSql) -> None:
     """ParseError for a call of a model with a column that is not an array of texts; `frame` is `sql` analysed."""
+    from py4j.protocol import Py4JError
+
     found = [call for call in _all(calls.calls(sql.text, models)) if _column(sql, call)]
     if not found or not hasattr(frame, "_jdf"):  # Spark Connect shows no plan: the row's own error says it
         return
-    plan = orjson.loads(frame._jdf.queryExecution().analyzed().toJSON())
+    try:
+        plan = orjson.loads(frame._jdf.queryExecution().analyzed().toJSON())
+    except Py4JError:  # a part of it has no JSON
+        return
     wrong = {(model.lower(), column.lower()): kind for model, column, kind in _given(plan) if not _is_request(kind)}
     for call in found:
         name = _column(sql, call)

@@ -140,3 +140,13 @@ WITH RECURSIVE c(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM c WHERE k < 9) SELE
 select id, up(p) as a from t window w as (partition by g order by id) qualify row_number() over w = 1
 -- becomes
 SELECT id, __llm_4 AS a FROM (SELECT *, up(__llm_3) AS __llm_4 FROM (SELECT *, monotonically_increasing_id() AS __llm_2, p AS __llm_3 FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY g ORDER BY id) AS __llm_1 FROM t) AS t WHERE __llm_1 = 1 CLUSTER BY __llm_3) AS t WHERE spark_partition_id() >= 0 DISTRIBUTE BY __llm_2) AS t ORDER BY __llm_2
+
+select x.id from t tablesample (10 percent) x join t tablesample (10 percent) y on up(x.p)[0] = up(y.p)[0]
+
+select id, w from t lateral view explode(split(up(p)[0], ',')) e as w where id < 5 and w > 'x'
+-- becomes
+SELECT id, w FROM (SELECT * EXCEPT (__llm_2, __llm_3), __llm_3 AS __llm_1 FROM (SELECT *, up(__llm_2) AS __llm_3 FROM (SELECT *, p AS __llm_2 FROM t WHERE id < 5 CLUSTER BY __llm_2) AS t WHERE spark_partition_id() >= 0) AS t) AS t LATERAL VIEW EXPLODE(SPLIT(__llm_1[0], ',')) e AS w WHERE w > 'x'
+
+select id, up(p) as a from t where id < 5 except select id, up(p) from t where id > 2
+-- becomes
+SELECT DISTINCT id, __llm_2 AS a FROM (SELECT *, up(__llm_1) AS __llm_2 FROM (SELECT *, p AS __llm_1 FROM t WHERE id < 5 AND NOT COALESCE(id > 2, FALSE) CLUSTER BY __llm_1) AS t WHERE spark_partition_id() >= 0) AS t

@@ -38,7 +38,9 @@ def main() -> None:
             if time.monotonic() - start > arguments.seconds:
                 break
             found[_compare(session, seed)] += 1
-    sys.stdout.write(f"{found.total()} tried, {dict(found)}\n")
+            sys.stdout.write(f"\r{found.total()} tried, {dict(found)} in {time.monotonic() - start:.0f} s")
+            sys.stdout.flush()
+    sys.stdout.write("\n")
 
 
 def _schema(table: str) -> str:
