@@ -15,7 +15,7 @@ _TOKENS = 30  # of a prompt and its answer
 def cascade(rows: int = 10_000, right: float = 0.85, share: float = 0.5) -> dict[str, Any]:
     """`calls` are the main model's, for the sample and between the thresholds; the helper scores every row besides.
 
-    Targets are a recall and a precision of 0.9 with confidence 0.95. The helper is right about so many rows if it must
+    Recall and precision are to be 0.9, with confidence 0.95. The helper is right about this share of rows if it must
     choose, and its score says how sure it is.
     """
     chance = np.random.default_rng(1)

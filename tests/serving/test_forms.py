@@ -164,7 +164,7 @@ def test_neighbours_in_a_batch_keep_their_own_forms(ask: Ask) -> None:
     assert all(json.loads(choice["message"]["content"])["age"] for choice in choices if "error" not in choice)
 
 
-def test_what_ends_an_answer_is_told(ask: Ask, folder: Path) -> None:
+def test_what_ends_an_answer_is_reported(ask: Ask, folder: Path) -> None:
     whole = Reference(folder).chat("hello", 30).text
     choice = ask(stop=["never", whole[5:8]], max_tokens=30)["choices"][0]
     assert (choice["finish_reason"], choice["stop_reason"]) == ("stop", whole[5:8])

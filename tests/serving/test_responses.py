@@ -179,7 +179,7 @@ def test_an_error_is_openai_s(client: openai.OpenAI, behind: Provider, stream: b
         client.responses.create(model="absent", input="x", stream=stream)
 
 
-def test_tokens_are_told() -> None:
+def test_tokens_are_reported() -> None:
     answer = {"model": "m", "choices": [{"message": {"content": "a"}, "finish_reason": "stop"}], "usage": TOLD}
     told = responses.response({}, answer)["usage"]
     assert (told["input_tokens"], told["output_tokens"], told["total_tokens"]) == (10, 4, 14)

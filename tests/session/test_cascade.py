@@ -140,7 +140,7 @@ def test_a_limit_stops_and_what_was_answered_is_kept(session: Session, deployed:
     assert spent(deployed, before)["helper"] == ROWS
 
 
-def test_explain_tells_both_ways_and_asks_nothing(session: Session, deployed: Serving) -> None:
+def test_explain_shows_both_ways_and_asks_nothing(session: Session, deployed: Serving) -> None:
     before = calls(deployed)
     result = session.run("explain llm select id from items where ai_filter(text, cascade => 'helper');")
     assert result is not None

@@ -26,7 +26,7 @@ ROWS = 6000
 
 
 def made(seed: int, share: float, apart: float, levels: int = 0) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Scores and what the main model says; `levels`: so many different scores."""
+    """Scores and what the main model says; `levels`: the number of different scores."""
     chance = np.random.default_rng(seed)
     true = chance.random(ROWS) < share
     scores = 1 / (1 + np.exp(-chance.normal(np.where(true, apart, -apart), 1.0)))

@@ -108,7 +108,7 @@ def test_vectors_that_say_nothing_fail_the_gate() -> None:
         assert fake.notes[0].startswith("main decides every row, because")
 
 
-def test_one_class_alone_is_no_error() -> None:
+def test_one_class_alone_is_not_an_error() -> None:
     weights = proxy.fit(np.eye(3, dtype=np.float32), [True, True, True])
     assert np.isfinite(weights).all()
 

@@ -1,8 +1,8 @@
 """Thresholds of a cascade: how far a helper's score may be trusted, from a sample that the main model labelled; pure.
 
 Rows whose score is below `low` are out, those at `high` or above are in, and the main model decides between. So only
-an accepted row can be wrong in the result (precision), and only a rejected one can be missing (recall); both are told
-against what the main model says of every row. The sample is a uniform one of the rows. Of its `k` positives let `j` lie
+an accepted row can be wrong in the result (precision), and only a rejected row can be missing (recall); both compare
+with what the main model says of every row. The sample is a uniform one of the rows. Of its `k` positives let `j` lie
 below a threshold, and of its other rows `f` at or above another:
 
 - recall: were the share of all positives below the first above 1 - recall, then so few would lie there with probability
@@ -75,7 +75,7 @@ def binomial_tail(hits: int, trials: int, share: float) -> float:
 
 
 def most_hits(trials: int, share: float, risk: float) -> int:
-    """The most hits in so many trials that show, with that risk, that their share is `share` at most; -1: none do."""
+    """The most hits in these trials that show, with that risk, that their share is `share` at most; -1: none do."""
     found = -1
     while found + 1 < trials and binomial_tail(found + 1, trials, share) <= risk:
         found += 1
@@ -91,7 +91,7 @@ def thresholds(scores: Sequence[float], labels: Sequence[bool], targets: Targets
     """The widest thresholds that a uniform sample supports.
 
     `scores` of the sample; NaN for a row without one, which the main model decides. `looks`: times the sample is looked
-    at and may grow, all told.
+    at and may grow, in all.
     """
     risk = targets.risk / looks
     given, true = np.asarray(scores, float), np.asarray(labels, bool)
@@ -172,7 +172,7 @@ def sampled(
     reason = ""
     if not found.helps:
         few = f"{positives:,} of {size:,} sampled rows are true, which is too few to show the targets"
-        poor = f"the helper does not tell true from false well enough in {size:,} sampled rows"
+        poor = f"the helper does not separate true from false well enough in {size:,} sampled rows"
         reason = few if positives < needed else poor
     return Sampled(found, size, positives, reason)
 
@@ -193,5 +193,5 @@ def agreement(scores: Sequence[float], right: Sequence[bool], target: float, con
 
 
 def usable(score: float | None) -> float:
-    """A score as a number; NaN for one that is not there."""
+    """A score as a number; NaN for a missing score."""
     return float("nan") if score is None or isnan(score) else score

@@ -9,7 +9,7 @@ import orjson
 
 OPTION = "tool_call_parser"
 NONE = ("", "none", "false")
-# What a template writes around a call, the most telling first: later marks also stand in templates of earlier ones.
+# What a template writes around a call, the clearest first: later marks also stand in templates of earlier ones.
 _BY_MARK = (
     ("<minimax:tool_call>", "minimax_m2"),
     ("<seed:tool_call>", "seed_oss"),
