@@ -22,7 +22,7 @@ from .answers import Answers
 from .layers import Layers
 from .names import Below, Item, Names, Sources, conjuncts
 from .parts import ORDERED, aggregates, atoms, is_known, windows, within
-from .sql import PREFIX, NotUnderstood, calls, here, is_random, is_volatile, nodes, partition, write
+from .sql import PREFIX, NotUnderstood, calls, here, identifier, is_random, is_volatile, nodes, partition, write
 
 _CLAUSES = {
     "with_", "hint", "expressions", "distinct", "from_", "joins", "laterals", "where", "group", "having", "qualify",
@@ -329,4 +329,4 @@ class Block:
 def _named(item: Item) -> exp.Expr:
     if not item.name or (isinstance(item.value, exp.Column) and item.value.name == item.name):
         return item.value.copy()
-    return exp.alias_(item.value, exp.to_identifier(item.name, quoted=not item.name.isidentifier()))
+    return exp.alias_(item.value, identifier(item.name))

@@ -15,7 +15,7 @@ from sqlglot import exp
 from .columns import Columns
 from .names import conjuncts
 from .scopes import has_columns
-from .sql import NotUnderstood, calls, is_volatile, nodes
+from .sql import NotUnderstood, calls, identifier, is_volatile, nodes
 
 
 def lift(select: exp.Select, models: Collection[str], name: Callable[[], str], columns: Columns) -> None:
@@ -59,7 +59,7 @@ def lift(select: exp.Select, models: Collection[str], name: Callable[[], str], c
     for call, answer in zip(found, answers, strict=True):
         inner.select(exp.alias_(call, answer), copy=False)
         call.replace(exp.column(answer))
-    source.replace(exp.Subquery(this=inner, alias=exp.TableAlias(this=exp.to_identifier(source.alias_or_name))))
+    source.replace(exp.Subquery(this=inner, alias=exp.TableAlias(this=identifier(source.alias_or_name))))
     for item in select.expressions:
         star = item.this if isinstance(item, exp.Column) else item
         if isinstance(star, exp.Star):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sqlglot import exp
 
-from .sql import write
+from .sql import identifier, write
 
 _CUT = ("order", "limit", "offset", "cluster", "distribute")
 
@@ -17,7 +17,7 @@ class Layers:
     def __init__(self, bottom: exp.Select, alias: str, name: Callable[[], str], *, open_: bool) -> None:
         self.top = bottom
         self.own: list[str] = []
-        self._alias = exp.to_identifier(alias) if alias else None
+        self._alias = identifier(alias) if alias else None
         self._name = name
         # Whether `top` shows its columns under the names that they have below, so that it can compute more of them.
         self._open = open_

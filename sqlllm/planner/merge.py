@@ -16,7 +16,7 @@ from sqlglot import exp
 from .columns import Columns
 from .names import Below, Names
 from .parts import aggregates, is_known, windows
-from .sql import NotUnderstood, calls, here, is_plain_star, is_volatile, nodes, operand, size
+from .sql import NotUnderstood, calls, here, identifier, is_plain_star, is_volatile, nodes, operand, size
 
 SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
 # The joins that keep, of their left side, what there is, and drop, of their right side, what does not match.
@@ -147,8 +147,8 @@ class _Merge:
             if column.args.get("db") or (column.table and column.table.lower() != old):
                 raise NotUnderstood
             if not column.is_star:
-                column.set("table", exp.to_identifier(self._source.alias))
-        alias = exp.TableAlias(this=exp.to_identifier(self._source.alias))
+                column.set("table", identifier(self._source.alias))
+        alias = exp.TableAlias(this=identifier(self._source.alias))
         alias.set("columns", (table.args.get("alias") or alias).args.get("columns"))
         table.set("alias", alias)
 
@@ -201,7 +201,7 @@ class _Merge:
             owners = [alias for alias, known in self._others.items() if column.name.lower() in known()]
             if len(owners) != 1 or not owners[0]:
                 raise NotUnderstood
-            column.set("table", exp.to_identifier(owners[0], quoted=not owners[0].isidentifier()))
+            column.set("table", identifier(owners[0]))
 
     def _list(self, item: exp.Expr) -> list[exp.Expr]:
         if item.is_star:
@@ -219,7 +219,7 @@ class _Merge:
     def _shown(value: exp.Expr, name: str) -> exp.Expr:
         if not name or value.is_star or (isinstance(value, exp.Column) and value.name == name):
             return value.copy()
-        return exp.alias_(value.copy(), exp.to_identifier(name))
+        return exp.alias_(value.copy(), identifier(name))
 
     def _meaning_of(self, column: exp.Column) -> exp.Expr | None:
         """What `column` is in the subquery, if it is one of its list."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from .parts import aggregates, within
-from .sql import NotUnderstood, here, is_volatile, nodes, operand, size
+from .sql import NotUnderstood, here, identifier, is_volatile, nodes, operand, size
 
 Below = Callable[[], Collection[str]]
 """The columns of a select's FROM, in lower case and in their order."""
@@ -103,7 +103,7 @@ class Names:
             name = column.name.lower()
             found = [table for table in tables if name in self.sources.get(table.lower(), tuple)()]
             if name not in self._aliases and found:
-                column.set("table", exp.to_identifier(found[0], quoted=not found[0].isidentifier()))
+                column.set("table", identifier(found[0]))
 
     def _all_keys(self) -> list[exp.Paren]:
         """GROUP BY ALL: what of the list holds no aggregate."""
@@ -146,7 +146,7 @@ class Names:
                 raise NotUnderstood("a star replaces or renames columns")
             hidden = {column.name.lower() for column in star.get("except_") or ()}
             names = [name for name in self._columns if name not in hidden]
-            shown += [exp.column(exp.to_identifier(name, quoted=not name.isidentifier())) for name in names]
+            shown += [exp.column(identifier(name)) for name in names]
         return shown
 
     def _no_column(self, name: str) -> None:

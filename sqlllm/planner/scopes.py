@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from sqlglot import exp
 
-from .sql import nodes
+from .sql import identifier, nodes
 
 Environment = dict[str, exp.CTE]
 """The CTEs that a name in lower case may mean."""
@@ -140,4 +140,4 @@ def outputs(query: exp.Expr) -> list[str]:
 
 
 def _column(name: str) -> exp.Column:
-    return exp.column(exp.to_identifier(name, quoted=not name.isidentifier()))
+    return exp.column(identifier(name))

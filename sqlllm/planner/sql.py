@@ -16,6 +16,15 @@ from sqlglot.tokenizer_core import TokenType
 PREFIX = "__llm_"
 """How the names of our own columns begin."""
 
+# Names that Spark takes for values, types, functions or clauses where they are not quoted.
+_WORDS = {
+    "all", "and", "anti", "array", "as", "between", "by", "case", "cast", "cross", "current_catalog",
+    "current_database", "current_date", "current_schema", "current_time", "current_timestamp", "current_user", "date",
+    "default", "distinct", "else", "end", "except", "exists", "false", "from", "full", "group", "having", "in",
+    "inner", "intersect", "interval", "is", "join", "lateral", "left", "like", "limit", "localtimestamp", "map",
+    "minus", "natural", "not", "null", "on", "or", "order", "qualify", "right", "select", "semi", "session_user",
+    "struct", "then", "timestamp", "true", "union", "user", "using", "when", "where", "window",
+}  # fmt: skip
 _OURS = "ours"  # in the meta of a function that a layer brought
 
 # Built-in functions that give something else each time.
@@ -215,6 +224,11 @@ def partition() -> exp.Anonymous:
     call = exp.Anonymous(this="spark_partition_id")
     call.meta[_OURS] = True
     return call
+
+
+def identifier(name: str) -> exp.Identifier:
+    """`name` as a column, a table or an alias; quoted where it would be something else."""
+    return exp.to_identifier(name, quoted=not name.isidentifier() or name.lower() in _WORDS)
 
 
 def operand(value: exp.Expr) -> exp.Expr:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from sqlglot import exp
 
 from .columns import Columns
-from .sql import NotUnderstood, here, write
+from .sql import NotUnderstood, here, identifier, write
 
 
 def expand(select: exp.Select, columns: Columns) -> None:
@@ -59,7 +59,7 @@ def _struct(node: exp.Tuple) -> exp.Struct:
             fields.append(value.copy())
         else:
             name = value.name if isinstance(value, exp.Column | exp.Dot) else f"col{number}"
-            fields.append(exp.alias_(value.copy(), exp.to_identifier(name, quoted=not name.isidentifier())))
+            fields.append(exp.alias_(value.copy(), identifier(name)))
     return exp.Struct(expressions=fields)
 
 
@@ -85,7 +85,7 @@ def _meant(star: exp.Expr, select: exp.Select, columns: Columns) -> list[exp.Col
     hidden = {column.name.lower() for column in plain.args.get("except_") or ()}
     alone = not joins and not select.args.get("laterals")
     found = [
-        exp.column(_quoted(name), table=None if alone else _quoted(source.alias_or_name))
+        exp.column(identifier(name), table=None if alone else identifier(source.alias_or_name))
         for source in sources
         for name in columns.exact(source)
         if name.lower() not in hidden
@@ -98,10 +98,6 @@ def _meant(star: exp.Expr, select: exp.Select, columns: Columns) -> list[exp.Col
 
 def _only_tests(join: exp.Join) -> bool:
     return join.kind.upper() in {"SEMI", "ANTI"} or join.side.upper() in {"SEMI", "ANTI"}
-
-
-def _quoted(name: str) -> exp.Identifier:
-    return exp.to_identifier(name, quoted=not name.isidentifier())
 
 
 def _put(star: exp.Expr, found: list[exp.Column], parent: exp.Expr) -> None:
@@ -118,4 +114,4 @@ def _put(star: exp.Expr, found: list[exp.Column], parent: exp.Expr) -> None:
 
 def _fields(found: list[exp.Column]) -> Iterator[exp.Expr]:
     for column in found:
-        yield exp.alias_(column, _quoted(column.name))
+        yield exp.alias_(column, identifier(column.name))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from sqlglot import exp
 
 from .parts import aggregates, uses_own_aliases, windows
-from .sql import NotUnderstood, calls, is_volatile, nodes, write
+from .sql import NotUnderstood, calls, identifier, is_volatile, nodes, write
 
 _PLACE = "__llm_place_"
 _SIMPLE = {"expressions", "from_", "joins", "laterals", "where", "hint"}
@@ -45,7 +45,7 @@ def above(union: exp.Union, models: Collection[str], name: Callable[[], str]) ->
             template = exp.column(names[0])
         for arm, (_, asked) in zip(columns, split, strict=True):
             arm.extend(exp.alias_(request.copy(), column) for request, column in zip(asked, names, strict=True))
-        items.append(exp.alias_(template, exp.to_identifier(output)) if output else template)
+        items.append(exp.alias_(template, identifier(output)) if output else template)
     for select, shown in zip(arms, columns, strict=True):
         select.set("expressions", shown)
     joined: exp.Query = arms[0]

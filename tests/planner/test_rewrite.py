@@ -137,3 +137,11 @@ def test_plans_with_a_loop_are_compared_but_for_their_ids(old: str, new: str, sa
 def test_a_plan_that_hides_its_values_is_not_compared() -> None:
     plan = PLAN.replace("Project", "LocalRelation")
     assert not planning._same_loop(plan, plan)
+
+
+def test_a_column_that_is_named_like_a_value_is_quoted() -> None:
+    sql = "select up(to_json(struct(*))) as a from t order by all limit 2"
+    text = planner.rewrite(sql, {"up"}, lambda _: ["id", "null", "user"]).text
+    assert "STRUCT(id AS id, `null` AS `null`, `user` AS `user`)" in text
+    text = planner.rewrite("select *, up(id) as a from t order by all limit 2", {"up"}, lambda _: ["id", "true"]).text
+    assert "`true` AS __llm_" in text
