@@ -28,6 +28,7 @@ _POLL_SECONDS = 0.1
 _KEY = "key"  # in Ray's key-value store, under the gateway's name
 _SPECS = "sqlllm-specs"  # namespace in Ray's key-value store
 _DIGESTS = "sqlllm-digests"
+BEFORE = "-before"
 
 
 def quiet() -> LoggingConfig:
@@ -72,38 +73,39 @@ def broken(status: ApplicationStatusOverview) -> str:
     return next((words.strip() for _, mark, words in found if mark), "")
 
 
-def remember(spec: ModelSpec, digest: str) -> None:
+def remember(spec: ModelSpec, digest: str, when: str = "") -> None:
     """Keep what a model is deployed with where every process of the cluster finds it, and nobody is shown it.
 
-    `digest` is the fingerprint of its files; empty if only the cluster's nodes see them.
+    `digest` is the fingerprint of its files; empty if only the cluster's nodes see them. `when` is `BEFORE` for what it
+    was deployed with before.
     """
     from ray.experimental import internal_kv as kv
 
-    kv._internal_kv_put(spec.name, json.dumps(spec.whole()), namespace=_SPECS)
-    kv._internal_kv_put(spec.name, digest, namespace=_DIGESTS)
+    kv._internal_kv_put(spec.name, json.dumps(spec.whole()), namespace=_SPECS + when)
+    kv._internal_kv_put(spec.name, digest, namespace=_DIGESTS + when)
 
 
-def forget(name: str) -> None:
+def forget(name: str, when: str = "") -> None:
     """Of a model that is removed."""
     from ray.experimental import internal_kv as kv
 
-    kv._internal_kv_del(name, namespace=_SPECS)
-    kv._internal_kv_del(name, namespace=_DIGESTS)
+    kv._internal_kv_del(name, namespace=_SPECS + when)
+    kv._internal_kv_del(name, namespace=_DIGESTS + when)
 
 
-def recall(name: str) -> ModelSpec | None:
+def recall(name: str, when: str = "") -> ModelSpec | None:
     """What a model is deployed with; asks, and so wakes, none of its workers."""
     from ray.experimental import internal_kv as kv
 
-    kept: bytes | None = kv._internal_kv_get(name, namespace=_SPECS)
+    kept: bytes | None = kv._internal_kv_get(name, namespace=_SPECS + when)
     return None if kept is None else ModelSpec(**json.loads(kept))
 
 
-def recall_digest(name: str) -> str:
+def recall_digest(name: str, when: str = "") -> str:
     """The fingerprint that a model is deployed with; empty if none is known."""
     from ray.experimental import internal_kv as kv
 
-    kept: bytes | None = kv._internal_kv_get(name, namespace=_DIGESTS)
+    kept: bytes | None = kv._internal_kv_get(name, namespace=_DIGESTS + when)
     return (kept or b"").decode()
 
 

@@ -143,3 +143,4 @@ class Deployment:
     model: str  # the folder
     replicas: int  # that answer now
     seconds: float  # until the model answered; 0 for one that was there
+    revision: str = ""  # of the spec and the files that it is deployed with

@@ -31,7 +31,10 @@ USAGE_SCHEMA = (
     " failed bigint, retried bigint, prompt_tokens bigint, answer_tokens bigint, cost double, seconds double,"
     " tokens_per_second double, started string, query string"
 )
-MODEL_SCHEMA = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
+MODEL_SCHEMA = (
+    "name string, backend string, state string, endpoint string, model string, replicas int, seconds double,"
+    " revision string"
+)
 
 
 def recorded(session: Session) -> list[RunRecord]:

@@ -211,6 +211,38 @@ def test_models_on_ray_are_behind_the_gateway_that_is_there(serving: Serving, tm
     assert serving.endpoint == house.url
 
 
+def test_a_rollback_brings_back_the_revision_before(serving: Serving, tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    old, new = oracle(tmp_path, hello="old"), oracle(tmp_path / "new", hello="new")
+    first = serving.deploy(old).revision
+    assert serving.deploy(old).revision == first
+    with pytest.raises(ModelError, match="model o has no revision before this one"):
+        serving.rollback("o")
+    second = serving.deploy(new).revision
+    assert first != second
+    assert text(post(serving, model="o")) == "new"
+    assert serving.rollback("o").revision == first
+    again = post(serving, model="o")
+    assert text(again) == "old"
+    assert serving.rollback("o").revision == second == serving.find("o").revision
+    assert text(post(serving, model="o")) == "new"
+    assert post(serving, model="o").headers[wire.CACHE_HEADER] == "cached"  # what is kept is kept by revision
+
+
+def test_a_rollback_to_files_that_are_gone_changes_nothing(serving: Serving, tmp_path: Path) -> None:
+    serving.deploy(oracle(tmp_path, hello="old"))
+    serving.deploy(oracle(tmp_path, hello="new"))  # in the same file
+    with pytest.raises(ModelError, match=r"the files of revision \w{8} in .* have changed or are gone"):
+        serving.rollback("o")
+    assert text(post(serving, model="o")) == "new"
+    with pytest.raises(ModelError, match="there is no model absent"):
+        serving.rollback("absent")
+    serving.undeploy("o")
+    serving.deploy(oracle(tmp_path, hello="later"))
+    with pytest.raises(ModelError, match="no revision before"):
+        serving.rollback("o")
+
+
 def test_a_call_that_has_found_a_model_is_answered_by_what_replaces_it(serving: Serving, provider: Provider) -> None:
     spec = remote(provider)
     serving.deploy(spec)

@@ -67,6 +67,34 @@ def session(spark: SparkSession, serving: Serving, shown: io.StringIO, tmp_path:
             serving.undeploy(name)
 
 
+def test_swap_and_rollback(spark: SparkSession, provider: Provider, tmp_path: Path) -> None:
+    def deploy(action: str, model: str) -> str:
+        return f"""run command as LLM.`` where action="{action}" and pretrainedModelType="saas/openai"
+            and udfName="away" and `saas.base_url`="{provider.url}" and `saas.api_key`="{KEY}"
+            and `saas.model`="{model}";"""
+
+    back = 'run command as LLM.`` where action="rollback" and udfName="away";'
+    with Session(spark=spark) as session:
+        session.override("home", str(tmp_path))
+
+        def asked() -> str:
+            rows_of(session, ASK.format(name="away"))
+            return str(provider.asked[-1].body["model"])
+
+        for statement in (deploy("swap", "one"), back):
+            with pytest.raises(SQLLLMError, match="there is no model away"):
+                session.run(statement)
+        (one,) = rows_of(session, deploy("infer", "one"))
+        with pytest.raises(SQLLLMError, match="model away has no revision before this one"):
+            session.run(back)
+        (two,) = rows_of(session, deploy("swap", "two"))
+        assert asked() == "two"
+        (again,) = rows_of(session, back)
+        assert asked() == "one"
+        (listed,) = rows_of(session, 'run command as LLM.`` where action="list";')
+        assert one["revision"] == again["revision"] == listed["revision"] != two["revision"]
+
+
 def test_a_whole_script_with_a_provider_s_model_starts_no_ray(
     spark: SparkSession, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from ..spec import ModelSpec
 from ..worker.fingerprint import fingerprint
 from ..worker.worker import Worker, WorkerLoad
 from . import ports
+from .revisions import Revision
 
 if TYPE_CHECKING:
     import uvicorn
@@ -157,6 +158,11 @@ class House:
     def specs(self) -> list[ModelSpec]:
         """What each model was deployed with, by name."""
         return [tenant.spec for _, tenant in sorted(self._tenants.known.items())]
+
+    def revision(self, name: str) -> Revision:
+        """What a model is deployed with."""
+        tenant = self._tenants.known[name]
+        return Revision(tenant.spec, tenant.model.fingerprint)
 
     def deploy(self, spec: ModelSpec, timeout: float) -> float:
         """Load a model, or leave one alone that is the same with the same files; gives the seconds that it took.

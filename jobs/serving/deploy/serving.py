@@ -22,6 +22,7 @@ from . import front, logs, placement
 from .first import first_answer
 from .front import Front
 from .house import House, takes
+from .revisions import History, Revision
 
 if TYPE_CHECKING:
     import httpx
@@ -50,6 +51,7 @@ class Serving:
         self._front = Front()
         self._house: House | None = None  # models that need no Ray, and their gateway
         self._on_serve = False
+        self._history = History()
         self._deployed_here: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -109,7 +111,7 @@ class Serving:
         if is_there and not (before != digest if digest else self._has_changed(spec.name)):
             return self._row(spec, applications.statuses()[application])
         placement.check_capacity(spec, resources)
-        here = next((one for one in self._house.specs if one.name == spec.name), None) if self._house else None
+        here = house.revision(spec.name) if (house := self._home(spec.name)) else None
         surge = not self._lacks_room(spec, resources, previous)
         answers = False
         self._deployed_here.add(spec.name)
@@ -124,8 +126,29 @@ class Serving:
             elif not answers:
                 self._undeploy(spec.name)
             if not answers and here is not None and self._home(spec.name) is None:
-                self._deploy_here(here)
+                self._deploy_here(here.spec)
+        if previous is not None:
+            self._history.keep(Revision(previous, before), on_ray=True)
+        elif here is not None:
+            self._history.keep(here, on_ray=True)
         return self._row(spec, applications.statuses()[application], time.monotonic() - started)
+
+    def rollback(self, name: str, on_progress: Callable[[str], None] = lambda _: None) -> Deployment:
+        """Deploy the revision again that a model had before; the one that it has now is then the one before.
+
+        Raises: ModelError if there is no such model, no revision before, or if its files are not there any more.
+        """
+        if name not in (known := [model.name for model in self.models()]):
+            cure = suggest(name, known, what="models") if known else "None is deployed."
+            raise ModelError(f"there is no model {name}", cure=cure)
+        before = self._history.before(name, on_ray=self._on_ray)
+        if before is None:
+            raise ModelError(
+                f"model {name} has no revision before this one",
+                cure="A deployment under the same name, of other files or with other options, makes one.",
+            )
+        before.check()
+        return self.deploy(before.spec, on_progress)
 
     def find(self, name: str) -> Deployment:
         """The deployed model of that name; ModelError if there is none."""
@@ -143,6 +166,7 @@ class Serving:
 
     def undeploy(self, name: str) -> None:
         """Remove a model; does nothing if it is not there."""
+        self._history.forget(name, on_ray=self._on_serve)
         if house := self._home(name):
             house.remove(name)
         elif self._on_ray:
@@ -280,13 +304,18 @@ class Serving:
             self._front = Front(self._house.url)
             key = self._settings.serving.api_key
             gateways.opened(gateways.Found(self._house.url, key.get_secret_value() if key else ""))
+        before = self._house.revision(spec.name) if spec.name in self._house else None
         seconds = self._house.deploy(spec, self._settings.serving.load_timeout)
-        if self._on_serve and self._deployed(spec.name) is not None:  # it was another one, which needed Ray
+        if self._on_serve and (there := self._deployed(spec.name)) is not None:  # it was another one, which needed Ray
+            before = Revision(there, applications.recall_digest(spec.name))
             self._undeploy(spec.name)
+        if before is not None and before != self._house.revision(spec.name):
+            self._history.keep(before, on_ray=self._on_serve)
         return self._row_here(spec, seconds)
 
     def _row_here(self, spec: ModelSpec, seconds: float = 0.0) -> Deployment:
-        return Deployment(spec.name, spec.engine, "RUNNING", self.endpoint, spec.model_path, 1, seconds)
+        revision = self._house.revision(spec.name).id if self._house else ""
+        return Deployment(spec.name, spec.engine, "RUNNING", self.endpoint, spec.model_path, 1, seconds, revision)
 
     def _has_changed(self, name: str) -> bool:
         """Whether a model's files are not those any more that its workers have loaded; False while it has none."""
@@ -388,7 +417,9 @@ class Serving:
     def _row(self, spec: ModelSpec, status: ApplicationStatusOverview, seconds: float = 0.0) -> Deployment:
         ready = applications.workers(status)
         state = "IDLE" if status.status == "RUNNING" and not ready else str(status.status.value)
-        return Deployment(spec.name, spec.engine, state, self.endpoint, spec.model_path, ready, round(seconds, 1))
+        revision = Revision(spec, applications.recall_digest(spec.name)).id
+        where = self.endpoint
+        return Deployment(spec.name, spec.engine, state, where, spec.model_path, ready, round(seconds, 1), revision)
 
     def _wait(self, spec: ModelSpec, digest: str, on_progress: Callable[[str], None]) -> None:
         """Until the model answers through the gateway."""

@@ -18,7 +18,7 @@ from .evaluate import evaluate
 from .finetune import check as check_finetune
 from .finetune import finetune
 from .infer import check as check_infer
-from .infer import infer
+from .infer import infer, rollback, swap
 
 if TYPE_CHECKING:
     from ..session import Session
@@ -36,7 +36,9 @@ ACTIONS: dict[str, Action] = {
     "logs": manage.logs,
     "merge": convert,
     "resume": runs.resume,
+    "rollback": rollback,
     "status": manage.status,
+    "swap": swap,
     "undeploy": manage.undeploy,
 }
 _CHECKS: dict[str, Callable[[Run, dict[str, str]], None]] = {
@@ -45,12 +47,14 @@ _CHECKS: dict[str, Callable[[Run, dict[str, str]], None]] = {
     "finetune": check_finetune,
     "infer": lambda _, options: check_infer(options),
     "merge": check_convert,
+    "swap": lambda _, options: check_infer(options),
 }
 _KNOWN = {
     "cancel": ("name", "udfName"),
     "list": (),
     "logs": ("name", "udfName", "lines"),
     "resume": ("name", "udfName", "detached"),
+    "rollback": ("udfName",),
     "status": ("name", "udfName"),
     "undeploy": ("udfName",),
 }

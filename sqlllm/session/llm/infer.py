@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlllm.dialect.statements import Run
-from sqlllm.errors import OptionError, suggest
+from sqlllm.errors import ModelError, OptionError, suggest
 from sqlllm.jobs.serving import Autoscale, ModelSpec
 from sqlllm.jobs.serving.worker.engines import get_engine, llama_cpp
 from sqlllm.udfs.ai import FUNCTIONS as AI_FUNCTIONS
 from sqlllm.udfs.functions import FUNCTIONS as LLM_FUNCTIONS
 from sqlllm.udfs.transport import Endpoint
 
-from .. import guard
+from .. import guard, system
 from .. import options as checks
 from ..tables import Result
 from . import kinds, remote, setup
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 # Byzer-LLM's keys that have one meaning here: what they may say, and what to write instead of anything else.
 _FIXED = {
-    "action": (("infer",), ""),
+    "action": (("infer", "swap"), ""),
     "modelTable": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
     "model": (("command", ""), "A model in a table is not supported: name its folder in localModelDir."),
     "reconnect": (("false", "true"), "Write true or false."),
@@ -65,7 +65,40 @@ _BARE = {"quatization": "quantization", "quantization": "quantization", **{name:
 def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Deploy, wait until the model answers, register `udfName`; gives one row about the deployment."""
     _check_function(session, options.get("udfName", ""))
-    deployed = deploy(session, options)
+    names = (name.strip() for name in options.get("served_model_name", "").split(","))
+    return _registered(session, run, deploy(session, options), tuple(filter(None, names)))
+
+
+def swap(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Put another revision in the place of a model: as `infer`, for a name that is there."""
+    _check_there(session, run, options)
+    return infer(session, run, options)
+
+
+def rollback(session: Session, run: Run, options: dict[str, str]) -> Result:
+    """Have the revision answer again that a model had before; gives one row about the deployment."""
+    checks.require(options, ["udfName"], "rollback")
+    _check_there(session, run, options)
+    name = options["udfName"]
+    known = session.models.find(name)
+    try:
+        deployed = session.serving.rollback(name, on_progress=session.observer.step)
+    except ModelError as error:
+        raise error.at(run.options["udfName"].value_place) from None
+    return _registered(session, run, deployed, known.aliases if known else ())
+
+
+def _check_there(session: Session, run: Run, options: dict[str, str]) -> None:
+    """ModelError if no model of that name is deployed."""
+    name, known = options.get("udfName", ""), [model.name for model in system.deployed(session)]
+    if name not in known:
+        cure = suggest(name, known, what="models") if known else 'None is deployed. Deploy one with action="infer".'
+        place = run.options["udfName"].value_place if "udfName" in run.options else run.place
+        raise ModelError(f"there is no model {name}", cure=cure).at(place)
+
+
+def _registered(session: Session, run: Run, deployed: Deployment, aliases: tuple[str, ...]) -> Result:
+    """One row about a deployment, whose function is there from now on."""
     settings = session.settings
     constrains = getattr(get_engine(deployed.backend), "constrains", True)
     endpoint = Endpoint(
@@ -75,15 +108,8 @@ def infer(session: Session, run: Run, options: dict[str, str]) -> Result:
         certificate=session.serving.certificate,
         constrains=constrains,
     )
-    session.models.add(
-        deployed.name,
-        endpoint,
-        constrains=constrains,
-        aliases=tuple(name.strip() for name in options.get("served_model_name", "").split(",") if name.strip()),
-    )
-    row = dataclasses.asdict(deployed)
-    schema = "name string, backend string, state string, endpoint string, model string, replicas int, seconds double"
-    return Result(session.table([row], schema), place=run.place)
+    session.models.add(deployed.name, endpoint, constrains=constrains, aliases=aliases)
+    return Result(session.table([dataclasses.asdict(deployed)], system.MODEL_SCHEMA), place=run.place)
 
 
 def deploy(session: Session, options: dict[str, str]) -> Deployment:
