@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import pytest
 from sqlllm import gateways, wire
 from sqlllm.errors import ModelError, SetupError
 from sqlllm.jobs.serving import Autoscale, ModelSpec, Serving
+from sqlllm.jobs.serving.deploy import ports
 from sqlllm.jobs.serving.deploy.house import takes
 from sqlllm.jobs.serving.gateway import usage
 from sqlllm.jobs.serving.gateway.models import Model, Models
@@ -209,6 +211,13 @@ def test_models_on_ray_are_behind_the_gateway_that_is_there(serving: Serving, tm
     assert answers == [200, 200, 200, 403]  # one count for both
     serving.deploy(oracle(tmp_path, name="p", hello="ho"))
     assert serving.endpoint == house.url
+
+
+def test_answers_do_not_wait_for_acknowledgements() -> None:
+    with ports.listening("127.0.0.1", 0) as listens, socket.create_connection(listens.getsockname()):
+        accepted, _ = listens.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_rollback_brings_back_the_revision_before(serving: Serving, tmp_path: Path) -> None:
