@@ -107,7 +107,6 @@ def test_a_whole_script_with_a_provider_s_model_starts_no_ray(
     rows = ASK.format(name="away").removesuffix(";") + " as answers;"
     script = f"""{deploy} {rows}
         run command as LLM.`` where action="list" as models;
-        run command as LLM.`` where action="undeploy" and udfName="away";
         select text, error from answers;"""
     with Session(spark=spark) as session:
         session.override("home", str(tmp_path))
