@@ -206,8 +206,6 @@ def _fields(sql: str) -> kinds.StructOf:
 
 
 def _filter(asked: Asked, arguments: Arguments) -> str:
-    if "method" in arguments:
-        raise ValueError("method of ai_filter is for a condition between two tables of a join")
     content, fields = arguments["content"], {"system_msg": text(FILTER), "returns": text("boolean")}
     given = _decision(arguments)
     score = ""

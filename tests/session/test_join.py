@@ -323,6 +323,18 @@ def test_wrong_arguments(argument: str, message: str) -> None:
         run(f"select 1 from a join b on ai_filter(llm_prompt('{{a.x}} is {{b.y}}'), {argument})", Database(1))
 
 
+@pytest.mark.parametrize(
+    "select",
+    [
+        "select id from a where ai_filter(x, method => 'blocks')",
+        "select ai_filter(concat(a.x, b.y), method => 'blocks') from a join b on a.k = b.k",
+    ],
+)
+def test_a_method_is_for_joins(select: str) -> None:
+    with pytest.raises(OptionError, match="method of ai_filter is for a condition between two tables"):
+        run(select, Database(1))
+
+
 def test_pairs_without_an_answer_are_counted() -> None:
     database = Database(1)
     tree = parse(f"select a.id, b.bid from a join b on {P}")

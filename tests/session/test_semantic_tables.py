@@ -64,6 +64,9 @@ def test_a_join_asks_about_blocks(session: Session, deployed: Serving) -> None:
     before = calls(deployed)
     assert set(rows(session, f"select a.id, b.bid from a join b on {ON} as found")) == PAIRS
     assert calls(deployed) - before == 4
+    forced = ON.replace("'))", "'), method => 'classify')")
+    assert set(rows(session, f"select a.id, b.bid from a join b on {forced}")) == PAIRS
+    assert calls(deployed) - before == 4 + 54
     found = rows(session, f"select a.*, b.* from a left join b on a.k = b.k and {ON}")
     assert sorted(row[0] for row in found) == list(range(60))
     assert {(row[0], row[3]) for row in found if row[3] is not None} == {(i, j) for i, j in PAIRS if i % 3 == j % 3}

@@ -22,7 +22,7 @@ from sqlllm.udfs.requests import RequestError
 
 from .. import options
 from .blocks import Ask, Block, Reply, Sides
-from .cut import Arguments, Context, Cut, Unfit, Way, alone, arguments, has_operators
+from .cut import Arguments, Context, Cut, Unfit, Way, alone, arguments, has_operators, own
 from .matching import METHODS, Problem, costs, match
 from .neighbours import Vectors, spelled
 from .pairwise import Condition, Value, columns, read
@@ -53,12 +53,16 @@ class Join:
     stand_in: ClassVar[Mapping[str, str]] = {}
 
     def nodes(self, select: exp.Select, context: Context) -> Sequence[exp.Expr]:
-        if not select.args.get("joins") or not context.settings.planner:
-            return []
-        return [call for call in _calls(select) if len(_Sources(select, context).of(call)) > 1]
+        joined = select.args.get("joins") and context.settings.planner
+        found = [call for call in _calls(select) if len(_Sources(select, context).of(call)) > 1] if joined else []
+        forced = [call for call in own(select, self.functions) if "method" in arguments(call).by_name]
+        return [*found, *(call for call in forced if not any(call is one for one in found))]
 
     def cut(self, node: exp.Expr, select: exp.Select, context: Context) -> Cut:
         given = arguments(node)
+        if not select.args.get("joins") or not any(node is call for call in _calls(select)):
+            cure = "Leave it out, or write the ai_filter in ON, beside AND, with values of both tables."
+            raise OptionError("method of ai_filter is for a condition between two tables of a join", cure=cure)
         options = _Options.read(given, context)
         if given.by_name.keys() - _NAMED or len(given.by_place) != 1:
             raise Unfit("it has arguments that a join does not take")
