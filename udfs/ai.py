@@ -45,6 +45,7 @@ class Function:
     write: Callable[[Asked, Arguments], str]
     named: tuple[str, ...] = _NAMED
     embeds: bool = False  # its model is one that embeds
+    asks: bool = True  # a model; else what it stands for is made by the session
 
 
 def _answer(asked: Asked, arguments: Arguments, instruction: str, **fields: str) -> str:
@@ -310,7 +311,13 @@ def _of_rows(where: str) -> Callable[[Asked, Arguments], str]:
     return write
 
 
+def _no_model(asked: Asked, arguments: Arguments) -> str:
+    raise NotImplementedError("the session writes it")
+
+
 FUNCTIONS: dict[str, Function] = {
+    "ai_chunk": Function(("text", "max_tokens", "overlap", "by"), 1, _no_model, named=("model",), asks=False),
+    "ai_parse_document": Function(("content", "options"), 1, _no_model, named=(), asks=False),
     "ai_query": Function(
         ("endpoint", "request", "returnType", "failOnError", "modelParameters", "responseFormat"),
         2,

@@ -19,7 +19,7 @@ from typing import Any
 _NOBODY = 65534
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _PR_SET_DUMPABLE = 38, 22, 4
 # Architecture, and the numbers of the calls that are refused: sockets, other processes, new programs, io_uring.
-_REFUSED = {
+REFUSED = {
     "x86_64": (
         0xC000003E,
         (41, 42, 49, 53, 57, 58, 59, 62, 101, 129, 165, 200, 234, 240, 272, 308, 310, 311, 322, 425, 434, 435),
@@ -49,12 +49,12 @@ def confine(memory: int, seconds: int) -> None:
         (resource.RLIMIT_NOFILE, 0),
     ):
         resource.setrlimit(limit, (value, value))
-    _refuse_calls(libc)
+    refuse_calls(libc)
 
 
-def _refuse_calls(libc: Any) -> None:
+def refuse_calls(libc: Any) -> None:
     """A filter of the kernel (seccomp) under which the refused calls fail."""
-    architecture, numbers = _REFUSED[platform.machine()]
+    architecture, numbers = REFUSED[platform.machine()]
     load, equal, jump_ge, give = 0x20, 0x15, 0x35, 0x06
     program = [(load, 0, 0, 4), (equal, 1, 0, architecture), (give, 0, 0, 0x80000000)]  # another one: ended
     program += [(load, 0, 0, 0), (jump_ge, 0, 1, 0x40000000), (give, 0, 0, 0x80000000)]  # the x32 numbers: ended

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlllm.errors import ModelError, ParseError, nearest
 from sqlllm.udfs.ai import FUNCTIONS, Asked, Function
 
-from . import calls, prompt_functions, prompts
+from . import calls, parsing, prompt_functions, prompts
 from .calls import Call, Cut
 from .indexes import SEARCHES
 
@@ -33,6 +33,8 @@ def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
         function = FUNCTIONS[call.name]
         try:
             arguments = _arguments(call, function, cut)
+            if not function.asks:
+                return parsing.WRITTEN[call.name](session, arguments)
             return function.write(Asked(_model(session, function, arguments)), arguments)
         except ValueError as error:
             place = sql.place_at(call.start, call.end)

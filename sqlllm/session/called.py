@@ -14,7 +14,7 @@ from sqlllm.errors import ParseError, SQLLLMError, TableError, nearest, suggest
 from sqlllm.udfs import ai
 from sqlllm.udfs.functions import FUNCTIONS as LLM_FUNCTIONS
 
-from . import vectors
+from . import parsing, vectors
 from .indexes import PARAMETERS, SAME, SEARCHES
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Functions:
         for call in calls(_query(sql.tokens)):
             name = call.name.content.lower()
             place = sql.place.source.place(call.name.start, call.name.end)
-            if name in self._made or name in vectors.NAMES:
+            if name in self._made or name in vectors.NAMES or name in parsing.NAMES:
                 continue
             if function := ai.FUNCTIONS.get(name):
                 yield from _ai(name, function, call, sql.place)

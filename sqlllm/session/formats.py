@@ -16,6 +16,7 @@ from . import (
     auto,
     delimited,
     descriptions,
+    documents,
     excel,
     guard,
     known_options,
@@ -209,6 +210,7 @@ LOADERS: dict[str, Callable[[Request], DataFrame]] = {
     "auto": auto.read,
     "csv": delimited.read,
     "csvstr": _csv_text,
+    "documents": documents.documents_of,
     "excel": excel.read,
     "hive": _table,
     "index": _index,
@@ -219,6 +221,7 @@ LOADERS: dict[str, Callable[[Request], DataFrame]] = {
     "model": _model,
     "modelexample": _module_help,
     "modelparams": _module_options,
+    "pdf": documents.pdf,
     "rate": streams.rate,
     "rest": rest.read,
     "script": _variable_text,
@@ -242,8 +245,8 @@ _NO_FILES = (
     "rate", "rest", "script",
 )  # fmt: skip
 FORMATS = (
-    "auto", "avro", "binaryFile", "csv", "csvStr", "delta", "excel", "hive", "image", "index", "jdbc", "json",
-    "jsonStr", "kafka", "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "rate", "Rest",
-    "script", "text", "xml",
+    "auto", "avro", "binaryFile", "csv", "csvStr", "delta", "documents", "excel", "hive", "image", "index", "jdbc",
+    "json", "jsonStr", "kafka", "libsvm", "llm", "mockStream", "modelExample", "modelParams", "orc", "parquet", "pdf",
+    "rate", "Rest", "script", "text", "xml",
 )  # fmt: skip
 """What load knows, by the names of Spark and Byzer-SQL; Spark may know more."""

@@ -16,6 +16,7 @@ _BAD_ROWS = "columnNameOfCorruptRecord mode"
 _DATES = (
     "dateFormat enableDateTimeParsingFallback locale preferDate timeFormat timestampFormat timestampNTZFormat timeZone"
 )
+_DOCUMENTS = "maxBytes maxPages ocr ocrPrompt password timeout"
 _REBASE = "datetimeRebaseMode int96RebaseMode"
 
 # The options of one format: of its reader, of its writer; those that both have stand in both.
@@ -37,6 +38,7 @@ _OF: dict[str, tuple[str, str]] = {
         " nanValue negativeInf nullValue positiveInf quote quoteAll sep timeFormat timestampFormat"
         " timestampNTZFormat timeZone",
     ),
+    "documents": (_DOCUMENTS, ""),
     "excel": (
         "comment dataAddress header sheet skipFirstNLines useHeader "
         # Of Byzer-SQL's reader: types are always inferred, empty cells are NULL, a file is read in one go.
@@ -63,6 +65,7 @@ _OF: dict[str, tuple[str, str]] = {
     ),
     "libsvm": ("numFeatures vectorType", "compression"),
     "orc": ("compression mergeSchema", "compression"),
+    "pdf": (_DOCUMENTS, ""),
     "parquet": (f"compression mergeSchema {_REBASE}", "compression"),
     "text": ("compression encoding lineSep wholetext", "compression encoding lineSep"),
     "xml": (

@@ -26,12 +26,14 @@ class Model:
 
     `endpoint` is None for a function that is registered elsewhere and asks a model: its use is not counted or limited.
     `constrains`: answers can be held to a JSON schema. `aliases` are the other names that the gateway knows.
+    `folder` is where a model that runs here has its files, as its worker sees it.
     """
 
     name: str
     endpoint: Endpoint | None = None
     constrains: bool = True
     aliases: tuple[str, ...] = ()
+    folder: str = ""
 
 
 class Models(Mapping[str, Model]):
@@ -54,14 +56,20 @@ class Models(Mapping[str, Model]):
         return len(self._models)
 
     def add(
-        self, name: str, endpoint: Endpoint | None = None, *, constrains: bool = True, aliases: tuple[str, ...] = ()
+        self,
+        name: str,
+        endpoint: Endpoint | None = None,
+        *,
+        constrains: bool = True,
+        aliases: tuple[str, ...] = (),
+        folder: str = "",
     ) -> None:
         """Add a model; with an `endpoint`, also register the SQL function `name` that asks it."""
         if endpoint:
             from sqlllm.udfs import model
 
             model.register(self._session.spark, name, endpoint)
-        self._models[name.lower()] = Model(name, endpoint, constrains, aliases)
+        self._models[name.lower()] = Model(name, endpoint, constrains, aliases, folder)
 
     def drop(self, name: str) -> None:
         """Forget a model, if it is there."""

@@ -14,7 +14,7 @@ from sqlllm import errors
 from sqlllm.errors import SetupError, SQLLLMError, TableError, nearest
 from sqlllm.udfs.prompts import REFUSED
 
-from . import ai, called, functions, guard_sql, origins, prompts, vectors
+from . import ai, called, functions, guard_sql, origins, parsing, prompts, vectors
 
 if TYPE_CHECKING:
     from pyspark.errors import PySparkException
@@ -77,7 +77,9 @@ def _last_alias(error: PySparkException, sql: RenderedSql) -> str:
 def _registered(session: Session, error: PySparkException) -> bool:
     """Whether `error` is about a function that could be registered just now."""
     missing = str((error.getMessageParameters() or {}).get("routineName", "")).replace("`", "")
-    return error.getCondition() == "UNRESOLVED_ROUTINE" and vectors.register(session, missing)
+    return error.getCondition() == "UNRESOLVED_ROUTINE" and (
+        vectors.register(session, missing) or parsing.register(session, missing)
+    )
 
 
 @contextmanager

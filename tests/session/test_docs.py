@@ -30,7 +30,7 @@ from .cases import rows_of
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("sql/*.md"))
-MORE = [DOCS / "training" / "evaluate.md", DOCS / "retrieval" / "search.md"]
+MORE = [DOCS / "retrieval" / "documents.md", DOCS / "training" / "evaluate.md", DOCS / "retrieval" / "search.md"]
 _BLOCK = re.compile(
     r"^```sql(?P<settings>[^\n]*)\n(?P<script>.*?)^```\n(?:```(?P<kind>json|text)\n(?P<expected>.*?)^```)?", re.M | re.S
 )

@@ -108,7 +108,7 @@ def _registered(session: Session, run: Run, deployed: Deployment, aliases: tuple
         certificate=session.serving.certificate,
         constrains=constrains,
     )
-    session.models.add(deployed.name, endpoint, constrains=constrains, aliases=aliases)
+    session.models.add(deployed.name, endpoint, constrains=constrains, aliases=aliases, folder=deployed.model)
     return Result(session.table([dataclasses.asdict(deployed)], system.MODEL_SCHEMA), place=run.place)
 
 
