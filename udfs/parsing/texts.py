@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
-from typing import cast
 
 from . import office
 from .pages import LINKS, MOST_LINKS, Limits, Page
@@ -58,7 +57,7 @@ def links(text: str) -> list[str]:
 
 def eml(content: bytes, _: Limits) -> Iterator[Page]:
     """One page: who wrote what to whom, the text, and the names of what is attached; the title is the subject."""
-    message = cast(EmailMessage, message_from_bytes(content, policy=policy.default))
+    message = message_from_bytes(content, policy=policy.default)
     head = [f"{name}: {_header(message, name)}" for name in _SHOWN if _header(message, name)]
     body, found = _body(message)
     names = [part.get_filename() for part in message.walk() if part.get_filename()]
