@@ -8,6 +8,7 @@ from sqlllm.udfs.parsing import pdf as reader
 from sqlllm.udfs.parsing.pages import Limits, Page
 
 from .made import Sheet, Text, lines, pdf, wrapped
+from .paper import FACTS, paper
 
 LEFT = wrapped("The left column speaks of the way that water moves in the ground below a city of stone.", 30)
 RIGHT = wrapped("The right column is about the wind over the northern sea, and of ships that have sailed.", 30)
@@ -118,3 +119,25 @@ def test_the_title_is_the_documents_else_the_largest_line(title: str, expected: 
 
 def test_paragraphs_that_stand_apart_have_an_empty_line_between() -> None:
     assert text(*lines(50, 700, LEFT), *lines(50, 600, RIGHT)) == "\n".join(LEFT) + "\n\n" + "\n".join(RIGHT)
+
+
+def test_a_paper_of_columns_above_a_table_keeps_its_sentences_and_rows() -> None:
+    found = list(reader.pages(paper(), Limits()))
+    assert len(found) == 5
+    for page, _, fact in FACTS:
+        assert fact in (found[page - 1].text or "").replace("\n", " ")
+    assert all(
+        (page.text or "").endswith("station  depth  day\nnorth  12  Monday\nsouth  31  Friday") for page in found
+    )
+
+
+def test_columns_with_paragraphs_at_one_height_are_still_columns() -> None:
+    above = by_rows(lines(50, 700, LEFT), lines(320, 700, RIGHT))
+    below = by_rows(lines(50, 630, LEFT), lines(320, 630, RIGHT))
+    left, right = "\n".join(LEFT), "\n".join(RIGHT)
+    assert text(*above, *below) == "\n\n".join([left, left, right, right])
+
+
+def test_columns_with_wide_lines() -> None:
+    left, right = lines(50, 700, LEFT, leading=2.2), lines(320, 700, RIGHT, leading=2.2)
+    assert text(*by_rows(left, right)) == "\n".join(LEFT) + "\n\n" + "\n".join(RIGHT)

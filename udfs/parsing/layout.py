@@ -42,11 +42,53 @@ def text(segments: Sequence[Segment]) -> str:
 
 def _blocks(segments: list[Segment]) -> list[list[list[Segment]]]:
     """Runs of lines in reading order; a line is its segments."""
-    if not segments:
-        return []
-    gutter = _gutter(segments)
-    if gutter is None:
-        return [_lines(segments)]
+    found: list[list[list[Segment]]] = []
+    for gutter, part in _parts(segments):
+        found += [_lines(part)] if gutter is None else _side_by_side(part, gutter)
+    return found
+
+
+def _parts(segments: list[Segment]) -> list[tuple[float | None, list[Segment]]]:
+    """The page from top to bottom, cut where it changes between columns and lines over all of it."""
+    found: list[tuple[float | None, list[Segment]]] = []
+    for band in _bands(segments):
+        gutter = _gutter(band)
+        above = found[-1][0] if found else None
+        if found and (gutter is None if above is None else _goes_on(band, above, gutter)):
+            found[-1][1].extend(band)
+        else:
+            found.append((gutter, band))
+    return found
+
+
+def _goes_on(band: list[Segment], gutter: float, own: float | None) -> bool:
+    """Whether a band has the columns of the one above it."""
+    apart = all(one.right <= gutter or one.left >= gutter for one in band)
+    return apart and (own is not None or median(_weight(one.text) for one in band) >= _PROSE_LETTERS)
+
+
+def _bands(segments: list[Segment]) -> list[list[Segment]]:
+    """The page cut where a white strip goes over all of it that is wider than most between its lines."""
+    rows: list[list[Segment]] = []
+    for segment in sorted(segments, key=lambda one: -one.top):
+        if rows and segment.top > min(one.bottom for one in rows[-1]):
+            rows[-1].append(segment)
+        else:
+            rows.append([segment])
+    strips = [min(one.bottom for one in row) - max(one.top for one in below) for row, below in pairwise(rows)]
+    if not strips:
+        return rows
+    wide = max(1.5 * median(strips), 0.7 * median(one.height for one in segments))
+    bands = [rows[0]]
+    for strip, row in zip(strips, rows[1:], strict=True):
+        if strip > wide:
+            bands.append([])
+        bands[-1] = [*bands[-1], *row]
+    return bands
+
+
+def _side_by_side(segments: list[Segment], gutter: float) -> list[list[list[Segment]]]:
+    """The left column, then the right one; what stands across the gutter divides what is above from what is below."""
     found: list[list[list[Segment]]] = []
     band: list[Segment] = []
     for segment in sorted(segments, key=lambda one: (-one.middle, one.left)):
@@ -150,5 +192,7 @@ def _block(lines: list[list[Segment]]) -> str:
             apart = gaps[index - 1] > 1.45 * usual and gaps[index - 1] > 1.6 * line[0].height
             before = lines[index - 1][-1]
             pieces.append("\n\n" if apart else "" if before.hyphen else "\n")
-        pieces.append("  ".join(one.text for one in line))
+        pieces.append(line[0].text)
+        for one, after in pairwise(line):
+            pieces.append(f"{'  ' if after.left - one.right > 1.5 * after.height else ' '}{after.text}")
     return "".join(pieces).strip()

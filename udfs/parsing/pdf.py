@@ -185,7 +185,7 @@ def _apart(one: tuple[float, ...], other: tuple[float, ...], quarter: int) -> bo
     height = max(first[3] - first[1], second[3] - second[1], 1e-6)
     gap = max(second[0] - first[2], first[0] - second[2])
     off = abs((first[1] + first[3]) - (second[1] + second[3])) / 2
-    return gap > 1.5 * height or off > 1.2 * height
+    return gap > 0.9 * height or off > 1.2 * height
 
 
 def _turned(box: tuple[float, ...], quarter: int) -> tuple[float, float, float, float]:
