@@ -160,6 +160,15 @@ def test_the_parser_of_a_model_s_tool_calls(tmp_path: Path, kind: str, template:
     assert not parser or parser in tool_parsers()
 
 
+def test_the_parser_reaches_vllm_s_server(tmp_path: Path) -> None:
+    (tmp_path / "chat_template.jinja").write_text("{{ tools }}<tool_call>")
+    found = {"tool_call_parser": "hermes", "enable_auto_tool_choice": True}
+    assert vllm_tools.arguments(tmp_path, {"seed": 1}) == {"seed": 1, **found}
+    assert vllm_tools.arguments(tmp_path, {"tool_call_parser": "xlam"}) == {**found, "tool_call_parser": "xlam"}
+    assert vllm_tools.arguments(tmp_path, {"tool_call_parser": ""}) == {}
+    assert vllm_tools.arguments(tmp_path, {"runner": "pooling"}) == {"runner": "pooling"}
+
+
 def test_every_parser_that_is_chosen_is_one_of_vllm_s() -> None:
     chosen = {name for _, name in vllm_tools._BY_MARK} | set(vllm_tools._BY_TYPE.values())
     assert chosen <= set(tool_parsers())

@@ -125,11 +125,7 @@ class VLLM:
             options = vllm_adapters.arguments(adapters) | options
             del options[vllm_adapters.OPTION]
 
-        tools = options.pop(vllm_tools.OPTION, None)
-        if tools is None:
-            tools = vllm_tools.parser(Path(spec.model_path))
-        if tools:
-            options = {**options, vllm_tools.OPTION: tools, "enable_auto_tool_choice": True}
+        options = vllm_tools.arguments(Path(spec.model_path), options)
 
         class LocalFolder(CallbackBase):
             """The model lies in a folder: spare the task that downloads it (10 s)."""
@@ -153,7 +149,7 @@ class VLLM:
             raise ModelError(reason(error)) from error
         await vllm_adapters.load(server.engine, adapters)
         tasks = await server.engine._engine_client.get_supported_tasks()
-        return VLLMModel(server, spec, tasks, adapters, calls_tools=bool(tools))
+        return VLLMModel(server, spec, tasks, adapters, calls_tools=vllm_tools.OPTION in options)
 
 
 class VLLMModel:

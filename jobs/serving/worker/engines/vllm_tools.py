@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,15 @@ _BY_TYPE = {
     "hunyuan_v1_moe": "hunyuan_a13b",
 }
 _DEEPSEEK = "<｜tool▁calls▁begin｜>"  # noqa: RUF001 (DeepSeek's own characters)
+
+
+def arguments(folder: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with the parser that they name, or else that of the model's folder, as vLLM's server takes them."""
+    name = options.get(OPTION)
+    if name is None:
+        name = "" if options.get("runner") == "pooling" else parser(folder)
+    others = {key: value for key, value in options.items() if key != OPTION}
+    return {**others, OPTION: name, "enable_auto_tool_choice": True} if name else others
 
 
 def parser(folder: Path) -> str:
