@@ -21,7 +21,7 @@ _MEANING, _WORDS = "sqlllm_meaning", "sqlllm_words"  # names of the indexes over
 FEW = 4096  # vectors: a scan of this number takes a few milliseconds
 _SMALL = 16  # files that are not full: then they become one
 _LATE = 16  # versions between two looks at what has piled up
-_GROWN = 4  # times as many rows as the partitions were made for
+_GROWN = 2  # times the partitions that there are: the rows have become four times as many
 
 
 def tend(dataset: LanceDataset, *, whole: bool = False) -> LanceDataset:
@@ -88,8 +88,8 @@ def has_words(dataset: LanceDataset) -> bool:
 
 def _outgrown(dataset: LanceDataset, rows: int) -> bool:
     told: dict[str, Any] = dataset.stats.index_stats(_MEANING)
-    made = sum(len(one.get("partitions", ())) for one in told.get("indices", ())[:1])
-    return bool(made) and partitions(rows) >= _GROWN * made
+    made = [int(one.get("num_partitions", 0)) for one in told.get("indices", ())]
+    return bool(made and made[0]) and partitions(rows) >= _GROWN * made[0]
 
 
 def sizes(dataset: LanceDataset) -> dict[str, Any]:
