@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="how many queries; default: all")
     arguments = parser.parse_args()
     cases = [*load(), *load("least.sql")][arguments.first :][: arguments.count]
-    settings = Settings.load(spark={"master": "local[2]", "driver_memory": "1g"}, allow={"folders": "/"})
+    settings = Settings.load(spark={"master": "local[2]", "driver_memory": "1g"}, allow={"folders": "/", "shell": True})
     rows: list[tuple[str, int, int, float, int, float]] = []
     with serve() as server, Session(settings) as session:
         model.register(session.spark, "up", Endpoint(url=server.url, model="up"))
