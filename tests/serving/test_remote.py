@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -415,3 +416,30 @@ def test_vectors_images_and_sound_of_a_provider(provider: Provider) -> None:
     assert (json.loads(heard.content), heard.media_type) == ({"text": "hi"}, "application/json")
     assert b"RIFF" in provider.asked[-1].raw
     assert b'name="model"\r\n\r\nreal-name' in provider.asked[-1].raw
+
+
+def test_a_proxy_of_the_environment_is_used_and_no_key_of_netrc(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine models.invalid login me password other\n")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, provider.url)
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(netrc))
+    given = {"provider": "openai", "base_url": "http://models.invalid/v1", "api_key": KEY, "model": "real"}
+    away = ModelSpec(name="m", engine="remote", model_path="saas/openai/m", engine_options=given)
+    assert call(away, "chat", ask())["choices"][0]["message"]["content"] == says("hello")
+    (asked,) = provider.asked
+    assert asked.path == "http://models.invalid/v1/chat/completions"
+    assert asked.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_a_socks_proxy_of_the_environment_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    given = {"provider": "openai", "base_url": "http://socks.invalid/v1", "api_key": KEY, "model": "real"}
+    away = ModelSpec(name="m", engine="remote", model_path="saas/openai/m", engine_options=given)
+    with pytest.raises(RequestError, match=r"name it in saas\.proxies"):
+        call(away, "chat", ask())

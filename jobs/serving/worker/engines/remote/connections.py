@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
+
+from ....protocol import RequestError
 
 if TYPE_CHECKING:
     import aiohttp
@@ -36,7 +40,7 @@ class Connections(httpx.AsyncBaseTransport):
                 data=await request.aread(),
                 timeout=ClientTimeout(total=None, sock_connect=told.get("connect"), sock_read=told.get("read")),
                 allow_redirects=False,
-                proxy=self._proxy,
+                proxy=self._proxy or _of_environment(request.url.scheme, request.url.host),
             )
         return httpx.Response(
             response.status,
@@ -62,9 +66,21 @@ class Connections(httpx.AsyncBaseTransport):
                 connector=connector,
                 auto_decompress=False,  # httpx does
                 cookie_jar=DummyCookieJar(),
-                trust_env=self._proxy is None,
+                trust_env=False,  # it would look for another key than ours in ~/.netrc, for each request
             )
         return self._opened
+
+
+@lru_cache(maxsize=64)
+def _of_environment(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names for a host, as `HTTPS_PROXY` and `NO_PROXY` do."""
+    if proxy_bypass(host):
+        return None
+    named = getproxies()
+    found = named.get(scheme) or named.get("all")
+    if found and found.startswith("socks"):
+        raise RequestError("the environment names a SOCKS proxy; name it in saas.proxies", status=502)
+    return found
 
 
 class _Body(httpx.AsyncByteStream):
