@@ -9,11 +9,6 @@ from sqlllm.errors import OptionError, TableError, suggest
 from sqlllm.udfs import templates
 
 from .. import options
-from ..operators import topics
-from ..operators.entities import RECORDS, Limits, entities
-from ..operators.join import asks, embedded
-from ..operators.running import MOST
-from ..operators.tools import Tools
 from ..registry import module
 from ..tables import Result, quoted
 from .inputs import columns_of, input_table, options_of
@@ -27,6 +22,7 @@ if TYPE_CHECKING:
 
 _OTHER = "other."
 _TEXT = "llm_text"
+_RECORDS = 24
 
 
 @module(
@@ -39,6 +35,10 @@ _TEXT = "llm_text"
 )
 def cluster(session: Session, run: Run) -> Result:
     """Adds cluster (from 1, by size), label, similarity (to the centre) and representative to each row."""
+    from ..operators import topics
+    from ..operators.join import asks, embedded
+    from ..operators.tools import Tools
+
     given, frame = options_of(session, run), input_table(session, run)
     options.require(given, ["column"], "Cluster")
     k = 0 if given.get("k", "auto") == "auto" else options.count(given, "k")
@@ -75,16 +75,20 @@ def cluster(session: Session, run: Run) -> Result:
     "Dedup",
     prompt='what makes two rows the same, as in "{name} is the same company as {other.name}"',
     recall="the share of the same rows that shall be compared (0.95)",
-    records=f"rows in one prompt at most ({RECORDS})",
+    records=f"rows in one prompt at most ({_RECORDS})",
     model="the model that compares; llm.model without it",
 )
 def dedup(session: Session, run: Run) -> Result:
     """Adds entity (from 1), canonical (the values of its canonical row) and is_canonical to each row."""
+    from ..operators.entities import Limits, entities
+    from ..operators.join import asks, embedded
+    from ..operators.tools import Tools
+
     given, frame = options_of(session, run), input_table(session, run)
     options.require(given, ["prompt"], "Dedup")
     columns, statement = _compared(frame, given["prompt"])
     recall = options.share({"recall": "0.95", **given}, "recall")
-    most = options.count({"records": str(RECORDS), **given}, "records")
+    most = options.count({"records": str(_RECORDS), **given}, "records")
     _check_new(frame, ["entity", "canonical", "is_canonical"])
     tools = Tools(session, session.meter.open(run.place.text))
     model = tools.model(given.get("model", ""))
@@ -164,6 +168,8 @@ def _check_new(frame: DataFrame, names: Sequence[str]) -> None:
 
 def _counted(frame: DataFrame, values: Sequence[Column]) -> tuple[list[tuple[Any, ...]], list[int]]:
     """The distinct values that are not all blank, in their order, and how many rows have each."""
+    from ..operators.running import MOST
+
     keys = [value.alias(f"v{number}") for number, value in enumerate(values)]
     table = (
         frame.select(*keys).groupBy(*(f"v{number}" for number in range(len(keys)))).count().limit(MOST + 1).toArrow()
