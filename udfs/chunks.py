@@ -76,7 +76,7 @@ class _Cutter:
         for first in range(0, len(tokens), most - overlap):
             if first and first + overlap >= len(tokens):
                 return  # all of it has been in the one before
-            start = tokens.starts[first] if first else 0  # what is no token goes with the one before
+            start = tokens.starts[first] if first else 0  # what is not a token goes with the token before
             end = tokens.starts[first + most] if first + most < len(tokens) else len(self.text)
             yield from self.prose(start, end, most, 0)  # one chunk, unless the part alone has more tokens
 

@@ -102,7 +102,7 @@ def _text(text: str, lines: list[tuple[int, int]], index: int, found: list[Block
 
 
 def _after_fence(text: str, lines: list[tuple[int, int]], index: int, opened: str) -> int:
-    """The line after a fenced code; one that is not closed goes on to the end."""
+    """The line after a fenced code; an unclosed block goes on to the end."""
     closing = re.compile(rf" {{0,3}}{re.escape(opened[0])}{{{len(opened)},}}[ \t]*$")
     index += 1
     while index < len(lines):

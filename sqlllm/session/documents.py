@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from sqlllm.errors import OptionError, suggest
-from sqlllm.udfs import documents
 from sqlllm.udfs.parsing import process
 from sqlllm.udfs.parsing.pages import Limits
 
@@ -49,6 +48,8 @@ def _read(ask: Request, *, only: str) -> DataFrame:
     large = files.where(f.col("length") > limits.bytes).select(
         "path", "length", f.lit(None).cast("binary").alias("content")
     )
+    from sqlllm.udfs import documents  # it brings pyarrow
+
     frame = documents.pages(
         read.union(large), limits, only=only, password=given.get("password", ""), images=bool(model)
     )

@@ -18,7 +18,6 @@ from . import ai, given, queries, system
 from .mentions import mentions
 from .meter import fetch
 from .operators import limit
-from .operators.running import Cutting, cut_out
 from .planning import analysed, reordered, rewritten
 from .registry import statement
 from .tables import Result
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from sqlllm.dialect import RenderedSql
     from sqlllm.planner.asked import Asked
 
+    from .operators.running import Cutting
     from .session import Session
 
 SCHEMA = (
@@ -70,6 +70,8 @@ class _Cost:
 @statement(Explain)
 def explain(session: Session, explain: Explain) -> Result:
     """One row for each way of an operator, one for each call, in the order in which they are made, and one for all."""
+    from .operators.running import cut_out  # it brings pyarrow
+
     written = explain.select.sql.render(session.variables)
     with cut_out(session, written, explain=True) as cutting:
         costs = [*_ways(session, cutting), *_calls(session, written, cutting)]

@@ -11,7 +11,6 @@ from sqlllm.dialect.statements import Select, Sql
 from . import ai, given, queries
 from .mentions import mentions
 from .operators import limit
-from .operators.running import cut_out, with_cut_query
 from .planning import first, planned, with_planned_query
 from .registry import statement
 from .tables import Result
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 
 @statement(Select)
 def select(session: Session, select: Select) -> Result:
+    from .operators.running import cut_out  # it brings pyarrow
+
     written = select.sql.render(session.variables)
     with cut_out(session, written) as cutting:
         sql = ai.written_out(session, cutting.sql)
@@ -49,6 +50,8 @@ def select(session: Session, select: Select) -> Result:
 
 @statement(Sql)
 def sql(session: Session, sql: Sql) -> Result:
+    from .operators.running import with_cut_query
+
     written = sql.sql.render(session.variables)
     with with_cut_query(session, written) as cutting:
         text = ai.written_out(session, cutting.sql)

@@ -42,7 +42,7 @@ def lines(x: float, y: float, texts: Sequence[str], size: float = 10, leading: f
 
 
 def wrapped(text: str, letters: int) -> list[str]:
-    """`text` in lines of up to so many letters; Chinese text may end its line anywhere."""
+    """`text` in lines of up to that many letters; Chinese text may end its line anywhere."""
     found = [""]
     for word in text.split(" ") if " " in text else text:
         between = " " if found[-1] and " " in text else ""

@@ -95,7 +95,7 @@ def _preload() -> None:
 def main() -> None:
     """Answer requests until stdin ends."""
     asked, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     _preload()
     _send(out, {"ready": True})
     first = True

@@ -32,7 +32,7 @@ _ERRORS = {
 
 
 def pages(content: bytes, limits: Limits, *, password: str = "", images: bool = False) -> Iterator[Page]:
-    """The pages in order. Raises Refused for a file that is none, or has too many."""
+    """The pages in order. Raises Refused for a file that is not a PDF, or has too many."""
     document = _opened(content, password)
     try:
         count = len(document)
