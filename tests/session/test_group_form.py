@@ -7,7 +7,7 @@ from sqlglot import exp
 
 from sqlllm.planner.sql import write
 from sqlllm.session.operators.cut import Context, Unfit, own, parse
-from sqlllm.session.operators.groups import Grouped, given, grouped, put
+from sqlllm.session.operators.groups import Grouped, given, grouped, number, put
 from sqlllm.settings import LLMSettings
 
 NAMES = frozenset({"ai_agg", "ai_approx_count"})
@@ -88,3 +88,12 @@ def test_arguments_are_checked(call: str, reason: str) -> None:
     assert isinstance(tree, exp.Select)
     with pytest.raises(Unfit, match=reason):
         given(tree.expressions[0])
+
+
+def test_numbers_may_be_negative_and_nothing_else() -> None:
+    tree = parse("select ai_approx_avg(a, 0.1, least => -2.5, most => many) from t")
+    assert isinstance(tree, exp.Select)
+    told = given(tree.expressions[0])
+    assert (number(told, "error", 1, 1), number(told, "least", 0), number(told, "confidence", 0.9)) == (0.1, -2.5, 0.9)
+    with pytest.raises(Unfit, match="most is not a number"):
+        number(told, "most", 1)

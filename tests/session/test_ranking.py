@@ -179,11 +179,11 @@ def test_lists_fit_the_context() -> None:
 
 
 def test_long_texts_fit_beside_the_pivots() -> None:
-    texts = [f"{'word ' * 110}row {value}" for value in range(20)]
+    texts = [f"{'word ' * (20 + value * 7)}row {value}" for value in range(25)]
     judge = Judge(number)
-    found = run(ranked(texts, [1] * 20, listing(context=600), 3), judge)
+    found = run(ranked(texts, [1] * 25, listing(context=600), 3), judge)
     assert max(len(prompt) // 4 for prompt in judge.prompts) <= 600
-    assert {index for index, rank in ranks(found, [1] * 20).items() if rank <= 3} == {17, 18, 19}
+    assert {index for index, rank in ranks(found, [1] * 25).items() if rank <= 3} == {22, 23, 24}
 
 
 def test_a_text_that_long_answers_always_leave_out_is_placed_by_short_ones() -> None:

@@ -22,7 +22,7 @@ from sqlllm.udfs import kinds
 from .asking import Reply
 from .cut import Arguments, Context, Cut, Unfit, Way, own
 from .folding import Folded, Folding, folded
-from .groups import KEY, VALUE, Grouped, given, grouped, put
+from .groups import KEY, VALUE, Grouped, given, grouped, number, put
 from .steps import Prompt, Steps, run, together
 from .telling import failures
 
@@ -99,7 +99,7 @@ class Aggregate:
 
 def _task(name: str, told: Arguments) -> str:
     if name == "ai_summarize_agg":
-        return _SUMMARIZE.format(int(told.constant("max_words", 1) or 100))
+        return _SUMMARIZE.format(int(number(told, "max_words", 100, 1)))
     return told.constant("instruction", 1)
 
 

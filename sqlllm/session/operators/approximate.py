@@ -21,9 +21,9 @@ from sqlllm.errors import TableError
 from sqlllm.planner.parts import aggregates, windows
 from sqlllm.planner.sql import here, write
 
-from .cut import Context, Cut, Unfit, Way, arguments, own
+from .cut import Arguments, Context, Cut, Unfit, Way, arguments, own
 from .estimating import Count, Mean, next_sample
-from .groups import KEY, VALUE, given, grouped, put
+from .groups import KEY, VALUE, given, grouped, number, put
 
 if TYPE_CHECKING:
     from .tools import Tools
@@ -54,11 +54,8 @@ class Approximate:
         assert wanted is not None
         if any(True for part in (aggregates, windows) for _ in part(wanted)) or wanted.find(exp.Query):
             raise Unfit("it is about one row: no aggregate, window or query can stand in it")
-        error, confidence = (
-            _share(told.constant("error", 1), 0.05, "error"),
-            _share(told.constant("confidence", 2), 0.95),
-        )
-        least, most = float(told.constant("least") or 0), float(told.constant("most") or 1)
+        error, confidence = _share(told, "error", 0.05, 1), _share(told, "confidence", 0.95, 2)
+        least, most = number(told, "least", 0), number(told, "most", 1)
         if not least < most:
             raise Unfit("least is below most")
         value, columns = _over_columns(wanted)
@@ -112,13 +109,10 @@ class Approximate:
         return Cut(node, {"rows": query}, start, stand, ways, result)
 
 
-def _share(written: str, default: float, what: str = "confidence") -> float:
-    try:
-        value = float(written or default)
-    except ValueError:
-        value = 0.0
+def _share(told: Arguments, name: str, default: float, place: int) -> float:
+    value = number(told, name, default, place)
     if not 0 < value < 1:
-        raise Unfit(f"{what} is between 0 and 1")
+        raise Unfit(f"{name} is between 0 and 1")
     return value
 
 

@@ -74,6 +74,19 @@ def given(call: exp.Expr) -> Arguments:
     return found
 
 
+def number(told: Arguments, name: str, default: float, place: int = -1) -> float:
+    """The number that an argument is. Raises Unfit for anything else."""
+    value = told.get(name, place)
+    sign = -1 if isinstance(value, exp.Neg) else 1
+    value = value.this if isinstance(value, exp.Neg) else value
+    if value is None:
+        return default
+    try:
+        return sign * float(value.name if isinstance(value, exp.Literal) else "")
+    except ValueError:
+        raise Unfit(f"{name} is not a number") from None
+
+
 def grouped(call: exp.Expr, select: exp.Select, context: Context, functions: Collection[str]) -> Grouped:
     """`call` and what stands around it. Raises Unfit. `functions` are those that stand for an aggregate."""
     node, condition, order = call, None, tuple[exp.Ordered, ...]()

@@ -26,7 +26,7 @@ from sqlllm.udfs import templates
 from . import listwise
 from .asking import Reply
 from .cut import Arguments, Context, Cut, Unfit, Way, looked_up, own
-from .groups import KEY, Grouped, given, grouped, put
+from .groups import KEY, Grouped, given, grouped, number, put
 from .ranking import SIZE, Listing, Ranked, ranked, ranks
 from .steps import Prompt, Steps, run, together
 from .telling import failures
@@ -59,8 +59,8 @@ class Rank:
             raise Unfit("QUALIFY filters other window functions, too; give the rank a name in the list of the select")
         told = given(node)
         criterion, item = _question(told)
-        model, size = told.constant("model"), int(told.constant("list_size") or SIZE)
-        orders = int(told.constant("orders") or 2)
+        model, size = told.constant("model"), int(number(told, "list_size", SIZE))
+        orders = number(told, "orders", 2)
         if orders not in (1, 2) or size < 2:
             raise Unfit("orders is 1 or 2, and list_size at least 2")
         most = _most(found.node, select)

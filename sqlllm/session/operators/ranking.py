@@ -96,10 +96,10 @@ class _Work:
         self._cost = [listing.tokens(f"[10] {text}\n") + _ANSWER for text in texts]
 
     def fitting(self) -> list[int]:
-        """The texts of which a list takes three; the others fail."""
+        """The texts of which a list takes two; the others fail."""
         for index, cost in enumerate(self._cost):
-            if cost * 3 > self._room and len(self._texts) > 1:
-                self.failed[index] = f"the text has {cost:,} tokens: a list of three is longer than the context"
+            if cost * 2 > self._room and len(self._texts) > 1:
+                self.failed[index] = f"the text has {cost:,} tokens: a list of two is longer than the context"
         return [index for index in range(len(self._texts)) if index not in self.failed]
 
     def ordered(self, items: list[int], k: int) -> Steps[list[Class]]:
@@ -111,7 +111,7 @@ class _Work:
         classes, rest = yield from self._sample(items)
         if not classes or not rest:
             return classes
-        pivots = self._pivots(classes, len(rest), k / max(1, self._rows(items)))
+        pivots = self._pivots(classes, rest, k / max(1, self._rows(items)))
         between, tied = yield from self._placed([classes[place][0] for place in pivots], rest)
         for gap, (start, end) in enumerate(zip([-1, *pivots], [*pivots, len(classes)], strict=True)):
             between[gap] += [index for known in classes[start + 1 : end] for index in known]
@@ -162,14 +162,14 @@ class _Work:
             size = max(1, len(sample) // 2)
         return [], []
 
-    def _pivots(self, classes: list[Class], rest: int, wanted: float) -> list[int]:
-        """Which of the sample's classes are pivots for `rest` texts.
+    def _pivots(self, classes: list[Class], rest: list[int], wanted: float) -> list[int]:
+        """Which of the sample's classes are pivots for the `rest`.
 
         If less than half is `wanted`, the best share of all rows, they are around where its end is likely.
         """
         known = sum(len(tied) for tied in classes)
         if wanted > 0.5:
-            count = max(1, min(len(classes), self._listing.size // 2, rest // 2))
+            count = max(1, min(len(classes), self._listing.size // 2, len(rest) // 2))
             places = {(step + 1) * len(classes) // (count + 1) for step in range(count)}
         else:
             target = wanted * known
@@ -178,10 +178,11 @@ class _Work:
             last = len(classes) - 1
             places = {next((place for place, count in enumerate(after) if count >= goal), last) for goal in goals}
         pivots = sorted(places)
+        longest = max(self._cost[index] for index in rest)  # has room beside them
         while len(pivots) > 1 and (
-            len(pivots) > rest or sum(self._cost[classes[place][0]] for place in pivots) * 3 > self._room * 2
+            len(pivots) > len(rest) or longest + sum(self._cost[classes[place][0]] for place in pivots) > self._room
         ):
-            pivots.pop()  # the longest text must have room beside them
+            pivots.pop()
         return pivots
 
     def _placed(self, pivots: list[int], items: list[int]) -> Steps[tuple[list[Class], list[Class]]]:

@@ -10,7 +10,7 @@ from sqlllm.dialect import RenderedSql
 from sqlllm.errors import ModelError, suggest
 from sqlllm.places import Source
 
-from .. import ai, planning
+from .. import ai, planning, queries
 from .asking import Asker
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class Tools:
             sql = ai.written_out(session, RenderedSql(text, Source(text).place(0, len(text))))
             if called := session.models.called(sql.text):
                 session.meter.begin(text, called, query=self._query)
-            return planning.analysed(session.spark, sql.text).toArrow()
+            with queries.errors_at(None):  # the statement's own place
+                return planning.analysed(session.spark, sql.text).toArrow()
         finally:
             session.spark.catalog.dropTempView(name)
 
