@@ -49,7 +49,7 @@ def test_images_are_seen_together_as_the_library_sees_each(kind: str, tmp_path: 
     ]
     plain, expected = AutoModelForImageTextToText.from_pretrained(folder), []
     for messages in batch:
-        inputs = asyncio.run(model._read(messages, {}))
+        inputs = asyncio.run(model._inputs(messages, {}))
         with torch.no_grad():
             tokens = plain.generate(**inputs, max_new_tokens=12, do_sample=False)[0, inputs["input_ids"].shape[1] :]
         expected.append(model._tokenizer.decode(tokens, skip_special_tokens=True))
