@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -56,6 +57,7 @@ class TransformersModel:
         self._vocabulary = vocabulary
         self._context = context
         self._defaults = defaults  # of the model's author: temperature, top_p ...
+        self._reading = threading.Lock()  # a fast tokenizer that changes its settings can be in one thread only
 
     async def chat(self, request: dict[str, Any]) -> bytes:
         """Answer one conversation, as often as `n` says."""
@@ -194,7 +196,8 @@ class TransformersModel:
             found: list[Read | RequestError] = []
             for messages in batch:
                 try:
-                    found.append((self._chat_tokens(text_messages(check_messages(messages)), options), None))
+                    with self._reading:
+                        found.append((self._chat_tokens(text_messages(check_messages(messages)), options), None))
                 except RequestError as error:
                     found.append(error)
             return found
@@ -224,7 +227,8 @@ class TransformersModel:
             raise RequestError("prompt is missing", param="prompt")
         if isinstance(prompt, str) or isinstance(prompt[0], int):
             prompt = [prompt]  # type: ignore[assignment]
-        prompts: list[Any] = [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]
+        with self._reading:
+            prompts: list[Any] = [self._tokenizer(p)["input_ids"] if isinstance(p, str) else p for p in prompt]
         for token in (token for tokens in prompts for token in tokens):
             if not 0 <= token < self._vocabulary:
                 known = f"the model's vocabulary is 0 to {self._vocabulary - 1}"
