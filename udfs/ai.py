@@ -316,6 +316,24 @@ def _no_model(asked: Asked, arguments: Arguments) -> str:
 
 
 FUNCTIONS: dict[str, Function] = {
+    "ai_answer": Function(
+        (
+            "index",
+            "question",
+            "num_results",
+            "query_type",
+            "filters",
+            "prompt",
+            "history",
+            "version",
+            "reranker",
+            "num_candidates",
+        ),
+        2,
+        _no_model,
+        named=("model",),
+        asks=False,
+    ),
     "ai_chunk": Function(("text", "max_tokens", "overlap", "by"), 1, _no_model, named=("model",), asks=False),
     "ai_parse_document": Function(("content", "options"), 1, _no_model, named=(), asks=False),
     "ai_query": Function(

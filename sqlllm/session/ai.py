@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
-from sqlllm.errors import ModelError, ParseError, nearest
+from sqlllm.errors import ModelError, ParseError, TableError, nearest
 from sqlllm.udfs.ai import FUNCTIONS, Asked, Function
 
 from . import calls, parsing, prompt_functions, prompts
@@ -22,12 +23,17 @@ _MODEL = ("model", "endpoint")  # parameters that name the model
 def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
     """`sql` with each call of an ai_* function replaced by calls of models, and what is said to models checked."""
     sql = prompts.checked(session, prompt_functions.written_out(session, sql))
+    if "ai_answer" in sql.text.lower():  # it searches, and asks a model
+        sql = _written(session, sql, ("ai_answer",))
     if any(name in sql.text.lower() for name in SEARCHES):
         from .indexes import asked
 
         sql = asked.written_out(session, sql)
-    if "ai_" not in sql.text.lower():
-        return sql
+    return _written(session, sql, FUNCTIONS) if "ai_" in sql.text.lower() else sql
+
+
+def _written(session: Session, sql: RenderedSql, names: Container[str]) -> RenderedSql:
+    """`sql` with each call of one of these functions replaced. Raises ParseError, TableError, ModelError."""
 
     def write(call: Call, cut: Cut) -> str:
         function = FUNCTIONS[call.name]
@@ -39,10 +45,10 @@ def written_out(session: Session, sql: RenderedSql) -> RenderedSql:
         except ValueError as error:
             place = sql.place_at(call.start, call.end)
             raise ParseError(str(error), cure=f"Write {_signature(call.name, function)}.", place=place) from None
-        except ModelError as error:
+        except (ModelError, TableError) as error:
             raise error.at(sql.place_at(call.start, call.end)) from None
 
-    return calls.written_out(sql, FUNCTIONS, write)
+    return calls.written_out(sql, names, write)
 
 
 def _arguments(call: Call, function: Function, cut: Cut) -> dict[str, str]:

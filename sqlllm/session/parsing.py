@@ -1,4 +1,4 @@
-"""ai_chunk, ai_parse_document and llm_split: what they stand for, and the functions of Python behind them."""
+"""ai_chunk, ai_parse_document, llm_split and ai_answer: what they stand for, and the Python functions behind them."""
 
 from __future__ import annotations
 
@@ -104,7 +104,14 @@ def _files(model: Model) -> tuple[str, int | None]:
     return tokenizer, most_tokens(read) if tokenizer else None
 
 
+def _answer(session: Session, arguments: Mapping[str, str]) -> str:
+    from .indexes import answering
+
+    return answering.written(session, arguments)
+
+
 WRITTEN: dict[str, Callable[[Session, Mapping[str, str]], str]] = {
+    "ai_answer": _answer,
     "ai_chunk": _chunk,
     "ai_parse_document": _parse_document,
 }

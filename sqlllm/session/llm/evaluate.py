@@ -49,6 +49,13 @@ class Answers(NamedTuple):
 
 def check(run: Run, options: dict[str, str]) -> None:
     """OptionError for what the options alone show to be wrong."""
+    if _table(run, options).raw.lower() == "command":
+        raise OptionError("evaluate needs a table", cure='Write: run my_table as LLM, or inputTable="my_table"')
+    if options.get("index"):
+        from ..indexes import evaluate as retrieval
+
+        retrieval.check(options)
+        return
     checks.check(options, _OPTIONS)
     for key in _SIZES:
         checks.count({**_SIZES, **options}, key)
@@ -58,16 +65,19 @@ def check(run: Run, options: dict[str, str]) -> None:
     if options.get("judgePrompt"):
         checks.require(options, ["judge"], "judgePrompt")
         grading.check_prompt(options["judgePrompt"])
-    if _table(run, options).raw.lower() == "command":
-        raise OptionError("evaluate needs a table", cure='Write: run my_table as LLM, or inputTable="my_table"')
 
 
 def evaluate(session: Session, run: Run, options: dict[str, str]) -> Result:
     """Answer every question of the table, and score the answers against the table's own.
 
     The answers come from the function `udfName`, from the model in `localModelDir`, from the model that `run` made, or
-    from the table's column `prediction`. With `base`, and for a run that had one, the base model is scored too.
+    from the table's column `prediction`. With `base`, and for a run that had one, the base model is scored too. With
+    `index`, the search of that index is scored.
     """
+    if options.get("index"):
+        from ..indexes import evaluate as retrieval
+
+        return retrieval.evaluate(session, run, options)
     table = _table(run, options)
     frame = table_named(session, table)
     if not any(options.get(key) for key in _SOURCES) and "prediction" not in frame.columns:
