@@ -141,7 +141,11 @@ def test_a_prompt_of_ones_own_takes_what_is_asked_as_it_is(papers: Session, prov
     [
         ("index => 'papers'", ParseError, "ai_answer needs question"),
         ("index => 'none', question => 'q'", TableError, "none"),
-        ("index => 'papers', question => 'q', prompt => 'no places'", ParseError, "prompt is a text in quotes with"),
+        (
+            "index => 'papers', question => 'q', model => 'chat', prompt => 'no places'",
+            ParseError,
+            "prompt is a text in quotes with",
+        ),
         ("index => 'papers', question => 'q', size => 3", ParseError, "ai_answer has no size"),
     ],
 )
