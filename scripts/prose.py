@@ -34,6 +34,7 @@ _RULES = [(re.compile(pattern, re.IGNORECASE), cure) for pattern, cure in RULES.
 EXCEPTIONS = {
     ("sqlllm/console/jupyter/board.py", "told"): "a class in the style sheet",
     ("bench/planning.py", "told"): "a column",
+    ("sqlllm/session/indexes/answering.py", "he"): "a prompt",
     ("sqlllm/session/operators/topics.py", "tells"): "a prompt",
     ("tests/client/test_prompt.py", "tell"): "prompts",
     ("tests/compat/test_byzerllm.py", "tell"): "prompts of a published guide",

@@ -49,7 +49,7 @@ _names = count(1)
 
 
 def check(options: Mapping[str, str]) -> None:
-    """OptionError for what the options alone can tell."""
+    """OptionError for what the options alone show to be wrong."""
     checks.check(options, _OPTIONS)
     checks.count({"k": "10", **options}, "k")
     checks.choice({"queryType": "hybrid", **options}, "queryType", KINDS)
