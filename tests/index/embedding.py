@@ -25,7 +25,12 @@ def vector(text: str) -> list[float]:
 
 
 def embeds(handler: BaseHTTPRequestHandler, asked: Asked) -> None:
-    """What OpenAI's embeddings route answers."""
+    """What OpenAI's embeddings route answers, and a route that ranks: a text that holds "first" is the best one."""
+    if asked.path.endswith("/rerank"):
+        scores = [float("first" in text) for text in asked.body["documents"]]
+        order = sorted(range(len(scores)), key=lambda place: -scores[place])
+        send(handler, 200, {"results": [{"index": place, "relevance_score": scores[place]} for place in order]})
+        return
     given = asked.body["input"]
     texts = [given] if isinstance(given, str) else given
     data = [{"index": place, "object": "embedding", "embedding": vector(text)} for place, text in enumerate(texts)]
@@ -36,6 +41,8 @@ def texts(asked: list[Asked]) -> list[str]:
     """All that was asked for."""
     found = []
     for one in asked:
+        if one.path.endswith("/rerank"):
+            continue
         given = json.loads(one.raw)["input"]
         found += [given] if isinstance(given, str) else given
     return found

@@ -269,3 +269,14 @@ def test_a_table_without_an_index_is_searched_exactly(session: Session) -> None:
         "select * from vector_search(table => 'made', vector => 'v', query_vector => array(2, 0), key => 'id') as t;",
     )
     assert [(row["id"], round(float(str(row["search_score"])), 5)) for row in rows] == [("a", 1.0), ("b", 0.5)]
+
+
+def test_a_reranker_orders_the_candidates_anew(session: Session) -> None:
+    chunks(session, [("a", "d", "cat sofa"), ("b", "d", "cat first"), ("c", "d", "cat dog"), ("n", "d", None)])
+    saved(session, 'overwrite chunks as index.`ranked` where model="emb" and key="id"')
+    asked = "vector_search(index => 'ranked', query => 'cat sofa', num_results => 2{})"
+    rows = rows_of(session, f"select id from {asked.format('')} as t;")
+    assert rows[0]["id"] == "a"
+    rows = rows_of(session, f"""select id, search_score from {asked.format(", reranker => 'emb'")} as t;""")
+    assert rows[0]["id"] == "b"
+    assert [row["search_score"] for row in rows] == [1.0, 0.0]

@@ -145,10 +145,11 @@ def _reranked(found: str, query: str, model: str, text: str, shown: tuple[str, .
     request = f"llm_param(map('instruction', {query}, 'rerank', {texts}))"
     kind = "'array<struct<index:int,score:float,text:string>>'"
     ranks = f"from_json(llm_result({model}(if(size({found}) > 0, {request}, null))), {kind})"
-    fields = ", ".join(f"'{name}', {found}[rank.index].{quoted(name)}" for name in shown)
-    return (
-        f"transform(slice({ranks}, 1, {limit}), rank -> named_struct({fields}, '{SCORE}', cast(rank.score as double)))"
-    )
+    fields = ", ".join(f"'{name}', pair.hits[rank.index].{quoted(name)}" for name in shown)
+    row = f"named_struct({fields}, '{SCORE}', cast(rank.score as double))"
+    best = f"transform(slice(pair.ranks, 1, {limit}), rank -> {row})"
+    # Spark takes no Python function inside a lambda, so the lambdas get what the functions gave.
+    return f"transform(array(named_struct('hits', {found}, 'ranks', {ranks})), pair -> {best})[0]"
 
 
 def _arguments(call: Call, cut: Cut) -> dict[str, str]:
