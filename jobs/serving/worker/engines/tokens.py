@@ -56,7 +56,8 @@ class PlainTokens:
         return -(-size // _BYTES_PER_TOKEN)
 
     def count_chat(self, messages: list[dict[str, Any]]) -> int:
-        texts = (message["content"] for message in messages if message.get("content"))
+        plain = text_messages(messages, only=False)
+        texts = (message["content"] for message in plain if message.get("content"))
         return sum(self.count(text if isinstance(text, str) else orjson.dumps(text).decode()) for text in texts)
 
     def cut(self, text: str, tokens: int) -> str:
