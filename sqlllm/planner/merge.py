@@ -158,6 +158,7 @@ class _Merge:
         shown = aliases | {item.name.lower() for item in outer.expressions if item.alias == ""}
         self._keep_apart(shown)
         outer.set("expressions", [new for item in outer.expressions for new in self._list(item)])
+        shown |= {item.alias_or_name.lower() for item in outer.expressions}  # a star has become its columns
         for key, hidden in (("where", set()), ("group", set()), ("having", aliases), ("qualify", aliases)):
             if clause := outer.args.get(key):
                 if any(column.name.lower() in hidden and self._meaning_of(column) for column in _columns(clause)):
@@ -230,6 +231,11 @@ class _Merge:
             raise NotUnderstood
         return self._meaning.get(column.name.lower()) if table in {"", self._alias} else None
 
+    def _is_shadowed(self, column: exp.Column) -> bool:
+        """Whether the list shows something else under the name of `column`, which is below."""
+        named = [item for item in self._outer.expressions if item.alias_or_name.lower() == column.name.lower()]
+        return not column.table and any(not isinstance(item, exp.Column) for item in named)
+
     def _fill(self, root: exp.Expr, hidden: Collection[str] = ()) -> None:
         for node in list(here(root)):
             if isinstance(node, exp.Query):
@@ -238,6 +244,8 @@ class _Merge:
                 continue
             value = self._meaning_of(node)
             if value is not None:
+                if hidden and any(self._is_shadowed(column) for column in _columns(value)):
+                    raise NotUnderstood  # ORDER BY would mean the alias of that name
                 if isinstance(node.parent, exp.Group | exp.Ordered) and isinstance(value, exp.Literal):
                     raise NotUnderstood  # a number there is a place in the list
                 self._added += self._sizes[node.name.lower()]

@@ -73,3 +73,17 @@ select id as g, up(p) as b, g as a from t except select id, up(p), g from t wher
 select g, up(cast(to_json(struct(g, count(*) as c)) as string)) as a from t group by g
 
 select up(cast(to_json(struct(x.p, s.k)) as string)) as a from t as x join s on x.id = s.id
+
+-- ORDER BY means a column that a star shows, not the one of that name below.
+
+select * from (select id, up(p) as p from t) as x order by p limit 3
+
+select x.*, 1 as z from (select id, up(p) as p, g from t) as x order by g desc, p limit 4
+
+with d(q) as (select up(q) is not null as d from r as s) select *, lo('w') as e from d as r order by e, q
+
+select * from (select g as id, up(p) as p, id as g from t) as x order by id, g, p limit 5
+
+select id, q as p from (select id, q, up(p) as a from t) as x order by x.a, id limit 3
+
+select id, p from (select id, p, up(p) as a from t) as x order by x.a desc, x.id limit 3
