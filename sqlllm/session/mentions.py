@@ -14,6 +14,7 @@ from sqlglot.optimizer.simplify import simplify
 
 from sqlllm.dialect.tokens import Kind, Tokenizer
 from sqlllm.places import Source
+from sqlllm.planner.sql import Dialect
 
 logging.getLogger("sqlglot").setLevel(logging.ERROR)  # it warns of syntax that it does not know; the tokens serve then
 
@@ -32,7 +33,7 @@ class Mentions:
 def mentions(sql: str) -> Mentions:
     """What `sql` names: one or more statements, or an expression."""
     try:
-        trees = parse(sql, dialect="spark")
+        trees = parse(sql, dialect=Dialect)
     except (SqlglotError, RecursionError):
         return _of_tokens(sql)
     if any(tree is None or tree.find(exp.Command) for tree in trees):  # its text was not read
@@ -81,6 +82,9 @@ def _of_tokens(sql: str) -> Mentions:
     while tokens := tokenizer.statement():
         tables |= {token.content.lower() for token in tokens if token.kind in _NAMES}
         functions |= {one.content.lower() for one, two in pairwise(tokens) if one.kind in _NAMES and two.text == "("}
+        for word, _, text in zip(tokens, tokens[1:], tokens[2:], strict=False):
+            if word.text.lower() == "identifier" and text.kind is Kind.STRING:
+                functions.add(_meant(exp.Literal.string(text.content)).lower())
         if tokens[0].text.lower() == "execute":  # execute immediate 'select m(x)'
             inner = [mentions(token.content) for token in tokens if token.kind is Kind.STRING]
             tables |= {name for one in inner for name in one.tables}

@@ -27,6 +27,8 @@ FUNCTIONS = [
     ("select `gpt-4o`(x), `org/model`(y) from t", {"gpt-4o", "org/model"}),
     ("select `模型`(x), `a``b`(y), M (z)", {"模型", "a`b", "m"}),
     ("select session.m(x), identifier('other')(y)", {"m", "other"}),
+    ("select identifier('m')(llm_param(map('instruction', identifier('col')))) from t", {"m"}),
+    ("from t |> broken identifier('m')(llm_param(x))", {"m"}),
     ("select identifier('session.' || '`gpt-4o`')(x), identifier(concat('org', '/model'))(y)", {"gpt-4o", "org/model"}),
     ("select 'm(x)', \"n(x)\", `o(x)` -- p(x)\n /* q(x) */ from r", set()),
     ("with c as (select m(x) from t) select * from c where exists (select 1 from u where n(y))", {"m", "n"}),
