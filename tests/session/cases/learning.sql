@@ -1,5 +1,5 @@
 -- case: trained, measured, and used on a table
-select vec_dense(array(x, 1 - x)) as features, double(x > 0.5) as label from (select double(id) / 20 as x from range(20)) as t;
+select vec_dense(array(x, 1 - x)) as features, double(x > 0.5) as label from (select double(id % 2) as x from range(20)) as t;
 train t as RandomForest.`${out}/forest` where keepVersion="true" and evaluateTable="t" and seed="1"
 and numTrees="3" and `fitParam.0.maxDepth`="1" and fitParam.1.maxDepth="4" as told;
 predict t as RandomForest.`${out}/forest` as predicted;
