@@ -112,11 +112,31 @@ def test_byzers_parts_are_the_text() -> None:
 # Any text.
 
 _PARTS = (
-    "# Heading", "## Another one with words", "###### deep", "Title\n=====", "plain words here",
-    "A sentence. And more!", "中文句子。还有一句。", "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |", "```\n# code\n```", "~~~",
-    "- item\n- other", "supercalifragilisticexpialidocious" * 3, "1234567890 12.5%", "مرحبا", "\U0001f469\u200d\U0001f467", "|", "|---|",
-    "#", "", " ", "\t", "\r\n", "\u00a0", "```",
-)  # fmt: skip
+    "# Heading",
+    "## Another one with words",
+    "###### deep",
+    "Title\n=====",
+    "plain words here",
+    "A sentence. And more!",
+    "中文句子。还有一句。",
+    "| a | b |\n|---|---|\n| 1 | 2 |\n| 3 | 4 |",
+    "```\n# code\n```",
+    "~~~",
+    "- item\n- other",
+    "supercalifragilisticexpialidocious" * 3,
+    "1234567890 12.5%",
+    "مرحبا",
+    "\U0001f469\u200d\U0001f467",
+    "|",
+    "|---|",
+    "#",
+    "",
+    " ",
+    "\t",
+    "\r\n",
+    "\u00a0",
+    "```",
+)
 
 
 @pytest.mark.parametrize("by", WAYS)
