@@ -11,6 +11,7 @@ from typing import Any
 from .pages import LINKS, MOST_LINKS, Limits, Page, Refused
 
 _UNSEEN = ("script", "style", "noscript", "template", "head", "title", "object", "embed", "iframe", "svg")
+_HIDDEN = re.compile(r"(?:^|;)\s*(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)  # a style
 _MOST_DEPTH = 200  # of elements in elements: the parser of a page of HTML calls itself
 _MOST_ROWS = 1_000_000
 
@@ -42,7 +43,7 @@ def _of_soup(soup: Any) -> Page:
         unseen.decompose()
     for unseen in soup.find_all(string=lambda one: isinstance(one, Comment)):
         unseen.extract()
-    for unseen in soup.find_all(attrs={"hidden": True}):
+    for unseen in [*soup.find_all(attrs={"hidden": True}), *soup.find_all(style=_HIDDEN)]:
         unseen.decompose()
     links: dict[str, None] = {}
     for anchor in soup.find_all("a", href=True):
@@ -140,6 +141,7 @@ def xlsx(content: bytes, limits: Limits) -> Iterator[Page]:
     try:
         for number, sheet in enumerate(book.worksheets, 1):
             rows, letters = list[list[str]](), 0
+            sheet.reset_dimensions()  # a sheet may declare all cells that there can be: each would be read
             for row in sheet.iter_rows(values_only=True):
                 cells = [_cell(value) for value in row]
                 while cells and not cells[-1]:
