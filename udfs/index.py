@@ -122,7 +122,8 @@ def register_lookup(spark: SparkSession, name: str, uri: str) -> None:
         found = index.find(uri)
         if found is None:
             return pa.array(["[]" if one is not None else None for one in asked.to_pylist()], pa.string())
-        search = Search(uri, care.finished(found).version)
+        found = care.finished(found)
+        search = Search(uri, found.version, made=About.of(found.schema).made)
         return pa.array([None if one is None else _byzer(search, dict(one)) for one in asked.to_pylist()], pa.string())
 
     spark.udf.register(name, arrow_udf(look_up, "string"))  # type: ignore[call-overload]

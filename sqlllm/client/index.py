@@ -93,18 +93,21 @@ class Index:
         return list(search.run_all([(text, vector, None) for text, vector in zip(queries, vectors, strict=True)]))
 
     def _search(self, limit: int, kind: str, filters: str | Mapping[str, Any] | None, columns: Sequence[str]) -> Search:
+        from sqlllm.retrieval.dataset import About
         from sqlllm.retrieval.search import KINDS, Search
 
         if kind.lower() not in KINDS:
             raise OptionError(f"{kind} is not a query_type", cure=f"Write one of {', '.join(KINDS)}.")
         if limit < 1:
             raise OptionError("num_results is 1 or more")
-        if wrong := [one for one in columns if one not in self.columns]:
-            raise OptionError(f"the index has no column {wrong[0]}", cure=f"Columns: {', '.join(self.columns)}.")
+        known = self.columns if columns else []
+        if wrong := [one for one in columns if one not in known]:
+            raise OptionError(f"the index has no column {wrong[0]}", cure=f"Columns: {', '.join(known)}.")
         told = filters if isinstance(filters, str) else "" if filters is None else orjson.dumps(filters).decode()
         storage = tuple(sorted(self._storage.items()))
-        version = self._opened().version
-        return Search(self._uri, version, kind.lower(), limit, told, tuple(columns), storage=storage)
+        found = self._opened()
+        made = About.of(found.schema).made
+        return Search(self._uri, found.version, kind.lower(), limit, told, tuple(columns), storage=storage, made=made)
 
     def _opened(self) -> Any:
         from sqlllm.retrieval import care, dataset

@@ -92,8 +92,11 @@ class _Filter:
         return self
 
     def build(self) -> QueryBuilder:
-        """The query with the conditions."""
-        self._query.filters = {"type": self._kind, "filters": self._conditions}
+        """The query with the conditions, beside those of its other filters."""
+        if self._conditions:
+            known = [self._query.filters] if self._query.filters else []
+            built = {"type": self._kind, "filters": self._conditions}
+            self._query.filters = {"type": "and", "filters": [*known, built]}
         return self._query
 
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ class About:
     document: str = ""
     filters: tuple[str, ...] = ()
     given: str = field(default="", kw_only=True)  # the column that the vectors came from
+    made: str = field(default="", kw_only=True)  # a name of its own for each index that is written anew
 
     @classmethod
     def of(cls, schema: pa.Schema) -> About:
@@ -87,11 +89,11 @@ def find(uri: str, version: int | None = None, storage: dict[str, str] | None = 
     except ValueError as error:
         if "not found" in str(error).lower():
             return None
-        raise TableError(f"the index at {uri} cannot be read: {_first_line(error)}") from None
+        raise TableError(f"the index at {uri} cannot be read: {first_line(error)}") from None
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise TableError(f"the index at {uri} cannot be read: {_first_line(error)}") from None
+        raise TableError(f"the index at {uri} cannot be read: {first_line(error)}") from None
 
 
 def fragments(batches: Iterable[pa.RecordBatch], uri: str, schema: pa.Schema, storage: dict[str, str]) -> list[str]:
@@ -133,7 +135,7 @@ def create(uri: str, schema: pa.Schema, storage: dict[str, str]) -> LanceDataset
         return made
     except OSError as error:
         if (found := find(uri, storage=storage or None)) is None:
-            raise TableError(f"the index at {uri} cannot be written: {_first_line(error)}") from None
+            raise TableError(f"the index at {uri} cannot be written: {first_line(error)}") from None
         return found
 
 
@@ -146,7 +148,11 @@ def merge(
     """
     builder = dataset.merge_insert(list(about.key)).when_matched_update_all().when_not_matched_insert_all()
     if documents:
-        builder = builder.when_not_matched_by_source_delete(f"{quoted(about.document)} in ({listed(documents)})")
+        try:
+            condition = f"{quoted(about.document)} in ({listed(documents)})"
+        except ValueError as error:
+            raise TableError(f"the column {about.document} cannot name documents: {error}") from None
+        builder = builder.when_not_matched_by_source_delete(condition)
     # Through the key's own index, Lance would not see a key that another writer has added since.
     told: dict[str, int] = builder.use_index(False).conflict_retries(_RETRIES).execute(source)
     return told
@@ -189,7 +195,11 @@ def literal(value: object) -> str:
         return repr(value)
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
-    raise ValueError(f"{value!r} is not a text, a number or a boolean")
+    if isinstance(value, datetime):
+        return f"timestamp '{value.isoformat(' ')}'"
+    if isinstance(value, date):
+        return f"date '{value.isoformat()}'"
+    raise ValueError(f"{value!r} is not a text, a number, a date or a boolean")
 
 
 def listed(values: Iterable[object]) -> str:
@@ -236,7 +246,8 @@ def gone(uri: str, version: int) -> TableError:
     return TableError(f"version {version} of the index at {uri} is not kept any more", cure="Run the statement again.")
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What Lance says, without the place in its own source."""
     return str(error).strip().partition("\n")[0].partition(", /")[0]
 
 

@@ -11,6 +11,7 @@ is written here anew, value by value: nothing that was given is pasted.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any
@@ -31,6 +32,7 @@ _COMPARED: dict[type[exp.Expr], str] = {
     exp.LTE: "<=",
 }
 _OPENAI = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<=", "in": "in", "nin": "not in"}
+_DEEP = "its parts stand within each other too deeply"
 _USAGE = "year >= 2020 and lang in ('en', 'de')"
 
 
@@ -41,15 +43,19 @@ def condition(text: str, columns: tuple[str, ...]) -> str:
         return ""
     if text.lstrip()[:1] == "{":
         try:
-            given = json.loads(text)
+            return of_values(json.loads(text), columns)
         except json.JSONDecodeError as error:
             raise _wrong(f"it is not JSON: {error.msg}") from None
-        return of_values(given, columns)
+        except RecursionError:
+            raise _wrong(_DEEP) from None
     try:
         tree = parse_one(text, dialect="spark")
     except (SqlglotError, RecursionError):
         raise _wrong("it is not a condition of SQL") from None
-    return _sql(tree, columns)
+    try:
+        return _sql(tree, columns)
+    except RecursionError:
+        raise _wrong(_DEEP) from None
 
 
 def of_values(given: Mapping[str, Any], columns: Collection[str]) -> str:
@@ -72,7 +78,7 @@ def _entry(key: str, value: Any, columns: Collection[str]) -> str:
         return _one_of(name, many, columns, negated=bool(operator))
     if operator not in ("<", "<=", ">", ">=", "LIKE", "=", "!=") or len(many) != 1:
         raise _wrong(f"{key!r} is not a column and one of <, <=, >, >=, NOT, LIKE")
-    return f"{_column(name, columns)} {operator.lower()} {_value(many[0])}"
+    return _compared(name, operator.lower(), many[0], columns)
 
 
 def _one_of(name: str, values: list[Any], columns: Collection[str], *, negated: bool) -> str:
@@ -105,7 +111,16 @@ def _openai(given: Mapping[str, Any], columns: Collection[str]) -> str:
         if not isinstance(value, list):
             raise _wrong(f"{kind} needs a list as its value")
         return _one_of(key, value, columns, negated=operator == "not in")
-    return f"{_column(key, columns)} {operator} {_value(value)}"
+    return _compared(key, operator, value, columns)
+
+
+def _compared(name: str, operator: str, value: Any, columns: Collection[str]) -> str:
+    """One column with one value; NULL can be equal, and is neither less nor more."""
+    if value is None:
+        if operator not in ("=", "!="):
+            raise _wrong(f"{name} cannot be {operator} null")
+        return f"{_column(name, columns)} is {'not ' if operator == '!=' else ''}null"
+    return f"{_column(name, columns)} {operator} {_value(value)}"
 
 
 def _sql(tree: exp.Expr | None, columns: Collection[str]) -> str:
@@ -113,8 +128,9 @@ def _sql(tree: exp.Expr | None, columns: Collection[str]) -> str:
         case exp.Paren():
             return f"({_sql(tree.this, columns)})"
         case exp.And() | exp.Or():
-            word = "and" if isinstance(tree, exp.And) else "or"
-            return f"({_sql(tree.this, columns)} {word} {_sql(tree.expression, columns)})"
+            word = " and " if isinstance(tree, exp.And) else " or "
+            parts = tree.flatten(unnest=False)  # not one within another: a long list of conditions is not a deep one
+            return f"({word.join(_sql(one, columns) for one in parts)})"
         case exp.Not():
             return f"(not {_sql(tree.this, columns)})"
         case exp.Is(expression=exp.Null()):
@@ -122,7 +138,7 @@ def _sql(tree: exp.Expr | None, columns: Collection[str]) -> str:
         case exp.In() if tree.expressions and not tree.args.get("query"):
             inside = ", ".join(_sql(one, columns) for one in tree.expressions)
             return f"{_sql(tree.this, columns)} in ({inside})"
-        case exp.Between():
+        case exp.Between() if not tree.args.get("symmetric"):
             low, high = (_sql(tree.args[key], columns) for key in ("low", "high"))
             return f"{_sql(tree.this, columns)} between {low} and {high}"
         case exp.Like():
@@ -136,7 +152,7 @@ def _sql(tree: exp.Expr | None, columns: Collection[str]) -> str:
         case exp.Concat() if all(one.is_string for one in tree.expressions) and not tree.args.get("safe"):
             return literal("'".join(one.name for one in tree.expressions))  # 'O''Brien'
         case exp.Literal():
-            return literal(float(tree.name) if any(one in tree.name.lower() for one in ".e") else int(tree.name))
+            return _number(tree.name)
         case exp.Boolean():
             return literal(tree.this)
         case exp.Cast() if isinstance(tree.this, exp.Literal) and tree.to.this in _DATES:
@@ -160,7 +176,16 @@ def _column(name: str, columns: Collection[str]) -> str:
     return quoted(found)
 
 
+def _number(text: str) -> str:
+    try:
+        return _value(int(text) if text.isdigit() else float(text))
+    except ValueError:  # more digits than a number can have
+        raise _wrong("a number in it is too large") from None
+
+
 def _value(value: object) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _wrong(f"{value} is not a number to compare with")
     try:
         return literal(value)
     except ValueError as error:

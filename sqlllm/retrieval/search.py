@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ import pyarrow as pa
 from sqlllm.errors import OptionError, TableError
 
 from . import care, filters
-from .dataset import HASH, VECTOR, About, find, gone, quoted
+from .dataset import HASH, VECTOR, About, find, first_line, gone, quoted
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -45,22 +46,25 @@ class Search:
     columns: tuple[str, ...] = ()
     exact: bool = False
     storage: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    made: str = ""
+    """`About.made`: an index that is removed and written again has the same versions, and other rows."""
 
     def run(self, text: str | None, vector: Sequence[float] | None = None, filters: str | None = None) -> list[Hit]:
         """The hits, best first, each with `search_score`. A question without words has none."""
-        dataset, about, indexed = _opened(self.uri, self.version, self.storage)
+        dataset, about, indexed, few = _opened(self.uri, self.version, self.storage, self.made)
         told = [one for one in (self.filters, filters) if one]
         names = tuple(name for name in dataset.schema.names if name not in (VECTOR, HASH))
         passes = " and ".join(f"({read})" for one in told if (read := _condition(one, names)))
         reads = list(dict.fromkeys((*(self.columns or names), *about.key)))
-        finder = _Finder(dataset, about, passes, reads, exact=self.exact or not indexed)
-        if self.kind == "full_text":
-            found = finder.words(text, self.limit)
-        elif self.kind == "ann":
-            found = finder.near(vector, self.limit)
-        else:
-            depth = max(4 * self.limit, 50)
-            found = _fused(finder.near(vector, depth), finder.words(text, depth), about.key)[: self.limit]
+        with _explained(self, passes):
+            finder = _Finder(dataset, about, passes, reads, exact=self.exact or not indexed or few(passes))
+            if self.kind == "full_text":
+                found = finder.words(text, self.limit)
+            elif self.kind == "ann":
+                found = finder.near(vector, self.limit)
+            else:
+                depth = max(4 * self.limit, 50)
+                found = _fused(finder.near(vector, depth), finder.words(text, depth), about.key)[: self.limit]
         shown = self.columns or names
         return [{name: hit[name] for name in (*shown, SCORE)} for hit in found]
 
@@ -74,19 +78,40 @@ def _condition(text: str, names: tuple[str, ...]) -> str:
     return filters.condition(text, names)
 
 
+@contextmanager
+def _explained(search: Search, passes: str) -> Iterator[None]:
+    """Lance's errors as ours: files of a version that is gone, and a filter that does not fit its columns."""
+    try:
+        yield
+    except ValueError as error:
+        if "not found: " in str(error).lower():
+            raise gone(search.uri, search.version) from None
+        if not passes:
+            raise
+        why = first_line(error).rpartition("Invalid user input: ")[2]
+        raise OptionError(
+            f"filters cannot be used: {why}", cure="Compare a column with a value of its own type.", key="filters"
+        ) from None
+
+
+_Opened = tuple["LanceDataset", About, bool, Callable[[str], bool]]
+
+
 @lru_cache(maxsize=32)
-def _opened(uri: str, version: int, storage: tuple[tuple[str, str], ...]) -> tuple[LanceDataset, About, bool]:
-    """The dataset, and whether its vectors are indexed. It is opened once a process: its indexes stay in memory."""
+def _opened(uri: str, version: int, storage: tuple[tuple[str, str], ...], made: str) -> _Opened:
+    """The dataset, whether its vectors are indexed, and whether so few rows pass a filter that they are best compared
+    one by one. It is opened once a process: its indexes stay in memory.
+    """
     dataset = find(uri, version, dict(storage) or None)
-    if dataset is None:
+    about = About.of(dataset.schema) if dataset is not None else None
+    if dataset is None or about is None or (made and about.made != made):
         raise gone(uri, version)
-    return dataset, About.of(dataset.schema), care.searched_by_index(dataset)
 
+    @lru_cache(maxsize=256)
+    def few(passes: str) -> bool:
+        return bool(passes) and dataset.count_rows(passes) <= care.FEW
 
-@lru_cache(maxsize=256)
-def _few(dataset: LanceDataset, passes: str) -> bool:
-    """Whether so few rows pass the filter that they are best compared one by one."""
-    return bool(passes) and dataset.count_rows(passes) <= care.FEW
+    return dataset, about, care.searched_by_index(dataset), few
 
 
 class _Finder:
@@ -97,7 +122,7 @@ class _Finder:
     ) -> None:
         self._dataset, self._about, self._passes = dataset, about, passes
         self._columns = {name: quoted(name) for name in columns}
-        self._exact = exact or _few(dataset, passes)
+        self._exact = exact
 
     def near(self, vector: Sequence[float] | None, limit: int) -> list[Hit]:
         """By meaning; a vector without a direction is near to nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ WRONG = {
     "t.id = 'a'": "cannot be used",
     "id = ": "not a condition",
     "{'id': 1": "not JSON",
-    '{"id": {"x": 1}}': "not a text, a number or a boolean",
+    '{"id": {"x": 1}}': "not a text, a number, a date or a boolean",
     '{"type": "near", "key": "id", "value": 1}': "'near' is not a type of filter",
     "id rlike 'a'": "cannot be used",
 }
@@ -191,3 +192,59 @@ def test_a_filter_that_cannot_be_used_says_why(given: str, words: str) -> None:
 def test_a_value_with_a_quote_finds_its_row_and_no_others(some: Search) -> None:
     for given in ('content = "O\'Brien pays"', '{"content": "O\'Brien pays"}'):
         assert ids(again(some, filters=given, limit=9).run("x", vector("we sell"))) == ["07"]
+
+
+# Neighbours: values that compare with nothing, and conditions that never end.
+
+NULLS = {
+    '{"year =": null}': "(`year` is null)",
+    '{"type": "ne", "key": "year", "value": null}': "`year` is not null",
+    '{"type": "eq", "key": "year", "value": null}': "`year` is null",
+}
+BEYOND = {
+    '{"year >=": null}': "year cannot be >= null",
+    '{"year": NaN}': "nan is not a number",
+    '{"year >": Infinity}': "inf is not a number",
+    "year > 1e400": "inf is not a number",
+    "year = " + "1" * 5000: "too large",
+    "year between symmetric 9 and 3": "cannot be used",
+    '{"type":"and","filters":[' * 2000 + '{"type":"eq","key":"year","value":1}' + "]}" * 2000: "too deeply",
+    "(" * 900 + "year = 1" + ")" * 900: "cannot be used",
+}
+
+
+@pytest.mark.parametrize(("given", "expected"), NULLS.items())
+def test_a_null_in_a_filter_is_compared_by_is(given: str, expected: str) -> None:
+    assert filters.condition(given, COLUMNS) == expected
+
+
+@pytest.mark.parametrize(("given", "words"), BEYOND.items(), ids=lambda one: str(one)[:24])
+def test_a_filter_that_no_row_can_pass_or_is_too_deep_says_why(given: str, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        filters.condition(given, COLUMNS)
+
+
+def test_thousands_of_conditions_in_a_row_are_a_filter(some: Search) -> None:
+    given = " or ".join(f"year = {n}" for n in range(3000))
+    hits = again(some, filters=given, kind="full_text").run("zebra")
+    assert ids(hits) == ["10"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("given", ["year = 'abc'", "year", '{"year": true}', "year like 'a%'", "year > date'abc'"])
+def test_a_filter_of_another_type_than_its_column_says_so(some: Search, kind: str, given: str) -> None:
+    with pytest.raises(OptionError, match="filters cannot be used: ") as raised:
+        again(some, filters=given, kind=kind).run("zebra", vector("zebra"))
+    assert ".rs:" not in str(raised.value)
+
+
+def test_an_index_that_is_removed_and_written_again_gives_its_new_rows(tmp_path: Path) -> None:
+    """Its versions begin at 1 again."""
+    found = []
+    for made, text in (("one", "old words"), ("two", "new words")):
+        dataset = overwrite(tmp_path, [(made, "d", text, 1)], about(made=made))
+        search = Search(dataset.uri, dataset.version, "full_text", made=made)
+        found.append((dataset.version, ids(search.run("words"))))
+        if made == "one":
+            shutil.rmtree(dataset.uri)
+    assert found == [(found[0][0], ["one"]), (found[0][0], ["two"])]

@@ -160,3 +160,11 @@ def test_another_model_is_refused_and_both_are_named() -> None:
 def test_vectors_of_another_size_are_refused() -> None:
     with pytest.raises(TableError, match="a vector has 3 numbers, and those of the index have 32"):
         table([("a", "d", "x", 1)], about(), [[1.0, 2.0, 3.0]])
+
+
+def test_rows_that_were_embedded_for_an_older_index_do_not_join_a_new_one(tmp_path: Path) -> None:
+    """Another script wrote the index anew, with another model, while they were embedded."""
+    overwrite(tmp_path, OLD, about(model="other"))
+    with pytest.raises(OptionError, match="index kb has model='other', not 'emb'"):
+        append(tmp_path, NEW)
+    assert len(held(tmp_path)) == len(OLD)

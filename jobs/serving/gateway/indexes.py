@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _FIELDS = ("query", "max_num_results", "filters", "ranking_options", "rewrite_query", "query_type")
 _RANKING = ("ranker", "score_threshold")
 _MOST = 50  # results, as at OpenAI
+_QUERIES = 256  # of a request
 
 
 class IndexSearch:
@@ -30,11 +31,15 @@ class IndexSearch:
         with well_formed():
             check_fields(ranking, _RANKING)
             given = fields["query"]
-            self.queries = [given] if isinstance(given, str) else [str(one) for one in given]
+            self.queries: list[str] = [given] if isinstance(given, str) else given
             self._limit = int(fields.get("max_num_results", 10))
             self._threshold = float(ranking.get("score_threshold") or float("-inf"))
         if not 1 <= self._limit <= _MOST:
             raise RequestError(f"max_num_results is a number from 1 to {_MOST}", param="max_num_results")
+        if not isinstance(self.queries, list) or not all(isinstance(one, str) for one in self.queries):
+            raise RequestError("query is a text or a list of texts", param="query")
+        if len(self.queries) > _QUERIES:
+            raise RequestError(f"a request has at most {_QUERIES} queries", param="query")
         if not self.queries or not all(one.strip() for one in self.queries):
             raise RequestError("query is empty", param="query")
         if fields.get("rewrite_query"):
@@ -43,7 +48,12 @@ class IndexSearch:
             raise RequestError(f"there is no ranker {ranking['ranker']}: write auto", param="ranking_options")
         self._kind = fields.get("query_type")
         told = fields.get("filters")
-        self._filters = orjson.dumps(told).decode() if told else ""
+        if told is not None and not isinstance(told, dict):
+            raise RequestError("filters is an object", param="filters")
+        try:
+            self._filters = orjson.dumps(told).decode() if told else ""
+        except orjson.JSONEncodeError:  # more than 254 levels
+            raise RequestError("filters stand within each other too deeply", param="filters") from None
         self._about: About | None = None
         self._search: Search | None = None
 
@@ -73,7 +83,7 @@ class IndexSearch:
             raise RequestError(f"{kind} is not a query_type: {', '.join(KINDS)}", param="query_type")
         if kind != "full_text" and not self._about.model:
             raise RequestError("the vectors of this index came with its table: search by full_text", param="query_type")
-        self._search = Search(found.uri, found.version, kind, self._limit, self._filters)
+        self._search = Search(found.uri, found.version, kind, self._limit, self._filters, made=self._about.made)
         return self._about
 
     @property
@@ -90,7 +100,12 @@ class IndexSearch:
         assert self._about is not None
         best: dict[tuple[Any, ...], dict[str, Any]] = {}
         asked = [(text, vector, None) for text, vector in zip(self.queries, vectors, strict=True)]
-        for hit in (hit for hits in self._search.run_all(asked) for hit in hits):
+        try:
+            found = list(self._search.run_all(asked))
+        except SQLLLMError as error:  # a filter that does not fit its column, a version that has just gone
+            status = 400 if isinstance(error, OptionError) else 404
+            raise RequestError(str(error), status=status, param=getattr(error, "key", None)) from None
+        for hit in (hit for hits in found for hit in hits):
             key = tuple(hit[name] for name in self._about.key)
             if hit[SCORE] >= self._threshold and (key not in best or best[key][SCORE] < hit[SCORE]):
                 best[key] = hit

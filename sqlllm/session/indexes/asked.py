@@ -103,9 +103,8 @@ def _hits(session: Session, given: dict[str, str], fixed: dict[str, Any]) -> str
         if plain:
             filters.condition(plain, tuple(names))
     columns = tuple(dict.fromkeys((*shown, about.text))) if reranker else shown
-    search = Search(
-        place.uri, dataset.version, kind, candidates, plain, columns, storage=tuple(sorted(place.storage.items()))
-    )
+    storage = tuple(sorted(place.storage.items()))
+    search = Search(place.uri, dataset.version, kind, candidates, plain, columns, storage=storage, made=about.made)
     returns = _returns(staged.columns(dataset.schema), columns)
     function = f"llm_search_{hashlib.sha256(repr((search, place.storage)).encode()).hexdigest()[:16]}"
     tasks.register_search(session.spark, function, search, returns)

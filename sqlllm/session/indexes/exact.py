@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlllm.errors import suggest
 from sqlllm.retrieval import filters
 from sqlllm.retrieval.search import SCORE
+from sqlllm.udfs import literals
 
 from ..tables import identifier, quoted, table_named
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _TEXTS = ("content", "text", "chunk")
 FIXED = ("table", "text", "vector", "key")
+_QUOTED = re.compile(r"`(?:[^`]|``)*`|'(?:[^']|'')*'")
 
 
 def search(
@@ -65,10 +68,19 @@ def search(
         raise ValueError("the search needs query or query_vector")
     rest = [one for one in columns if "vector" not in fixed or one != fixed["vector"]]
     items = ", ".join(map(quoted, shown(rest)))
-    passes = filters.condition(plain, tuple(columns)) if plain else ""
+    passes = _spark(filters.condition(plain, tuple(columns))) if plain else ""
     order = f"{SCORE} desc" + (f", {column('key')}" if "key" in fixed else "")
     score = f"cast(vector_cosine_similarity({vector}, {question}) as double) as {SCORE}"
     where = f" where {passes}" if passes else ""
     inner = f"select *, {score} from {identifier(name)}{where}"  # noqa: S608 - of parts that are quoted or SQL already
     best = f"where {SCORE} is not null order by {order} limit {limit}"
     return f"(select {items}, {SCORE} from ({inner}) {best})"  # noqa: S608
+
+
+def _spark(condition: str) -> str:
+    """A condition of Lance in Spark's SQL, which reads a backslash in a text as the beginning of an escape."""
+
+    def written(match: re.Match[str]) -> str:
+        return match[0] if match[0][0] == "`" else literals.text(match[0][1:-1].replace("''", "'"))
+
+    return _QUOTED.sub(written, condition)

@@ -44,10 +44,11 @@ def of(session: Session, name: str, options: dict[str, str] | None = None, where
     if (known := session.connections.get(("index", connection))) is not None and rest:
         name, given = rest, {**known, **given}
     storage = {key.removeprefix(_STORAGE): value for key, value in given.items() if key.startswith(_STORAGE)}
-    if "/" in name:
-        guard.check_path(session, name, where)
     try:
-        return Place(name, places.uri(name, folder(session)), storage)
+        uri = places.uri(name, folder(session))
+        if "/" in name:  # what is checked is what is opened: `~/kb` and `file:/kb` are read otherwise elsewhere
+            guard.check_path(session, uri, where)
+        return Place(name, uri, storage)
     except OptionError as error:
         raise error.at(where) from None
 

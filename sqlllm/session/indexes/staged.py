@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlllm.errors import TableError
 from sqlllm.retrieval import dataset as index
 from sqlllm.retrieval.dataset import HASH, VECTOR, About
 
@@ -30,6 +31,7 @@ def merged(
     """Commit the rows that `parts` hold, which lie at `beside` and go when they are in; an index that is not there yet
     is made."""
     dataset = place.find() or index.create(place.uri, schema, place.storage)
+    _check_same(About.of(dataset.schema), about, place)
     if not parts:
         return {}, dataset
     rows = index.replace_all(beside, schema, parts, place.storage)
@@ -45,6 +47,16 @@ def merged(
     found = place.find()
     assert found is not None
     return counts, found
+
+
+def _check_same(found: About, about: About, place: Place) -> None:
+    """Another writer may have written the index anew since its rows were embedded. Raises OptionError, TableError."""
+    index.check_same(found, about, place.name)
+    if (found.model, found.dimensions) != (about.model, about.dimensions):
+        raise TableError(
+            f"index {place.name} has {found.dimensions} numbers in a vector by now, not {about.dimensions}",
+            cure="Another script has written it anew: run the statement again.",
+        )
 
 
 def sweep(place: Place) -> None:

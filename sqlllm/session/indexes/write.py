@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ def _about(session: Session, ask: Request, frame: DataFrame, *, known: About | N
         document=column(given["document"], "document") if "document" in given else "",
         filters=listed("filters"),
         given=vector,
+        made=uuid.uuid4().hex,
     )
 
 

@@ -121,6 +121,9 @@ def _name(given: dict[str, str], action: str) -> str:
     prefix = "table." if action == "table/create" else ""
     parts = ["clusterName", f"{prefix}database", f"{prefix}table"]
     options.require(given, parts, action)
+    for part in parts:
+        if not re.fullmatch(r"\w[\w-]*", given[part]):
+            raise OptionError(f"{given[part]!r} is not a name", cure="Write letters, digits, _ and -.", key=part)
     return ".".join(given[part] for part in parts)
 
 
