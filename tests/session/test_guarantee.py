@@ -20,6 +20,7 @@ from sqlllm.session.operators.guarantee import (
     sampled,
     thresholds,
 )
+from sqlllm.session.operators.surely import _near
 
 TARGETS = Targets(recall=0.9, precision=0.9, confidence=0.95)
 ROWS = 6000
@@ -48,6 +49,12 @@ def run(seed: int, scores: NDArray[np.float64], true: NDArray[np.bool_]) -> tupl
     asked[order[: found.asked]] = True
     missed = hits < TARGETS.recall * true.sum() or hits < TARGETS.precision * result.sum()
     return bool(missed), float(asked.mean()), found.reason
+
+
+def test_a_score_that_the_helper_does_not_give_is_not_near() -> None:
+    assert _near("0.5", 0.45)
+    assert not _near("0.5", 0.7)
+    assert not _near("0.5", None)
 
 
 def test_the_tail_of_a_binomial() -> None:

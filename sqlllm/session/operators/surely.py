@@ -91,7 +91,7 @@ class Score:
 
 
 def _near(one: Any, other: Any) -> bool:
-    return abs(float(one) - float(other)) <= _NEAR
+    return other is not None and abs(float(one) - float(other)) <= _NEAR
 
 
 def _task(given: Arguments) -> labels.Task:
