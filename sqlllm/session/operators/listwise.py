@@ -40,13 +40,12 @@ def positions(answer: str, count: int) -> dict[int, int]:
 
 def _orders(answer: str) -> list[list[list[int]]]:
     """Each order in the answer, as groups of numbers: arrays, also an array that is cut, or `2 > 1 = 3`."""
-    if signs := _SIGNS.search(answer):
-        return [[[int(one) for one in re.findall(r"\d+", group)] for group in signs[0].split(">")]]
     orders, at = [], 0
     while start := _START.search(answer, at):
         order, at = _array(answer, start.start())
         orders.append(order)
-    return orders
+    chains = [[re.findall(r"\d+", group) for group in signs[0].split(">")] for signs in _SIGNS.finditer(answer)]
+    return orders + [[[int(one) for one in group] for group in chain] for chain in chains]
 
 
 def _array(answer: str, start: int) -> tuple[list[list[int]], int]:
