@@ -160,6 +160,16 @@ def test_groups_share_rounds() -> None:
     assert model.rounds <= 3
 
 
+@pytest.mark.parametrize(("instruction", "context"), [("word " * 900, 1000), ("List the marks.", 64)])
+def test_a_task_that_leaves_no_room_for_texts_asks_nothing(instruction: str, context: int) -> None:
+    model = Collector()
+    found = run(folded(["one text", "another"], Folding(instruction, tokens, context)), model)
+    assert found.value is None
+    assert "shorten it" in found.error
+    assert found.failed == dict.fromkeys((0, 1), found.error)
+    assert not model.prompts
+
+
 @pytest.mark.parametrize("text", ["", "a", "word " * 1000, "x" * 5000, "汉字" * 900, " " * 700])
 def test_parts_of_a_text_are_the_text(text: str) -> None:
     parts = split(text, tokens, 50)

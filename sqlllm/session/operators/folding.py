@@ -58,6 +58,7 @@ class Folded:
 
 SILENT = 3
 """Rounds without any answer, after which the rest is given up."""
+_LEAST = 48  # tokens of a prompt for texts: with fewer, texts would be cut to pieces of a few letters
 _SHRINKS = 0.9  # a round of combining leaves at most this share of the tokens
 
 
@@ -74,6 +75,8 @@ def folded(texts: Sequence[str], task: Folding) -> Steps[Folded]:
     if not texts:
         return Folded(None)
     fold = _Fold(texts, task)
+    if error := fold.cramped():
+        return Folded(None, error, dict.fromkeys(range(len(texts)), error))
     pieces = fold.pieces()
     parts = fold.packed(pieces, _PART)
     if len(parts) == 1 and fold.fits(pieces, _WHOLE):
@@ -94,6 +97,14 @@ class _Fold:
         self._texts, self._task = texts, task
         self.failed: dict[int, str] = {}
         self._room = {form: self._left(form) for form in (_WHOLE, _PART, _COMBINE)}
+
+    def cramped(self) -> str:
+        """Why no text can be read: the task leaves too little of the context. Empty if it leaves enough."""
+        room = min(self._room[form] for form in (_PART, _COMBINE))
+        if room >= _LEAST:
+            return ""
+        context = f"a context of {self._task.context:,} tokens"
+        return f"the task leaves {room:,} tokens for texts in {context}; shorten it, or name a model with a longer one"
 
     def pieces(self) -> list[_Piece]:
         """The texts, those in a row that are equal as one, and those longer than the context in parts."""
