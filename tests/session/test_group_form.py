@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import duckdb
 import pytest
 from sqlglot import exp
 
 from sqlllm.planner.sql import write
-from sqlllm.session.operators.cut import Context, Unfit, own, parse
-from sqlllm.session.operators.groups import Grouped, given, grouped, number, put
+from sqlllm.session.operators.approximate import _over_columns
+from sqlllm.session.operators.cut import Context, Unfit, looked_up, own, parse
+from sqlllm.session.operators.groups import KEY, VALUE, Grouped, given, grouped, number, put
 from sqlllm.settings import LLMSettings
 
 NAMES = frozenset({"ai_agg", "ai_approx_count"})
@@ -70,9 +72,38 @@ def test_the_value_takes_the_place_of_the_call_and_its_clauses() -> None:
     found, _ = read(write(select))
     put(found.node, found.value("w"))
     assert write(select) == (
-        "SELECT MAX((SELECT MAX(v.llm_value) FROM v WHERE v.llm_key = ''))"
+        "SELECT MAX((SELECT MAX(v_llm_value)"
+        " FROM (SELECT v.llm_key AS v_llm_key, v.llm_value AS v_llm_value FROM v) AS v_rows WHERE v_llm_key = ''))"
         " AS `ai_agg(text, 'x') FILTER(WHERE id > 1)`, COUNT(*) FROM t HAVING ai_agg(text, 'x') > 'a'"
     )
+
+
+def test_a_column_with_a_name_of_ours_is_not_taken_for_ours() -> None:
+    duck = duckdb.connect(config={"threads": 1})
+    duck.execute("create table t as select * from (values ('a', 1), ('b', 2)) as t(llm_key, llm_value)")
+    duck.execute("create table v as select * from (values ('a', 'of a'), ('b', 'of b')) as v(llm_key, llm_value)")
+    found = looked_up("v", {KEY: exp.column("llm_key")}, VALUE).sql("duckdb")
+    rows = duck.execute(f"select llm_value, {found} from t order by 1").fetchall()
+    assert rows == [(1, "of a"), (2, "of b")]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "columns"),
+    [
+        ("llm_prompt('{text} of {t.g}')", "llm_prompt('{0} of {1}', ARRAY(llm_c0, llm_c1))", ["`text`", "`t`.`g`"]),
+        (
+            "llm_prompt('{text}', array(text), 'skip') > id",
+            "llm_prompt('{0}', ARRAY(llm_c0), 'skip') > llm_c1",
+            ["text", "id"],
+        ),
+        ("llm_prompt('{g}', nulls => 'skip')", "llm_prompt('{0}', ARRAY(llm_c0), nulls => 'skip')", ["`g`"]),
+    ],
+)
+def test_fields_of_a_prompt_are_columns_of_the_sample(value: str, expected: str, columns: list[str]) -> None:
+    tree = parse(f"select {value} from t")
+    assert isinstance(tree, exp.Select)
+    found, read_columns = _over_columns(tree.expressions[0])
+    assert (write(found), [write(column) for column in read_columns]) == (expected, columns)
 
 
 @pytest.mark.parametrize(

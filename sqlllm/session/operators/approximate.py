@@ -20,8 +20,10 @@ from sqlglot import exp
 from sqlllm.errors import TableError
 from sqlllm.planner.parts import aggregates, windows
 from sqlllm.planner.sql import here, write
+from sqlllm.udfs import literals
 
-from .cut import Arguments, Context, Cut, Unfit, Way, arguments, own
+from .. import prompts
+from .cut import Arguments, Context, Cut, Unfit, Way, arguments, calls, own
 from .estimating import Count, Mean, next_sample
 from .groups import KEY, VALUE, given, grouped, number, put
 
@@ -96,11 +98,11 @@ class Approximate:
 
         def ways(tables: Mapping[str, pa.Table], tools: Tools) -> Sequence[Way]:
             groups = _groups(tables["rows"])
-            calls = sum(_expected(len(places), error, estimate) for places in groups.values())
+            some = sum(_expected(len(places), error, estimate) for places in groups.values())
             rows, tokens = tables["rows"].num_rows, _tokens(tables["rows"], tools)
             model = tools.model(_model(wanted, context))
             return [
-                Way("a sample that grows", model, calls, tokens * calls // max(1, rows), calls, taken=True),
+                Way("a sample that grows", model, some, tokens * some // max(1, rows), some, taken=True),
                 Way("every row", model, rows, tokens, rows),
             ]
 
@@ -119,6 +121,8 @@ def _share(told: Arguments, name: str, default: float, place: int) -> float:
 def _over_columns(part: exp.Expr) -> tuple[exp.Expr, list[exp.Column]]:
     """`part` over columns llm_c0, llm_c1 ..., and what these stand for. Raises Unfit."""
     root = exp.Paren(this=part.copy())
+    for call in reversed(calls(root, {"llm_prompt"})):
+        _write_out(call)
     names: dict[str, exp.Column] = {}
     for column in [node for node in here(root) if isinstance(node, exp.Column)]:
         if column.is_star:
@@ -127,6 +131,20 @@ def _over_columns(part: exp.Expr) -> tuple[exp.Expr, list[exp.Column]]:
         names.setdefault(text, column.copy())
         column.replace(exp.column(f"{_COLUMN}{list(names).index(text)}"))
     return root.this, list(names.values())
+
+
+def _write_out(call: exp.Expr) -> None:
+    """Give the fields of a call of llm_prompt by position: those by name are columns, which get other names."""
+    found = prompts.template(write(call))
+    if found is None:
+        return
+    values = [literals.tree(value) for value in found[1]]
+    if known := [value for value in values if value is not None]:
+        if len(known) < len(values):
+            raise Unfit(f"sqlglot does not read {write(call)}")
+        more = call.expressions[1:]
+        more = more if not more or isinstance(more[0], exp.Kwarg) else more[1:]
+        call.set("expressions", [exp.Literal.string(found[0]), exp.Array(expressions=known), *more])
 
 
 def _groups(rows: pa.Table) -> dict[str, list[int]]:

@@ -180,10 +180,15 @@ def check_of_row(node: exp.Expr, content: exp.Expr, select: exp.Select, function
 
 
 def looked_up(view: str, keys: Mapping[str, exp.Expr], value: str) -> exp.Expr:
-    """The `value` of `view` in the row of these keys; NULL if there is none, as for a key that is NULL."""
-    conditions = [exp.EQ(this=exp.column(name, table=view), expression=key.copy()) for name, key in keys.items()]
-    item = exp.Max(this=exp.column(value, table=view))
-    return exp.Subquery(this=exp.select(item).from_(view).where(*conditions, copy=False))
+    """The `value` of `view` in the row of these keys; NULL if there is none, as for a key that is NULL.
+
+    Within, the columns of `view` bear its name: a key that reads a column of the same name would read the view's.
+    """
+    named = {name: f"{view}_{name}" for name in (*keys, value)}
+    rows = exp.select(*(exp.alias_(exp.column(name, table=view), own) for name, own in named.items())).from_(view)
+    conditions = [exp.EQ(this=exp.column(named[name]), expression=key.copy()) for name, key in keys.items()]
+    item = exp.Max(this=exp.column(named[value]))
+    return exp.Subquery(this=exp.select(item).from_(rows.subquery(f"{view}_rows")).where(*conditions, copy=False))
 
 
 def has_operators(node: exp.Expr, functions: Collection[str]) -> bool:

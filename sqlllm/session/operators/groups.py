@@ -15,7 +15,7 @@ from sqlllm.udfs.ai import FUNCTIONS
 from .cut import Arguments, Context, Unfit, alone, arguments, looked_up, own, source
 
 KEY, VALUE = "llm_key", "llm_value"
-"""Columns of a result: the group, and what it has; no column of a user's is called so."""
+"""Columns of a result: the group, and what it has."""
 
 
 @dataclass(frozen=True)
