@@ -147,13 +147,15 @@ def _most(node: exp.Expr, select: exp.Select) -> int | None:
     item = node.parent if isinstance(node.parent, exp.Alias) and node.parent.parent is select else None
     alias = item.alias.lower() if item is not None else ""
 
-    def is_rank(part: exp.Expr) -> bool:
-        return part == node or bool(alias and isinstance(part, exp.Column) and part.name.lower() == alias)
+    def is_rank(part: exp.Expr, table: str = "") -> bool:
+        named = bool(alias) and isinstance(part, exp.Column) and part.name.lower() == alias
+        return part == node or (named and part.text("table").lower() in ("", table))
 
     bounds = [_bound(part, is_rank) for part in _conditions(select, "qualify")]
     around = _reader(select)
     if alias and around is not None and not around.args.get("joins"):
-        bounds += [_bound(part, is_rank) for part in _conditions(around, "where")]
+        is_read = partial(is_rank, table=around.args["from_"].this.alias_or_name.lower())
+        bounds += [_bound(part, is_read) for part in _conditions(around, "where")]
     bounds.append(_limited(select, is_rank))
     return min((bound for bound in bounds if bound is not None), default=None)
 
