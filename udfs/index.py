@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa  # PySpark evaluates the hints of functions at run time
 
+from sqlllm.errors import OptionError
 from sqlllm.retrieval import care
 from sqlllm.retrieval import dataset as index
 from sqlllm.retrieval.dataset import HASH, VECTOR, About
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 KEY_HASH, ERROR = "_key_hash", "_error"  # beside the columns of an index, of rows that are to be written
 WRITTEN = "fragments string, rows long, blank long, failed long, error string, keys binary"
+_MOST = 10_000  # rows of an answer
 _READ = 1024  # rows of a batch, vectors and all
 
 Batches = Iterator[pa.RecordBatch]
@@ -133,9 +135,19 @@ def _byzer(search: Search, asked: dict[str, str]) -> str:
     text, told = asked.get("query.keyword"), asked.get("query.vector")
     kind = "hybrid" if text and told else "ann" if told else "full_text"
     columns = tuple(one.strip() for one in (asked.get("query.fields") or "").split(",") if one.strip())
-    limit = int(asked.get("query.limit") or 10)
-    one = replace(search, kind=kind, limit=limit, columns=columns)
-    return json.dumps(one.run(text, json.loads(told) if told else None), default=str, ensure_ascii=False)
+    limit = (asked.get("query.limit") or "10").strip()
+    if not limit.isdecimal() or not 0 < int(limit) <= _MOST:
+        raise OptionError(f"query.limit is a number from 1 to {_MOST:,}, not {limit}", key="query.limit")
+    one = replace(search, kind=kind, limit=int(limit), columns=columns)
+    return json.dumps(one.run(text, _vector(told) if told else None), default=str, ensure_ascii=False)
+
+
+def _vector(text: str) -> list[float]:
+    """The vector that a JSON array is. Raises OptionError."""
+    try:
+        return [float(one) for one in json.loads(text)]
+    except (ValueError, TypeError):
+        raise OptionError("query.vector is not an array of numbers", cure="Write [0.1, 0.2].") from None
 
 
 def register_search(spark: SparkSession, name: str, search: Search, schema: StructType) -> None:

@@ -55,6 +55,8 @@ class Search:
         told = [one for one in (self.filters, filters) if one]
         names = tuple(name for name in dataset.schema.names if name not in (VECTOR, HASH))
         passes = " and ".join(f"({read})" for one in told if (read := _condition(one, names)))
+        if wrong := [one for one in self.columns if one not in names]:
+            raise OptionError(f"the index has no column {wrong[0]}", cure=f"Columns: {', '.join(names)}.")
         reads = list(dict.fromkeys((*(self.columns or names), *about.key)))
         with _explained(self, passes):
             finder = _Finder(dataset, about, passes, reads, exact=self.exact or not indexed or few(passes))

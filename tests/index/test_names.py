@@ -13,9 +13,11 @@ from sqlllm.errors import ForbiddenError, OptionError
 from sqlllm.jobs.serving.gateway.indexes import IndexSearch
 from sqlllm.jobs.serving.protocol import RequestError
 from sqlllm.retrieval import filters
+from sqlllm.retrieval.search import Search
 from sqlllm.session import Session
 from sqlllm.session.indexes import exact, places
 from sqlllm.session.modules.retrieval import _name
+from sqlllm.udfs import index as tasks
 
 from .embedding import vector
 from .rows import Row, about, overwrite
@@ -114,3 +116,19 @@ def test_filters_that_are_too_deep_are_refused(tmp_path: Path) -> None:
         given = {"type": "and", "filters": [given]}
     with pytest.raises(RequestError, match="too deeply"):
         IndexSearch("kb", {"query": "words", "filters": given}, str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"query.limit": "many"}, "query.limit is a number from 1 to 10,000, not many"),
+        ({"query.limit": "-5"}, "query.limit is a number"),
+        ({"query.fields": "id, nr"}, "the index has no column nr"),
+        ({"query.vector": "[1, x"}, "query.vector is not an array of numbers"),
+        ({"query.vector": '{"a": 1}'}, "query.vector is not an array of numbers"),
+    ],
+)
+def test_a_wrong_key_of_byzers_function_says_why(asked: dict[str, str], words: str, tmp_path: Path) -> None:
+    dataset = overwrite(tmp_path, ROWS, about())
+    with pytest.raises(OptionError, match=words):
+        tasks._byzer(Search(dataset.uri, dataset.version), {"query.keyword": "words", **asked})

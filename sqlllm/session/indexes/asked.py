@@ -180,7 +180,7 @@ def _constant(key: str, sql: str) -> object:
 
 
 def _count(key: str, value: object) -> int:
-    if not isinstance(value, int) or not 0 < value <= _MOST:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= _MOST:
         raise ValueError(f"{key} is a number from 1 to {_MOST:,}")
     return value
 
