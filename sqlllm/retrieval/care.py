@@ -21,6 +21,7 @@ _MEANING, _WORDS = "sqlllm_meaning", "sqlllm_words"  # names of the indexes over
 FEW = 4096  # vectors: a scan of this number takes a few milliseconds
 _SMALL = 16  # files that are not full: then they become one
 _LATE = 16  # versions between two looks at what has piled up
+_UNCOVERED = 4096  # rows that no index covers: each search reads all of them
 _GROWN = 2  # times the partitions that there are: the rows have become four times as many
 
 
@@ -33,7 +34,7 @@ def tend(dataset: LanceDataset, *, whole: bool = False) -> LanceDataset:
     if not dataset.count_rows():
         return dataset
     indexes = {one.name: one for one in dataset.describe_indices()}
-    if not whole and indexes and dataset.version % _LATE and _WORDS in indexes:
+    if not whole and dataset.version % _LATE and _WORDS in indexes and not _falls_behind(dataset):
         return dataset
     if not whole:
         if len(dataset.get_fragments()) > _SMALL or any(one.num_deletions for one in dataset.get_fragments()):
@@ -84,6 +85,12 @@ def searched_by_index(dataset: LanceDataset) -> bool:
 def has_words(dataset: LanceDataset) -> bool:
     """Whether the texts have their index: an index without rows has none."""
     return any(one.name == _WORDS for one in dataset.describe_indices())
+
+
+def _falls_behind(dataset: LanceDataset) -> bool:
+    """Whether many rows have come since the indexes were made."""
+    told: dict[str, Any] = dataset.stats.index_stats(_WORDS)
+    return int(told.get("num_unindexed_rows", 0)) > _UNCOVERED
 
 
 def _outgrown(dataset: LanceDataset, rows: int) -> bool:

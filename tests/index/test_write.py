@@ -168,3 +168,18 @@ def test_rows_that_were_embedded_for_an_older_index_do_not_join_a_new_one(tmp_pa
     with pytest.raises(OptionError, match="index kb has model='other', not 'emb'"):
         append(tmp_path, NEW)
     assert len(held(tmp_path)) == len(OLD)
+
+
+def test_many_new_rows_are_indexed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each search would read all of them until some later append."""
+    monkeypatch.setattr(care, "_UNCOVERED", 5)
+    overwrite(tmp_path, OLD)
+
+    def uncovered() -> int:
+        return int(opened(tmp_path).stats.index_stats("sqlllm_words")["num_unindexed_rows"])
+
+    append(tmp_path, NEW)
+    assert uncovered() == 3
+    append(tmp_path, [(f"x{n}", "x", f"more text {n}", 1) for n in range(4)])
+    assert uncovered() == 0
+    assert len(held(tmp_path)) == len(OLD) + 4
