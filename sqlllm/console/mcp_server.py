@@ -27,6 +27,7 @@ from sqlllm.dialect.statements import (
     Include,
     Load,
     Macro,
+    Options,
     Register,
     Run,
     Select,
@@ -45,6 +46,9 @@ from .language import manual
 T = TypeVar("T")
 _ROWS = 50
 _READING = (Connect, Explain, If, Include, Load, Register, Select, Set, Unregister)
+_INCLUDES = ("file", "hdfs", "http", "local", "project", "table", "variable")  # `lib` fetches a repository
+_SETS = ("text", "defaultparam", "conf", "sql")  # `shell` runs a command
+_STATEMENTS = ("prepareQuery", "sessionInitStatement")  # options of JDBC that the database runs
 _QUESTIONS = ("desc", "describe", "explain", "from", "show", "table", "values", "with")  # statements of Spark's
 _LOOKS = (
     "assert", "desc", "emptytable", "head", "lastcommand", "lasttablename", "println", "profiler", "show",
@@ -63,19 +67,44 @@ _INSTRUCTIONS = (
 
 
 def changes(statement: Statement) -> bool:
-    """Whether a statement may write files or tables, start models or runs, or run code."""
+    """Whether a statement may write files or tables, start models or runs, or run code.
+
+    What SQL itself may change is looked at when it runs, with its variables filled in: see `Session.reads_only`.
+    """
     match statement:
         case Sql():
             return statement.keyword not in _QUESTIONS
         case Macro():
-            return statement.name.lower() in registry.commands() and statement.name.lower() not in _LOOKS
+            name = statement.name.lower()
+            return name in registry.commands() and name not in _LOOKS and not name.startswith("assert")
         case Cell():
             return statement.kind == "python"
         case Run():
-            action = statement.options.get("action")
-            looks = action is not None and action.value.raw in _LLM_LOOKS
+            looks = _written(statement.options, "action") in _LLM_LOOKS and not _hides(statement.options)
             return not (statement.module.raw.lower() == "llm" and looks)
+        case Register():
+            return statement.module.raw.lower() != "prompt"
+        case Include():
+            return statement.format.raw.lower() not in _INCLUDES
+        case Set():
+            key = statement.key.raw.lower()  # of a setting by which a text of SQL would end elsewhere than we read it
+            hides = _hides(statement.options) or "${" in key or "spark.sql.parser." in key
+            return hides or _written(statement.options, "type", "text").lower() not in _SETS
+        case Load() | Connect():
+            sends = _written(statement.options, "config.method", "get").lower() != "get"
+            runs = any(key.lower() in map(str.lower, _STATEMENTS) for key in statement.options)
+            return sends or runs or _hides(statement.options)
     return not isinstance(statement, _READING)
+
+
+def _written(options: Options, key: str, default: str = "") -> str:
+    """An option as it is written, with no variable filled in."""
+    return options[key].value.raw if key in options else default
+
+
+def _hides(options: Options) -> bool:
+    """Whether a variable is part of a key, which may so be any other one."""
+    return any("${" in key for key in options)
 
 
 class Notes(Observer):
@@ -108,6 +137,9 @@ class Desk:
 
     def __init__(self, session: Session, notes: Notes) -> None:
         self._session, self.notes = session, notes
+        if not notes.writes:
+            session.reads_only = True
+            session.settings.allow.python = session.settings.allow.shell = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlllm-mcp")
 
     async def ask(self, work: Callable[[Session], T]) -> T:

@@ -36,6 +36,13 @@ _NEXT_LINE = re.compile(r"\n[ \t\r\f\v]*`")  # the comment before it may stand b
 _QUERY = re.compile(r"(?i)\s*(?:select|with|from|table|values|\()")
 _RAW = re.compile(r"""\b[rR]['"]""")
 _NAMES = ("UnresolvedIdentifier", "UnresolvedRelation", "UnresolvedTable", "UnresolvedTableOrView", "UnresolvedView")
+_READING = frozenset(
+    {"(", "desc", "describe", "explain", "from", "select", "show", "table", "values", "with"}
+)  # first words of statements that change nothing, unless a word of _CHANGING follows
+_CHANGING = {
+    "insert": ("into", "overwrite"), "delete": ("from",), "merge": ("into", "with"),
+    "using": ("'",),  # select transform(...) using 'a command'
+}  # fmt: skip
 _CODE = {
     "AddArchivesCommand": ("an archive may hold code", ""),
     "AddJarsCommand": ("a jar is code", ""),
@@ -79,6 +86,8 @@ def check(session: Session, sql: RenderedSql, *, prefix: str = "") -> None:
 
     `prefix` is what stands before it when Spark gets it.
     """
+    if session.reads_only:
+        _check_reads(sql, prefix)
     if guard.allows_everything(session) or (_QUERY.match(prefix + sql.text) and not _is_suspect(sql.text)):
         return
     _Statement(session, sql).check(prefix + sql.text)
@@ -86,6 +95,27 @@ def check(session: Session, sql: RenderedSql, *, prefix: str = "") -> None:
 
 def _is_suspect(text: str) -> bool:
     return bool(_SUSPECT.search(text) or ("--" in text and _NEXT_LINE.search(text)))
+
+
+def _check_reads(sql: RenderedSql, prefix: str) -> None:
+    """ForbiddenError if `sql` may change something. Spark takes `with ... insert` and `from ... insert`, too."""
+    words: list[str] = []
+    for token in _tokens(prefix + sql.text):
+        if token.kind is Kind.BLOCK:  # to Spark three quotes are the end of a text and the start of another one
+            words += re.findall(r"\w+|\S", token.text.lower())
+        else:
+            words.append("'" if _is_text(token) else token.text.lower())
+    if words and words[0] not in _READING:
+        _refuse_change(words[0], sql)
+    for index, (before, word) in enumerate(pairwise(words)):
+        if word in _CHANGING.get(before, ()) or (before.strip("`") in _ANY_METHOD and word == "("):
+            _refuse_change(before, sql)
+        if (before, word) == (")", "update") and "set" in words[index + 2 :]:
+            _refuse_change(word, sql)
+
+
+def _refuse_change(what: str, sql: RenderedSql) -> NoReturn:
+    raise ForbiddenError(f"{what} may change something, and this session only reads", place=sql.place)
 
 
 class _Statement:

@@ -58,6 +58,7 @@ class Session:
         self.origins = Origins()  # of tables
         self.meter = Meter(self)  # of what statements use of models
         self.overridden: set[str] = set()  # what the caller set, which the script's own `set` leaves alone
+        self.reads_only = False  # whether SQL that may change something is refused
         self.setup: dict[str, str] = {}  # of `!byzerllm setup`
         self.models = Models(self)
         self.prompts = Prompts(self)  # that are functions

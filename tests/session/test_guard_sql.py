@@ -91,3 +91,41 @@ def test_code_through_spark_connect(remote: Session, text: str) -> None:
 )
 def test_what_spark_connect_may_run(remote: Session, text: str) -> None:
     guard_sql.check(remote, rendered(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "insert /* a */ into t values (1)",
+        "create table t (a int)",
+        "with c as (select 1 as a) insert into t select * from c",
+        "with c as (select '''a' b) insert into t select ''' '",
+        "with c as (select 1 as a) update t set a = 1",
+        "with c as (select 1 as a) delete from t",
+        "with c as (select 1 as a) merge into t using c on t.a = c.a when matched then delete",
+        "from s insert overwrite t select *",
+        "select transform(a) using 'sh' as (b) from t",
+        "select `reflect`('java.lang.System', 'getenv', 'HOME')",
+    ],
+)
+def test_a_session_that_reads_only_refuses_sql_that_may_change_something(text: str) -> None:
+    session = Session()
+    session.reads_only = True
+    with pytest.raises(ForbiddenError, match="this session only reads"):
+        guard_sql.check(session, rendered(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'insert into t' as a, update, (b) update from t join u using (c)",
+        "/* insert into */ (select 1)",
+        "with c as (select 1 as a) select a as `delete` from c",
+        "from t where insert > 1 select a",
+        "describe t",
+    ],
+)
+def test_a_session_that_reads_only_reads(text: str) -> None:
+    session = Session()
+    session.reads_only = True
+    guard_sql._check_reads(rendered(text), "")
