@@ -7,7 +7,11 @@ from math import comb, inf, nan
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sqlglot import exp
 
+from sqlllm.errors import OptionError
+from sqlllm.session.operators.cascade import Filter
+from sqlllm.session.operators.cut import Context, parse
 from sqlllm.session.operators.guarantee import (
     Targets,
     Thresholds,
@@ -21,6 +25,7 @@ from sqlllm.session.operators.guarantee import (
     thresholds,
 )
 from sqlllm.session.operators.surely import _near
+from sqlllm.settings import LLMSettings
 
 TARGETS = Targets(recall=0.9, precision=0.9, confidence=0.95)
 ROWS = 6000
@@ -55,6 +60,14 @@ def test_a_score_that_the_helper_does_not_give_is_not_near() -> None:
     assert _near("0.5", 0.45)
     assert not _near("0.5", 0.7)
     assert not _near("0.5", None)
+
+
+@pytest.mark.parametrize("target", ["recall_target => 2", "precision_target => 'high'", "confidence => 1"])
+def test_a_wrong_target_is_an_error_before_any_row_is_asked(target: str) -> None:
+    tree = parse(f"select ai_filter(x, cascade => 'small', {target}) from t")
+    assert isinstance(tree, exp.Select)
+    with pytest.raises(OptionError, match="is a number between 0 and 1"):
+        Filter().cut(tree.expressions[0], tree, Context(LLMSettings()))
 
 
 def test_the_tail_of_a_binomial() -> None:

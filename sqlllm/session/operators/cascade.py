@@ -17,6 +17,7 @@ from sqlglot import exp
 from sqlllm.udfs import ai, cascades
 from sqlllm.udfs.cascades import Decision
 
+from .. import options
 from . import guarantee, proxy
 from .cut import Arguments, Context, Cut, Unfit, Way, arguments, check_of_row, own, source
 
@@ -47,17 +48,10 @@ class Asked:
 
     @classmethod
     def read(cls, helper: str, given: Arguments, context: Context) -> Asked:
-        """Raises Unfit for a helper that is not a literal, or a target that is not between 0 and 1."""
+        """Raises Unfit for a helper that is not a literal, OptionError for a target that is not between 0 and 1."""
         given.constant("cascade")
-        numbers = []
-        for name in _NUMBERS:
-            text = given.constant(name) or str(getattr(context.settings, name))
-            try:
-                numbers.append(float(text))
-            except ValueError:
-                raise Unfit(f"{name} is {text}, not a number") from None
-            if not 0 < numbers[-1] < 1:
-                raise Unfit(f"{name} is {text}, not between 0 and 1")
+        texts = {name: given.constant(name) or str(getattr(context.settings, name)) for name in _NUMBERS}
+        numbers = [options.share(texts, name) for name in _NUMBERS]
         return cls(helper, given.constant("model"), guarantee.Targets(*numbers))
 
 
