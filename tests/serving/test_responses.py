@@ -156,6 +156,8 @@ def test_kept_answers_serve_it_as_well(serving: Serving, behind: Provider) -> No
         ({"input": "x", "reasoning": {"effort": "high"}}, "reasoning"),
         ({"input": "x", "tools": [{"type": "web_search"}]}, "tools"),
         ({"input": "x", "tempature": 1}, "tempature"),
+        ({"input": "x", "text": {"verbosity": "low"}}, "text"),
+        ({"input": "x", "top_logprobs": 3}, "top_logprobs"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(body: dict[str, Any], param: str) -> None:

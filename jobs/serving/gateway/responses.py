@@ -61,6 +61,10 @@ def chat_request(request: dict[str, Any]) -> dict[str, Any]:
     if (choice := request.get("tool_choice")) is not None:
         named = isinstance(choice, dict) and choice.get("type") == "function"
         chat["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}} if named else choice
+    if (request.get("text") or {}).get("verbosity") not in (None, "medium"):
+        raise RequestError("text.verbosity is not supported; ask for it in instructions", param="text")
+    if request.get("top_logprobs") and "message.output_text.logprobs" not in (request.get("include") or ()):
+        raise RequestError('top_logprobs needs include: ["message.output_text.logprobs"]', param="top_logprobs")
     if form := (request.get("text") or {}).get("format"):
         chat["response_format"] = _format(form)
     if "message.output_text.logprobs" in (request.get("include") or ()):
