@@ -214,6 +214,14 @@ def test_threads_have_a_process_each() -> None:
     process.close()
 
 
+def test_a_process_of_a_large_parent_reads_more_than_one_file() -> None:
+    parent, parser = bytearray(b"x") * (600 * 2**20), process.Parser()
+    found = [page.text for name in ("a.pdf", "b.pdf") for page in parser.read(pdf(HELLO), name, LIMITS)]
+    assert (found, parser.pid is None) == (["Hello there"] * 2, False)
+    assert parser.memory < len(parent)
+    parser.close()
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux alone has a filter of calls")
 def test_the_process_has_no_network_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "SECRET")

@@ -10,12 +10,14 @@ import ctypes
 import json
 import os
 import platform
+import re
 import resource
 import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import BinaryIO
 
 from . import kinds, office, pdf, texts
@@ -112,8 +114,18 @@ def main() -> None:
             image, page.image = page.image, None
             _send(out, {"page": asdict(page)}, image)
         del content
-        usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-        _send(out, {"end": True, "memory": usage})
+        _send(out, {"end": True, "memory": _peak()})
+
+
+def _peak() -> int:
+    """The most bytes that this process has had. On Linux `ru_maxrss` begins with those of its parent."""
+    try:
+        found = re.search(rb"VmHWM:\s+(\d+)", Path("/proc/self/status").read_bytes())
+    except OSError:
+        found = None
+    if found:
+        return int(found[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
