@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
-from ...protocol import RequestError
+from ...protocol import RequestError, well_formed
 
 Kind = Literal["json", "regex", "choice", "grammar"]
 _KINDS: tuple[Kind, ...] = ("json", "regex", "choice", "grammar")
@@ -30,6 +30,7 @@ class Held:
         return "|".join(map(re.escape, self.value))
 
 
+@well_formed()
 def held(response_format: dict[str, Any] | None, structured: dict[str, Any] | None) -> Held | None:
     """What OpenAI's `response_format` and vLLM's `structured_outputs` ask for; None for free text.
 
@@ -46,10 +47,12 @@ def _format(form: dict[str, Any] | None) -> Held | None:
     if form is None or kind == "text":
         return None
     if kind == "json_object":
-        return Held("json", form.get("schema") or _ANY_OBJECT)
+        return Held("json", _checked(form.get("schema") or _ANY_OBJECT, "response_format"))
     if kind != "json_schema":
         raise RequestError(f"response_format {kind!r} is unknown", param="response_format")
-    schema = form.get("schema") or (form.get("json_schema") or {}).get("schema")
+    schema = form.get("schema", (form.get("json_schema") or {}).get("schema"))
+    if schema is None:  # an empty schema takes any value
+        raise RequestError("response_format json_schema has no schema", param="response_format")
     return Held("json", _checked(schema or _ANY_OBJECT, "response_format"))
 
 
