@@ -50,7 +50,7 @@ def test_a_body_is_written_once_and_its_result_is_of_the_type(server: Server, ll
     assert len(server.asked) == 1
     asked = server.asked[0].last
     assert "def next_day(current:" in asked
-    assert "The day so many days later." in asked
+    assert "The day, a number of days later." in asked
     assert '"as 2024-01-31"' in asked
     llm.clear_impl_cache()
     made(datetime.date(2024, 1, 1))
