@@ -59,8 +59,8 @@ def test_the_rows_are_those_of_the_group_with_every_condition() -> None:
     query = found.rows(select, [exp.column("text")], ("text",))
     query.set("with_", None)
     assert write(query) == (
-        "SELECT to_json(ARRAY(CAST(g AS STRING))) AS llm_key, text FROM t JOIN u USING (id)"
-        " WHERE (g = 1 AND ai_filter(text)) AND id > 1 ORDER BY id DESC, text"
+        "SELECT to_json(ARRAY(CAST(g AS STRING), to_json(named_struct('k', g)))) AS llm_key, text"
+        " FROM t JOIN u USING (id) WHERE (g = 1 AND ai_filter(text)) AND id > 1 ORDER BY id DESC, text"
     )
 
 

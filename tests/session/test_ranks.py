@@ -174,6 +174,11 @@ AGGREGATED = [
         "select if(id = 1, null, 'x') as k, ai_agg(mark, 'List') as s from t where id < 4 group by 1",
         [(None, "<m1>"), ("x", "<m2> <m3>")],
     ),
+    (  # keys that print alike
+        "select size(k) as n, ai_agg(x, 'List') as s from values (array('a, b'), '<m1>'), (array('a', 'b'), '<m2>')"
+        " as v(k, x) group by k",
+        [(1, "<m1>"), (2, "<m2>")],
+    ),
     (
         f"select {COUNT[:-1]}, failOnError => false) as a from t",
         [({"result": 54, "errorMessage": None, "rows": 54, "rowsRead": 54},)],

@@ -49,13 +49,20 @@ class Grouped:
         """The group of a row as one text, which is not NULL."""
         if not self.keys:
             return exp.Literal.string("")
-        texts = [exp.cast(operand(key), "string") for key in self.keys]
+        # As text, arrays that differ print alike; as JSON, times lose their microseconds.
+        texts = [text for key in self.keys for text in (exp.cast(operand(key), "string"), _json(operand(key)))]
         return exp.Anonymous(this="to_json", expressions=[exp.Array(expressions=texts)])
 
     def value(self, view: str) -> exp.Expr:
         """The value of the row's group in `view`; as an aggregate, unless it stands over a window."""
         found = looked_up(view, {KEY: self.key()}, VALUE)
         return found if self.windowed else exp.Max(this=found)
+
+
+def _json(value: exp.Expr) -> exp.Expr:
+    """`value` of any type as JSON."""
+    field = exp.Anonymous(this="named_struct", expressions=[exp.Literal.string("k"), value])
+    return exp.Anonymous(this="to_json", expressions=[field])
 
 
 def given(call: exp.Expr) -> Arguments:
