@@ -145,7 +145,6 @@ def asked(python: str, gateway: Serving, folder: Path, questions: list[str], *op
         encoding="utf-8",
         env={**environment, "PYTHONUTF8": "1"},
         cwd=folder,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     answers = done.stdout.split("Q: ")[1:]
