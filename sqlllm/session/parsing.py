@@ -80,8 +80,11 @@ def _constant(arguments: Mapping[str, str], key: str, default: Any) -> Any:
 
 
 def _model(session: Session, arguments: Mapping[str, str]) -> Model | None:
-    """The model that is named, else the setting's; None if there is neither. Raises ModelError."""
-    named = arguments.get("model", "").strip()[1:-1] or session.settings.llm.embedding_model
+    """The model that is named, else the setting's; None if there is neither. Raises ModelError, ValueError."""
+    named = literals.as_text(arguments.get("model", "''"))
+    if named is None:
+        raise ValueError("model is a text in quotes, as in model => 'emb'")
+    named = named or session.settings.llm.embedding_model
     if not named:
         return None
     if (found := session.models.find(named)) is None:

@@ -38,7 +38,10 @@ def written(session: Session, arguments: Mapping[str, str]) -> str:
         raise ValueError("index is a text in quotes: the query is planned by it")
     _, dataset = places.existing(session, index)
     about = About.of(dataset.schema)
-    model = quoted(session.models.named((arguments.get("model") or "''").strip()[1:-1], "model"))
+    named = literals.as_text(arguments.get("model", "''"))
+    if named is None:
+        raise ValueError("model is a text in quotes, as in model => 'chat'")
+    model = quoted(session.models.named(named, "model"))
     citations.register(session.spark)
     question = f"cast({arguments['question']} as string)"
     query = question
